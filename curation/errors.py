@@ -1,0 +1,104 @@
+"""Every error a user can meet, as one small tree.
+
+    ImageloomError              anything below; the command line prints its message and exits with `exit_code`
+        ConfigError             a wrong key or value in the YAML or on the command line (exit 2)
+        SourceError             the image collection cannot be read at all (exit 3)
+        SchemaError             a table does not have the columns its schema names (exit 4)
+        StaleInput              a finished stage was built from other inputs or parameters (exit 5)
+        CorruptPart             a committed file no longer has its recorded sha256 (exit 6)
+        StageFailed             a part failed after all retries (exit 7)
+        TooManyFailures         more rows failed than the configured share (exit 8)
+        ModelError              weights are missing, of another shape, or unreadable (exit 9)
+        AlreadyExists           an exclusive create found the name taken (two writers; never shown to users)
+        DecodeError             one image cannot be decoded; becomes a row with its `code`, never an exit
+
+An error of one image is a row, not an exception: DecodeError crosses no module boundary except decode's.
+"""
+
+from typing import Literal, get_args
+
+FailureCode = Literal[
+    "empty",
+    "missing",
+    "not_an_image",
+    "truncated",
+    "corrupt",
+    "bomb",
+    "unsupported_format",
+    "too_small",
+    "extreme_aspect",
+    "animated",
+    "too_large",
+    "timeout",
+    "worker_crash",
+]
+"""Why an image could not be used; the only values of IMAGES.error."""
+
+FAILURE_CODES: tuple[str, ...] = get_args(FailureCode)
+
+
+class ImageloomError(Exception):
+    """Base of every error that is the user's to see."""
+
+    exit_code = 1
+
+
+class ConfigError(ImageloomError):
+    """A key or value in the configuration is wrong."""
+
+    exit_code = 2
+
+
+class SourceError(ImageloomError):
+    """The image collection cannot be read."""
+
+    exit_code = 3
+
+
+class SchemaError(ImageloomError):
+    """A table does not conform to its schema."""
+
+    exit_code = 4
+
+
+class StaleInput(ImageloomError):
+    """A finished stage was built from other inputs or parameters than the present ones."""
+
+    exit_code = 5
+
+
+class CorruptPart(ImageloomError):
+    """A committed file does not match its recorded sha256."""
+
+    exit_code = 6
+
+
+class StageFailed(ImageloomError):
+    """A part could not be computed after all retries."""
+
+    exit_code = 7
+
+
+class TooManyFailures(ImageloomError):
+    """More rows failed than the configuration allows."""
+
+    exit_code = 8
+
+
+class ModelError(ImageloomError):
+    """Model weights are missing, unreadable, or do not fit the architecture."""
+
+    exit_code = 9
+
+
+class AlreadyExists(ImageloomError):
+    """An exclusive create found the name taken by another writer."""
+
+
+class DecodeError(ImageloomError):
+    """One image cannot be decoded; `code` is one of FAILURE_CODES."""
+
+    def __init__(self, code: FailureCode, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code: FailureCode = code
+        self.detail = detail

@@ -1,0 +1,240 @@
+"""Every table of a run, field by field. Read this file first.
+
+A per-image table is row-aligned with IMAGES: the same ids in the same order, part by part, so tables join by position.
+A failed image stays as a row: its measured columns are null and `error` says why. Every field carries a `doc` (and, where it
+has one, a `unit`) in its Arrow metadata; docs/tables.md is generated from them. A list of rows is written as a list column,
+so that alignment holds for captions and text lines too.
+"""
+
+import pyarrow as pa
+
+from curation.errors import SchemaError
+
+VERSION = 1
+"""Version of all schemas; it grows when a column is added and old files must still read."""
+
+
+def field(name: str, kind: pa.DataType, doc: str, *, unit: str = "", nullable: bool = True) -> pa.Field:
+    """Return an Arrow field whose metadata holds its meaning and unit."""
+    metadata = {"doc": doc} | ({"unit": unit} if unit else {})
+    return pa.field(name, kind, nullable=nullable, metadata=metadata)
+
+
+ID = field("id", pa.string(), "first 32 hex digits of the SHA-256 of the file's bytes", nullable=False)
+ERROR = field("error", pa.string(), "why this row has no result; null when it has one")
+ROW_A = field("row_a", pa.int64(), "the smaller global row number in IMAGES", nullable=False)
+ROW_B = field("row_b", pa.int64(), "the larger global row number in IMAGES", nullable=False)
+SIMILARITY = field("similarity", pa.float32(), "cosine of the two embeddings, higher is closer", unit="cosine")
+
+IMAGES = pa.schema(
+    [
+        ID,
+        field("uri", pa.string(), "absolute path or URL of the file or container that holds the bytes", nullable=False),
+        field("container", pa.string(), "file, tar or parquet", nullable=False),
+        field("member", pa.string(), "name inside the container: tar member, or parquet 'column#row'; null for a file"),
+        field("offset", pa.int64(), "where the image's bytes begin in uri; null for parquet", unit="bytes"),
+        field("length", pa.int64(), "number of bytes of the encoded image", unit="bytes"),
+        field("key", pa.string(), "the source's own name of the sample: relative path or WebDataset key", nullable=False),
+        field("group", pa.string(), "sub-collection: first folder below the source, or the container's stem", nullable=False),
+        field("format", pa.string(), "format by magic bytes: jpeg, png, webp, gif, avif, bmp, tiff"),
+        field("width", pa.int32(), "width after EXIF orientation", unit="px"),
+        field("height", pa.int32(), "height after EXIF orientation", unit="px"),
+        field("caption", pa.string(), "the source's own caption"),
+        field("metadata", pa.string(), "everything else the source said of the image, as a JSON object"),
+        field("flags", pa.list_(pa.string()), "what decoding noted: animated, alpha, icc, cmyk, 16bit, oriented, ..."),
+        ERROR,
+        field("error_detail", pa.string(), "the decoder's message"),
+    ]
+)
+
+TAG = pa.struct(
+    [
+        pa.field("label", pa.string()),
+        pa.field("score", pa.float32()),
+        pa.field("source", pa.string()),
+    ]
+)
+TAGS = pa.schema([ID, field("tags", pa.list_(TAG), "labels above the calibrated cut, best first", unit="probability"), ERROR])
+
+LINE = pa.struct(
+    [
+        pa.field("text", pa.string()),
+        pa.field("confidence", pa.float32()),
+        pa.field("language", pa.string()),
+        pa.field("polygon", pa.list_(pa.float32())),  # x0 y0 ... x3 y3, px of the oriented image, clockwise
+    ]
+)
+OCR = pa.schema([ID, field("lines", pa.list_(LINE), "text lines in reading order", unit="px"), ERROR])
+
+SCORES = pa.schema(
+    [
+        ID,
+        field("nsfw", pa.float32(), "probability that the image is not safe for work", unit="probability"),
+        field("aesthetics", pa.float32(), "aesthetic score of the configured judge; null without one"),
+        field("watermark", pa.float32(), "probability of a visible watermark; null without a judge", unit="probability"),
+        field("ai_generated", pa.float32(), "probability that the image is generated; null without a judge", unit="probability"),
+        field("image_text_match", pa.float32(), "cosine of image and source caption; null without a text tower", unit="cosine"),
+        ERROR,
+    ]
+)
+
+KEYPOINTS = pa.schema(
+    [
+        ID,
+        field("count", pa.int32(), "number of keypoints"),
+        field("scale", pa.float32(), "long side of the analysed picture over that of the image"),
+        field("points", pa.binary(), "float32 (n, 4): x, y in px of the analysed picture, size in px, angle in degrees"),
+        field("descriptors", pa.binary(), "uint8 (n, 128): RootSIFT"),
+        field("picture", pa.binary(), "the analysed grey picture as PNG or JPEG"),
+        ERROR,
+    ]
+)
+
+NEIGHBOURS = pa.schema(
+    [
+        ID,
+        field("rows", pa.list_(pa.int64()), "global rows of the nearest images, nearest first, without itself", nullable=False),
+        field("similarities", pa.list_(pa.float32()), "cosine to each of `rows`", unit="cosine", nullable=False),
+    ]
+)
+
+EDGES = pa.schema([ROW_A, ROW_B, SIMILARITY])
+
+VERDICTS = pa.schema(
+    [
+        ROW_A,
+        ROW_B,
+        SIMILARITY,
+        field("relation", pa.string(), "copy, contains, contained or different; contains: row_a shows all of row_b", nullable=False),
+        field("confidence", pa.float32(), "strength of the verdict in [0, 1]; 1 for same pixels", unit="share"),
+        field("evidence", pa.string(), "what was measured, as a JSON object", nullable=False),
+    ]
+)
+
+COMMUNITIES = pa.schema(
+    [
+        ID,
+        field("component", pa.int64(), "smallest global row of the connected component", nullable=False),
+        field("community", pa.int64(), "smallest global row of the community", nullable=False),
+        field("size", pa.int32(), "images in the community", nullable=False),
+    ]
+)
+
+DUPLICATES = pa.schema(
+    [
+        ID,
+        field("keeper", pa.string(), "id of the image that stands for this one; null: it stands for itself"),
+        field("keeper_row", pa.int64(), "global row of the keeper; null: it stands for itself"),
+        field("similarity", pa.float32(), "measured similarity to the keeper", unit="cosine"),
+        field("evidence", pa.string(), "how the pair was recognised, as a JSON object; null: not a duplicate"),
+        field("group_size", pa.int32(), "images that share this keeper, the keeper included", nullable=False),
+        field("contained_in", pa.string(), "id of an image that shows all of this one; information, never a reason to drop"),
+    ]
+)
+
+SELECTION = pa.schema(
+    [
+        ID,
+        field("keep", pa.bool_(), "true: the image goes into the shards", nullable=False),
+        field("status", pa.string(), "kept, dropped or failed", nullable=False),
+        field("reason", pa.string(), "the rule that dropped it, or the failure code; null when kept"),
+        field("detail", pa.string(), "the measured value and the limit, or the keeper"),
+        field("weight", pa.float32(), "sampling weight in training; 0 when not kept", unit="relative", nullable=False),
+        field("bucket", pa.string(), "resolution bucket 'WIDTHxHEIGHT'; null when not kept", unit="px"),
+    ]
+)
+
+EVIDENCE = pa.struct([pa.field("clause", pa.string()), pa.field("source", pa.string()), pa.field("value", pa.string())])
+CAPTION = pa.struct(
+    [
+        pa.field("language", pa.string()),  # en, zh, or the source's
+        pa.field("level", pa.string()),  # tags, short, medium, long, prompt, source
+        pa.field("text", pa.string()),
+        pa.field("backend", pa.string()),  # facts, vlm, endpoint, source
+        pa.field("evidence", pa.list_(EVIDENCE)),
+        pa.field("flags", pa.list_(pa.string())),
+    ]
+)
+CAPTIONS = pa.schema([ID, field("captions", pa.list_(CAPTION), "every caption of the image, language by level"), ERROR])
+
+CAPTION_LEVELS = ("tags", "short", "medium", "long", "prompt", "source")
+CAPTION_LANGUAGES = ("en", "zh")
+
+SHARDS = pa.schema(
+    [
+        ID,
+        field("shard", pa.string(), "file name of the tar", nullable=False),
+        field("key", pa.string(), "WebDataset key inside the tar", nullable=False),
+        field("row", pa.int64(), "global row in IMAGES", nullable=False),
+        field("image_member", pa.string(), "name of the image's member", nullable=False),
+        field("image_offset", pa.int64(), "where the image's bytes begin in the tar", unit="bytes", nullable=False),
+        field("image_length", pa.int64(), "number of bytes of the image", unit="bytes", nullable=False),
+        field("json_offset", pa.int64(), "where the JSON member's bytes begin in the tar", unit="bytes", nullable=False),
+        field("json_length", pa.int64(), "number of bytes of the JSON member", unit="bytes", nullable=False),
+        field("width", pa.int32(), "width after EXIF orientation", unit="px", nullable=False),
+        field("height", pa.int32(), "height after EXIF orientation", unit="px", nullable=False),
+        field("bucket", pa.string(), "resolution bucket 'WIDTHxHEIGHT'", unit="px", nullable=False),
+        field("group", pa.string(), "sub-collection of the source", nullable=False),
+        field("weight", pa.float32(), "sampling weight in training", unit="relative", nullable=False),
+        field(
+            "caption_lengths",
+            pa.list_(
+                pa.struct(
+                    [
+                        pa.field("language", pa.string()),
+                        pa.field("level", pa.string()),
+                        pa.field("characters", pa.int32()),
+                        pa.field("words", pa.int32()),
+                    ]
+                )
+            ),
+            "length of every caption of the sample",
+        ),
+    ]
+)
+
+
+def metrics_schema(metrics: dict[str, tuple[pa.DataType, str, str]]) -> pa.Schema:
+    """Return METRICS for a dict of metric name to (Arrow type, unit, doc)."""
+    measured = [field(name, kind, doc, unit=unit) for name, (kind, unit, doc) in metrics.items()]
+    return pa.schema([ID, *measured, ERROR])
+
+
+def embeddings_schema(dimension: int, text_dimension: int | None = None) -> pa.Schema:
+    """Return EMBEDDINGS for vectors of `dimension`, with a text column when the model has a text tower."""
+    columns = [
+        ID,
+        field("embedding", vector_type(dimension), "unit vector of the image; null when the image failed"),
+        field("norm", pa.float32(), "length of the vector before normalisation"),
+    ]
+    if text_dimension is not None:
+        columns.append(field("text_embedding", vector_type(text_dimension), "unit vector of the source caption"))
+    return pa.schema([*columns, ERROR])
+
+
+def vector_type(dimension: int) -> pa.DataType:
+    """Return the type of a float16 vector; the child is called element because Parquet returns it so."""
+    return pa.list_(pa.field("element", pa.float16()), dimension)
+
+
+def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return `table` with exactly the columns, order and types of `schema`.
+
+    Raises SchemaError naming the first missing or extra column, or the column that cannot be cast.
+    """
+    missing = [name for name in schema.names if name not in table.column_names]
+    extra = [name for name in table.column_names if name not in schema.names]
+    if missing or extra:
+        raise SchemaError(f"columns do not match: missing {missing}, not in the schema {extra}")
+    columns = [_cast(table.column(field.name), field) for field in schema]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _cast(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
+    try:
+        cast = column if column.type.equals(field.type) else column.cast(field.type)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise SchemaError(f"column {field.name}: {column.type} cannot become {field.type}: {error}") from error
+    if not field.nullable and cast.null_count:
+        raise SchemaError(f"column {field.name} has {cast.null_count} nulls, but every row must have a value")
+    return cast
