@@ -34,8 +34,15 @@ IMAGES = pa.schema(
         field("member", pa.string(), "name inside the container: tar member, or parquet 'column#row'; null for a file"),
         field("offset", pa.int64(), "where the image's bytes begin in uri; null for parquet", unit="bytes"),
         field("length", pa.int64(), "number of bytes of the encoded image", unit="bytes"),
-        field("key", pa.string(), "the source's own name of the sample: relative path or WebDataset key", nullable=False),
-        field("group", pa.string(), "sub-collection: first folder below the source, or the container's stem", nullable=False),
+        field(
+            "key", pa.string(), "the source's own name of the sample: relative path or WebDataset key", nullable=False
+        ),
+        field(
+            "group",
+            pa.string(),
+            "sub-collection: first folder below the source, or the container's stem",
+            nullable=False,
+        ),
         field("format", pa.string(), "format by magic bytes: jpeg, png, webp, gif, avif, bmp, tiff"),
         field("width", pa.int32(), "width after EXIF orientation", unit="px"),
         field("height", pa.int32(), "height after EXIF orientation", unit="px"),
@@ -54,7 +61,9 @@ TAG = pa.struct(
         pa.field("source", pa.string()),
     ]
 )
-TAGS = pa.schema([ID, field("tags", pa.list_(TAG), "labels above the calibrated cut, best first", unit="probability"), ERROR])
+TAGS = pa.schema(
+    [ID, field("tags", pa.list_(TAG), "labels above the calibrated cut, best first", unit="probability"), ERROR]
+)
 
 LINE = pa.struct(
     [
@@ -71,9 +80,21 @@ SCORES = pa.schema(
         ID,
         field("nsfw", pa.float32(), "probability that the image is not safe for work", unit="probability"),
         field("aesthetics", pa.float32(), "aesthetic score of the configured judge; null without one"),
-        field("watermark", pa.float32(), "probability of a visible watermark; null without a judge", unit="probability"),
-        field("ai_generated", pa.float32(), "probability that the image is generated; null without a judge", unit="probability"),
-        field("image_text_match", pa.float32(), "cosine of image and source caption; null without a text tower", unit="cosine"),
+        field(
+            "watermark", pa.float32(), "probability of a visible watermark; null without a judge", unit="probability"
+        ),
+        field(
+            "ai_generated",
+            pa.float32(),
+            "probability that the image is generated; null without a judge",
+            unit="probability",
+        ),
+        field(
+            "image_text_match",
+            pa.float32(),
+            "cosine of image and source caption; null without a text tower",
+            unit="cosine",
+        ),
         ERROR,
     ]
 )
@@ -83,9 +104,13 @@ KEYPOINTS = pa.schema(
         ID,
         field("count", pa.int32(), "number of keypoints"),
         field("scale", pa.float32(), "long side of the analysed picture over that of the image"),
-        field("points", pa.binary(), "float32 (n, 4): x, y in px of the analysed picture, size in px, angle in degrees"),
+        field(
+            "points", pa.binary(), "float32 (n, 4): x, y in px of the analysed picture, size in px, angle in degrees"
+        ),
         field("descriptors", pa.binary(), "uint8 (n, 128): RootSIFT"),
         field("picture", pa.binary(), "the analysed grey picture as PNG or JPEG"),
+        field("thumbnail", pa.binary(), "uint8 (32, 32, 3): the whole picture squeezed into a square, sRGB"),
+        field("pixel_hash", pa.string(), "32 hex digits of SHA-256 over size and analysed colours; equal for same pixels"),
         ERROR,
     ]
 )
@@ -93,7 +118,12 @@ KEYPOINTS = pa.schema(
 NEIGHBOURS = pa.schema(
     [
         ID,
-        field("rows", pa.list_(pa.int64()), "global rows of the nearest images, nearest first, without itself", nullable=False),
+        field(
+            "rows",
+            pa.list_(pa.int64()),
+            "global rows of the nearest images, nearest first, without itself",
+            nullable=False,
+        ),
         field("similarities", pa.list_(pa.float32()), "cosine to each of `rows`", unit="cosine", nullable=False),
     ]
 )
@@ -105,7 +135,12 @@ VERDICTS = pa.schema(
         ROW_A,
         ROW_B,
         SIMILARITY,
-        field("relation", pa.string(), "copy, contains, contained or different; contains: row_a shows all of row_b", nullable=False),
+        field(
+            "relation",
+            pa.string(),
+            "copy, contains, contained or different; contains: row_a shows all of row_b",
+            nullable=False,
+        ),
         field("confidence", pa.float32(), "strength of the verdict in [0, 1]; 1 for same pixels", unit="share"),
         field("evidence", pa.string(), "what was measured, as a JSON object", nullable=False),
     ]
@@ -128,7 +163,11 @@ DUPLICATES = pa.schema(
         field("similarity", pa.float32(), "measured similarity to the keeper", unit="cosine"),
         field("evidence", pa.string(), "how the pair was recognised, as a JSON object; null: not a duplicate"),
         field("group_size", pa.int32(), "images that share this keeper, the keeper included", nullable=False),
-        field("contained_in", pa.string(), "id of an image that shows all of this one; information, never a reason to drop"),
+        field(
+            "contained_in",
+            pa.string(),
+            "id of an image that shows all of this one; information, never a reason to drop",
+        ),
     ]
 )
 
@@ -169,7 +208,9 @@ SHARDS = pa.schema(
         field("image_member", pa.string(), "name of the image's member", nullable=False),
         field("image_offset", pa.int64(), "where the image's bytes begin in the tar", unit="bytes", nullable=False),
         field("image_length", pa.int64(), "number of bytes of the image", unit="bytes", nullable=False),
-        field("json_offset", pa.int64(), "where the JSON member's bytes begin in the tar", unit="bytes", nullable=False),
+        field(
+            "json_offset", pa.int64(), "where the JSON member's bytes begin in the tar", unit="bytes", nullable=False
+        ),
         field("json_length", pa.int64(), "number of bytes of the JSON member", unit="bytes", nullable=False),
         field("width", pa.int32(), "width after EXIF orientation", unit="px", nullable=False),
         field("height", pa.int32(), "height after EXIF orientation", unit="px", nullable=False),
