@@ -1,0 +1,178 @@
+"""Keep or drop every image, with the reason; then its resolution bucket and its sampling weight.
+
+Enter IMAGES, what was measured of them, and DUPLICATES; leaves SELECTION. Measuring and deciding live apart, so a changed
+threshold costs seconds and no model runs again. A row gets the first reason that holds, in this order: it failed (the code),
+it is a copy ("duplicate", naming its keeper), a rule hit it (the rule's name, in the order of the rules). A copy goes even
+when its keeper is dropped by a rule: what is wrong with the best one of a group is wrong with the group.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation.buckets import BASES_PX, bucket
+from curation.errors import ConfigError
+from curation.rules import Rule, hits, nearest, parse_rules
+from curation.schema import SELECTION, conform
+
+DEFAULT_RULES: Final[tuple[Mapping[str, object], ...]] = (
+    {"name": "nsfw", "column": "scores.nsfw", "above": 0.8},
+    {"name": "blank", "column": "metrics.entropy", "below": 0.01},
+)
+"""Drops nothing that a person would miss: not-safe-for-work images, and pictures of one single colour."""
+
+
+def select(
+    *,
+    images: pa.Table,
+    duplicates: pa.Table,
+    metrics: pa.Table | None = None,
+    scores: pa.Table | None = None,
+    ocr: pa.Table | None = None,
+    tags: pa.Table | None = None,
+    rules: Sequence[Mapping[str, object]] = DEFAULT_RULES,
+    balance: Mapping[str, object] | None = None,
+    bases_px: Sequence[int] = BASES_PX,
+    multiple_px: int = 16,
+    max_aspect: float = 4.0,
+    max_enlargement: float = 1.1,
+) -> pa.Table:
+    """Return SELECTION, one row per row of `images`, which all other tables are aligned with.
+
+    rules: see curation.rules; a rule may name any scalar column as 'table.column', images.flags, and the derived columns
+        images.megapixels, images.aspect, tags.labels, tags.best, tags.best_score, ocr.num_lines and ocr.num_characters.
+    balance: {by: column, alpha: exponent}; kept images of a group of n get weight n^-alpha, scaled to mean 1. alpha 0
+        leaves the collection's shares, 1 gives every group the same. None: every kept image weighs 1.
+    bases_px, multiple_px, max_aspect, max_enlargement: see curation.buckets.bucket.
+    Raises ConfigError for unknown columns, keys and impossible comparisons.
+    """
+    tables = {"metrics": metrics, "scores": scores, "ocr": ocr, "tags": tags, "duplicates": duplicates}
+    columns = _columns({"images": images} | {name: table for name, table in tables.items() if table is not None})
+    status, reason, detail = _failed_and_copies(images, duplicates)
+    for rule in parse_rules(rules):
+        _apply(rule, columns, status, reason, detail)
+    keep = status == "kept"
+    buckets = [
+        bucket(width, height, bases_px=bases_px, multiple_px=multiple_px, max_aspect=max_aspect, max_enlargement=max_enlargement)
+        if kept
+        else None
+        for kept, width, height in zip(keep, images["width"].to_pylist(), images["height"].to_pylist(), strict=True)
+    ]
+    decided = {
+        "id": images["id"],
+        "keep": keep,
+        "status": pa.array(status, pa.string()),
+        "reason": pa.array(reason, pa.string()),
+        "detail": pa.array(detail, pa.string()),
+        "weight": _weights(keep, columns, balance),
+        "bucket": pa.array(buckets, pa.string()),
+    }
+    return conform(pa.table(decided), SELECTION)
+
+
+def _columns(tables: Mapping[str, pa.Table]) -> dict[str, pa.Array]:
+    """Return everything a rule or the balance may name, by 'table.column', as one array each."""
+    found = {
+        f"{table}.{field.name}": rows[field.name].combine_chunks()
+        for table, rows in tables.items()
+        for field in rows.schema
+        if not pa.types.is_nested(field.type) or field.name == "flags"
+    }
+    found |= _size_columns(tables["images"])
+    if "tags" in tables:
+        found |= _tag_columns(tables["tags"]["tags"].combine_chunks())
+    if "ocr" in tables:
+        found |= _ocr_columns(tables["ocr"]["lines"].combine_chunks())
+    return found
+
+
+def _size_columns(images: pa.Table) -> dict[str, pa.Array]:
+    width = images["width"].combine_chunks().cast(pa.float64())
+    height = images["height"].combine_chunks().cast(pa.float64())
+    longer, shorter = pc.max_element_wise(width, height), pc.min_element_wise(width, height)
+    return {
+        "images.megapixels": pc.divide(pc.multiply(width, height), 1e6),
+        "images.aspect": pc.divide(longer, shorter),
+    }
+
+
+def _tag_columns(tags: pa.ListArray) -> dict[str, pa.Array]:
+    rows = tags.to_pylist()
+    best = [row[0] if row else {"label": None, "score": None} for row in rows]
+    labels = [None if row is None else [tag["label"] for tag in row] for row in rows]
+    return {
+        "tags.labels": pa.array(labels, pa.list_(pa.string())),
+        "tags.best": pa.array([tag["label"] for tag in best], pa.string()),
+        "tags.best_score": pa.array([tag["score"] for tag in best], pa.float32()),
+    }
+
+
+def _ocr_columns(lines: pa.ListArray) -> dict[str, pa.Array]:
+    rows = lines.to_pylist()
+    characters = [None if row is None else sum(len(line["text"] or "") for line in row) for row in rows]
+    return {"ocr.num_lines": pc.list_value_length(lines), "ocr.num_characters": pa.array(characters, pa.int32())}
+
+
+def _failed_and_copies(images: pa.Table, duplicates: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return status, reason and detail, object (rows,), before any rule."""
+    status = np.full(images.num_rows, "kept", dtype=object)
+    reason = np.full(images.num_rows, None, dtype=object)
+    detail = np.full(images.num_rows, None, dtype=object)
+    for row, copy in _where(pc.is_valid(duplicates["keeper"]), duplicates.select(["id", "keeper", "keeper_row", "similarity"])):
+        status[row], reason[row], detail[row] = "dropped", "duplicate", _copy_detail(copy)
+    for row, failed in _where(pc.is_valid(images["error"]), images.select(["error", "error_detail"])):
+        status[row], reason[row], detail[row] = "failed", failed["error"], failed["error_detail"]
+    return status, reason, detail
+
+
+def _where(mask: pa.ChunkedArray, table: pa.Table) -> list[tuple[int, dict[str, object]]]:
+    rows = np.flatnonzero(mask.to_numpy())
+    return list(zip(rows.tolist(), table.take(rows).to_pylist(), strict=True))
+
+
+def _copy_detail(copy: Mapping[str, object]) -> str:
+    if copy["keeper"] == copy["id"]:
+        return f"copy of {copy['keeper']}, same bytes as row {copy['keeper_row']}"
+    measured = "not measured" if copy["similarity"] is None else f"{copy['similarity']:.4f}"
+    return f"copy of {copy['keeper']}, cosine {measured}"
+
+
+def _apply(rule: Rule, columns: Mapping[str, pa.Array], status: np.ndarray, reason: np.ndarray, detail: np.ndarray) -> None:
+    """Drop the kept rows that the rule hits."""
+    dropped = np.flatnonzero(hits(rule, columns, columns["images.group"]) & (status == "kept"))
+    measured = columns[rule.column].take(pa.array(dropped, pa.int64())).to_pylist()
+    status[dropped], reason[dropped] = "dropped", rule.name
+    limit = rule.value if not isinstance(rule.value, list | tuple) else list(rule.value)
+    for row, value in zip(dropped.tolist(), measured, strict=True):
+        shown = "missing" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+        detail[row] = f"{rule.column} is {shown}, dropped when {rule.limit.replace('_', ' ')} {limit}"
+
+
+def _weights(keep: np.ndarray, columns: Mapping[str, pa.Array], balance: Mapping[str, object] | None) -> np.ndarray:
+    """Return float32 (rows,): n^-alpha of the row's group among kept rows, mean 1 over kept rows, 0 elsewhere."""
+    weights = keep.astype(np.float32)
+    if balance is None or not keep.any():
+        return weights
+    by, alpha = _balance(balance, columns)
+    kept = columns[by].filter(pa.array(keep)).cast(pa.string())
+    codes = pc.fill_null(kept, "").dictionary_encode().indices.to_numpy(zero_copy_only=False)
+    raw = np.bincount(codes)[codes].astype(np.float64) ** -alpha
+    weights[keep] = raw / raw.mean()
+    return weights
+
+
+def _balance(balance: Mapping[str, object], columns: Mapping[str, pa.Array]) -> tuple[str, float]:
+    for key in balance:
+        if key not in ("by", "alpha"):
+            raise ConfigError(f'balance: unknown key "{key}"{nearest(str(key), ("by", "alpha"))}')
+    by, alpha = str(balance.get("by", "group")), balance.get("alpha", 0.5)
+    by = by if "." in by else f"images.{by}"
+    if by not in columns or pa.types.is_list(columns[by].type):
+        scalars = [name for name, column in columns.items() if not pa.types.is_list(column.type)]
+        raise ConfigError(f'balance: there is no column "{by}" of single values{nearest(by, scalars)}')
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 <= alpha <= 1:
+        raise ConfigError(f"balance: alpha is {alpha!r}; it must lie in [0, 1]")
+    return by, float(alpha)
