@@ -8,6 +8,9 @@ from PIL import ImageFont
 SIMPLIFIED_CHINESE = 2
 """Face of the Noto collection: 0 to 4 are Japanese, Korean, simplified and traditional Chinese, Hong Kong."""
 
+FIRST_CJK = 0x2E80
+"""The Unicode blocks of Chinese radicals, punctuation and characters begin here."""
+
 
 @cache
 def latin_font(size_px: float, *, bold: bool = True) -> ImageFont.FreeTypeFont:
@@ -24,3 +27,10 @@ def chinese_font(size_px: float, *, weight: int = 700) -> ImageFont.FreeTypeFont
         font = ImageFont.truetype(str(path), size_px, index=SIMPLIFIED_CHINESE)
     font.set_variation_by_axes([weight])  # the collection's default instance is Thin
     return font
+
+
+def fitting_font(line: str, *, size_px: float, width_px: float) -> ImageFont.FreeTypeFont:
+    """Return the font of the line's script at `size_px`, or smaller where the line would be wider than `width_px`."""
+    choose = chinese_font if any(ord(character) >= FIRST_CJK for character in line) else latin_font
+    length_px = choose(size_px).getlength(line)
+    return choose(size_px) if length_px <= width_px else choose(size_px * width_px / length_px)
