@@ -1,0 +1,180 @@
+"""The verbs of the command line: `imageloom VERB` or `python -m jobs VERB`.
+
+Exit codes: 0 done; 1 unexpected; 2 wrong key, value or name; 3 source unreadable; 4 wrong schema; 5 stale stage; 6 corrupt
+part, or validate found something; 7 a stage failed; 8 too many failures; 9 model unusable; 130 interrupted.
+"""
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from curation.errors import ConfigError, ImageloomError
+
+app = typer.Typer(
+    name="imageloom",
+    help="From a folder of images to training shards, and from shards to an S3-DiT's samples.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+RunFolder = Annotated[Path, typer.Argument(help="the run folder (out in the YAML, --out on the command line)")]
+AsJson = Annotated[bool, typer.Option("--json", help="print one JSON value instead of text")]
+
+
+@app.command()
+def run(
+    config: Annotated[Path | None, typer.Argument(help="YAML file; every key is listed in docs/config.md")] = None,
+    source: Annotated[str | None, typer.Option(help="folder, tar, parquet or JSONL of images; overrides the YAML")] = None,
+    out: Annotated[str | None, typer.Option(help="run folder; overrides the YAML")] = None,
+    until: Annotated[str | None, typer.Option(help="stop after this stage")] = None,
+    from_: Annotated[str | None, typer.Option("--from", help="begin at this stage; those before must be complete")] = None,
+    redo: Annotated[
+        list[str] | None, typer.Option(help="compute this stage again, and what follows from it; may be repeated")
+    ] = None,
+    address: Annotated[str | None, typer.Option(help="Ray: local (default), auto, or a cluster's address")] = None,
+    workers: Annotated[int | None, typer.Option(help="CPUs of the local Ray; default: all")] = None,
+) -> None:
+    """Run every stage that is not up to date: ingest, profile, embed, ..., shard, train, sample, report.
+
+    A run that was interrupted continues where it stopped; a finished run does nothing. Example:
+
+        imageloom run --source ~/Pictures --out runs/pictures
+    """
+    from curation.tables import Run
+    from jobs import summary
+    from jobs.config import read_config
+    from jobs.pipeline import between, pipeline
+    from jobs.runner import Limits, run_stages
+
+    ray = {key: value for key, value in (("address", address), ("num_cpus", workers)) if value is not None}
+    settings = read_config(config, {"source": source, "out": out, "ray": ray or None})
+    target = Run(settings.out)
+    plan = between(pipeline(settings), target, start=from_, until=until)
+    with summary.progress() as bars:
+        outcomes = run_stages(target, plan, limits=Limits(**settings.ray.model_dump()), redo=redo or [], progress=bars)
+    summary.write_config(target, settings)
+    summary.show(target, outcomes)
+
+
+@app.command()
+def status(folder: RunFolder, as_json: AsJson = False) -> None:
+    """Show every stage's state and cost, and the balance: in = kept + dropped by reason + failed by code."""
+    from jobs import summary
+    from jobs.pipeline import TABLES
+    from jobs.status import status as read_status
+
+    found = read_status(_existing(folder), TABLES)
+    print(json.dumps(found, indent=1)) if as_json else summary.show_status(found)
+
+
+@app.command()
+def explain(
+    folder: RunFolder,
+    name: Annotated[str, typer.Argument(help="id, beginning of an id (8 or more), file name, path, or key")],
+    as_json: AsJson = False,
+) -> None:
+    """Tell the whole story of one image: source, measures, decision, copies, captions, shard."""
+    from jobs import story
+    from jobs.explain import explain as find
+
+    found = find(_existing(folder), name)
+    print(json.dumps(found, indent=1, ensure_ascii=False, default=str)) if as_json else story.tell(found)
+
+
+@app.command()
+def report(folder: RunFolder) -> None:
+    """Write RUN/report.html again from the tables as they are, also in the middle of a run."""
+    from curation.report import render
+
+    target = _existing(folder)
+    target.store.put("report.html", render(target).encode())
+    print(target.root / "report.html")
+
+
+@app.command()
+def train(
+    shards: Annotated[Path, typer.Argument(help="folder of shards with their indexes: RUN/shards")],
+    config: Annotated[Path, typer.Argument(help="YAML with a section `train`, or that section's keys alone")],
+    out: Annotated[Path, typer.Option(help="folder for checkpoints and log.jsonl; training resumes from what is there")],
+) -> None:
+    """Train an S3-DiT on a folder of shards, without a run."""
+    from jobs.direct import train_on
+
+    train_on(shards, config, out)
+
+
+@app.command()
+def sample(
+    checkpoint: Annotated[Path, typer.Argument(help="a checkpoint folder, a folder of checkpoints, or a run folder")],
+    prompt: Annotated[list[str], typer.Option(help="one image per prompt; may be repeated")],
+    out: Annotated[Path, typer.Option(help="folder for the PNGs and grid.png")],
+    num_steps: Annotated[int, typer.Option(help="Euler steps")] = 8,
+    guidance: Annotated[float, typer.Option(help="scale s in v_pos + s (v_pos - v_neg); 0 is off")] = 2.0,
+    seed: Annotated[int, typer.Option(help="seed of the first image; the next has seed + 1")] = 0,
+    width_px: Annotated[int, typer.Option(help="width of the images")] = 32,
+    height_px: Annotated[int, typer.Option(help="height of the images")] = 32,
+) -> None:
+    """Sample images for prompts and write them with a contact sheet."""
+    from jobs.direct import sample_from
+
+    sample_from(
+        checkpoint, out, prompts=prompt, num_steps=num_steps, guidance=guidance, seed=seed, width_px=width_px, height_px=height_px
+    )
+
+
+@app.command()
+def validate(folder: RunFolder) -> None:
+    """Check every committed file's sha256, the alignment of tables, the balance and the shards' offsets."""
+    from jobs.pipeline import TABLES
+    from jobs.validate import problems
+
+    found = list(problems(_existing(folder), [table for _, table in TABLES]))
+    for line in found:
+        print(line)
+    print(f"{len(found)} problems" if found else "sound: every file, row and offset is as recorded")
+    if found:
+        raise typer.Exit(6)
+
+
+@app.command("demo-data")
+def demo_data(
+    folder: Annotated[Path, typer.Argument(help="folder to make; must be empty or absent")],
+    seed: Annotated[int, typer.Option(help="seed of the alterations and renders")] = 0,
+) -> None:
+    """Make the demo collection from packages already installed: photographs, copies, posters, digits, shapes, broken files."""
+    from jobs.demo_data import make_demo_data
+
+    counts = make_demo_data(folder, seed=seed)
+    print(", ".join(f"{count} {kind}" for kind, count in counts.items()))
+
+
+def _existing(folder: Path) -> Any:
+    from curation.tables import Run
+
+    found = Run(folder)
+    if not found.num_parts("images"):
+        raise ConfigError(f"{folder} is not a run folder: it has no images/ table; `imageloom run` makes one")
+    return found
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line on stderr and an exit code, not a traceback."""
+    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    try:
+        app()
+    except ImageloomError as error:
+        print(f"imageloom: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("imageloom: interrupted; finished parts are kept, run the same command again to continue", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

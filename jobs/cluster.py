@@ -1,0 +1,54 @@
+"""Starting or joining Ray: a private one on this machine by default, a cluster's with its address."""
+
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+
+log = logging.getLogger(__name__)
+
+WORKER_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "HF_HUB_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK": "True",
+}
+"""One thread per process: two processes that each start a thread per core run several times slower."""
+
+
+@contextmanager
+def session(*, address: str, num_cpus: int | None, object_store_mb: int) -> Iterator[int]:
+    """Connect to Ray, yield the number of CPUs it offers, and leave it; a Ray that is already running here is shared."""
+    if ray.is_initialized():
+        yield int(ray.cluster_resources().get("CPU", 1))
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "240")
+    if address == "local":
+        _start_local(num_cpus, object_store_mb)
+    else:
+        # Workers on other machines get this folder's code; runs must lie on storage that every node sees.
+        ray.init(address=address, runtime_env={"working_dir": ".", "env_vars": WORKER_ENVIRONMENT}, log_to_driver=True)
+    try:
+        yield int(ray.cluster_resources().get("CPU", 1))
+    finally:
+        ray.shutdown()
+
+
+def _start_local(num_cpus: int | None, object_store_mb: int) -> None:
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # a private cluster on the loopback interface needs no token
+    os.environ.update(WORKER_ENVIRONMENT)
+    ray.init(
+        address="local",
+        num_cpus=num_cpus,
+        include_dashboard=False,
+        object_store_memory=object_store_mb << 20,
+        logging_level=logging.WARNING,
+        log_to_driver=True,
+        _temp_dir=tempfile.mkdtemp(prefix="loom-"),  # unix socket paths end at about 107 characters
+    )

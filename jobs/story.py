@@ -1,0 +1,75 @@
+"""`explain` as text for a person."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def tell(stories: Sequence[Mapping[str, Any]]) -> None:
+    """Print every story, with a blank line between two."""
+    for number, story in enumerate(stories):
+        print("\n" * bool(number) + "\n".join(_lines(story)))
+
+
+def _lines(story: Mapping[str, Any]) -> list[str]:
+    image = story["images"]
+    lines = [
+        f"{image['key']}: {story['verdict']}",
+        _row("id", image["id"]),
+        _row("where", f"{image['uri']}" + (f" :: {image['member']}" if image["member"] else "")),
+    ]
+    if image["format"]:
+        flags = f" ({', '.join(image['flags'])})" if image["flags"] else ""
+        lines.append(
+            _row("picture", f"{image['format']} {image['width']} x {image['height']} px, {image['length']} bytes{flags}")
+        )
+    if image["caption"]:
+        lines.append(_row("said of it", image["caption"]))
+    for table, write in (("metrics", _numbers), ("scores", _numbers), ("tags", _tags), ("ocr", _text), ("captions", _captions)):
+        lines += [_row(table, text) for text in write(story.get(table) or {})]
+    return lines + _relations(story)
+
+
+def _relations(story: Mapping[str, Any]) -> list[str]:
+    lines = []
+    duplicate = story.get("duplicates") or {}
+    if duplicate.get("keeper_row") is not None:
+        evidence = json.dumps(json.loads(duplicate["evidence"] or "{}"))
+        lines.append(_row("copy of", f"{duplicate['keeper']}, cosine {duplicate['similarity']:.3f}, {evidence}"))
+    if story.get("stands_for"):
+        lines.append(_row("stands for", ", ".join(story["stands_for"])))
+    lines += [
+        _row(pair["relation"], f"{pair['key']}, cosine {pair['similarity']:.3f}, {json.dumps(pair['evidence'])}")
+        for pair in (story.get("related") or [])[:12]
+    ]
+    selection = story.get("selection") or {}
+    if selection.get("status") == "kept":
+        lines.append(_row("selection", f"weight {selection['weight']:.3f}, bucket {selection['bucket']} px"))
+    if story.get("shards"):
+        place = story["shards"]
+        lines.append(_row("shard", f"{place['shard']}, {place['image_length']} bytes at {place['image_offset']}"))
+    return lines
+
+
+def _numbers(row: Mapping[str, Any]) -> list[str]:
+    values = [
+        f"{name} {value:.4g}" for name, value in row.items() if isinstance(value, int | float) and not isinstance(value, bool)
+    ]
+    return [", ".join(values)] if values else []
+
+
+def _tags(row: Mapping[str, Any]) -> list[str]:
+    tags = row.get("tags") or []
+    return [", ".join(f"{tag['label']} {tag['score']:.2f}" for tag in tags)] if tags else []
+
+
+def _text(row: Mapping[str, Any]) -> list[str]:
+    return [f'"{line["text"]}" ({line["language"]}, {line["confidence"]:.2f})' for line in row.get("lines") or []]
+
+
+def _captions(row: Mapping[str, Any]) -> list[str]:
+    return [f"[{caption['level']}, {caption['language']}] {caption['text']}" for caption in row.get("captions") or []]
+
+
+def _row(name: str, text: str) -> str:
+    return f"  {name:<10} {text}"
