@@ -5,6 +5,7 @@ import io
 import json
 import subprocess
 import tarfile
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -63,36 +64,16 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pa.Table]:
     )
     selection = _table(SELECTION, id=ids, keep=[True] * num, status=["kept"] * num, weight=[1.0] * num, bucket=["128x96"] * num)
     evidence = [{"clause": "orange suit", "source": "metrics.dominant_colours", "value": "orange 0.4"}]
-    captions = [
-        [
-            {
-                "language": "en",
-                "level": "medium",
-                "text": f"An orange suit, {i}.",
-                "backend": "facts",
-                "evidence": evidence,
-                "flags": [],
-            },
-            {
-                "language": "zh",
-                "level": "medium",
-                "text": "\u6a59\u8272\u7684\u822a\u5929\u670d",
-                "backend": "facts",
-                "evidence": [],
-                "flags": [],
-            },
-        ]
-        if i != 1
-        else []
-        for i in range(num)
-    ]
+    made = {"level": "medium", "backend": "facts", "flags": []}
+    chinese = made | {"language": "zh", "text": "\u6a59\u8272\u7684\u822a\u5929\u670d", "evidence": []}
+    english = [made | {"language": "en", "text": f"An orange suit, {i}.", "evidence": evidence} for i in range(num)]
+    captions = [[caption, chinese] if i != 1 else [] for i, caption in enumerate(english)]
     line = {"text": 'NASA "</script>', "confidence": 0.9, "language": "en", "polygon": [0.0, 0, 9, 0, 9, 9, 0, 9]}
+    sharpness = pa.array([0.1, None] * 4, pa.float32())
     return {
         "images": images,
         "selection": selection,
-        "metrics": pa.table(
-            {"id": ids, "sharpness": pa.array([0.1, None] * 4, pa.float32()), "error": pa.nulls(num, pa.string())}
-        ),
+        "metrics": pa.table({"id": ids, "sharpness": sharpness, "error": pa.nulls(num, pa.string())}),
         "scores": _table(SCORES, id=ids, nsfw=[0.01] * num, aesthetics=[None, 5.0] * 4),
         "ocr": _table(OCR, id=ids, lines=[[line], []] * 4),
         "tags": _table(TAGS, id=ids, tags=[[], [{"label": "suit", "score": 0.5, "source": "m"}]] * 4),
@@ -245,7 +226,7 @@ def test_a_plan_is_contiguous_by_bucket_and_mixed_inside() -> None:
     shards, selection, _ = _planned(400, max_samples=50)
     rows = [row for shard in shards for row in shard]
     buckets = selection["bucket"].take(rows).to_pylist()
-    changes = [a for a, b in zip(buckets, buckets[1:], strict=False) if a != b]
+    changes = [a for a, b in pairwise(buckets) if a != b]
     assert changes == ["32x32", "48x80"]
     assert rows[: len(rows) // 3] != sorted(rows[: len(rows) // 3])
     assert _planned(400, max_samples=50)[0] == shards
