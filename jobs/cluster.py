@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,6 +44,7 @@ def session(*, address: str, num_cpus: int | None, object_store_mb: int) -> Iter
 def _start_local(num_cpus: int | None, object_store_mb: int) -> None:
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # a private cluster on the loopback interface needs no token
     os.environ.update(WORKER_ENVIRONMENT)
+    os.environ["PYTHONPATH"] = os.pathsep.join(_own_code())
     ray.init(
         address="local",
         num_cpus=num_cpus,
@@ -52,3 +54,13 @@ def _start_local(num_cpus: int | None, object_store_mb: int) -> None:
         log_to_driver=True,
         _temp_dir=tempfile.mkdtemp(prefix="loom-"),  # unix socket paths end at about 107 characters
     )
+
+
+def _own_code() -> list[str]:
+    """Return the folders from which workers import: what the driver sees outside its environment, and where it was started.
+
+    An embedder or judge of the user's own (`my_package.module:Class`) lies there.
+    """
+    base = (sys.prefix, sys.base_prefix)
+    folders = [os.getcwd(), *(os.path.abspath(path) for path in sys.path if path and not path.startswith(base))]
+    return list(dict.fromkeys(folders))

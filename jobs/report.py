@@ -1,0 +1,16 @@
+"""The report: one page from the tables as they are."""
+
+from curation.report import render
+from curation.tables import Run
+from jobs.stage import Item, Output
+
+
+def plan(run: Run, **_: object) -> list[Item]:
+    """Return one item."""
+    return [{"parts": [0]}]
+
+
+def work(run: Run, item: Item) -> list[Output]:
+    """Write report.html at the top of the run folder."""
+    run.store.put("report.html", render(run).encode())
+    return [Output(0, None, published=("report.html",), counts={"ok": 1})]

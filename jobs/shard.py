@@ -1,0 +1,31 @@
+"""Shards: planned once from the selection, then one tar per item."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from curation.shards import plan_shards, write_shard
+from curation.tables import Run, part_stem
+from jobs.stage import Item, Output
+
+
+def plan(run: Run, *, max_bytes: int, max_samples: int) -> list[Item]:
+    """Return one item per shard with its global rows."""
+    shards = plan_shards(
+        selection=run.read("selection"), images=run.read("images", ["id", "length"]), max_bytes=max_bytes, max_samples=max_samples
+    )
+    return [{"parts": [number], "rows": rows} for number, rows in enumerate(shards)]
+
+
+def work(run: Run, item: Item, **_: object) -> list[Output]:
+    """Write one tar beside the run's tables and return its index."""
+    rows = np.array(item["rows"], dtype=np.int64)
+    (part,) = item["parts"]
+    name = f"{part_stem('shards', part)}.tar"
+    folder = run.folder("shards") / "_attempts"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = Path(tempfile.mkdtemp(dir=folder)) / name
+    tables = ("images", "selection", "metrics", "scores", "ocr", "tags", "captions")
+    index = write_shard(path, rows=rows, shard=name, **{table: run.take(table, rows) for table in tables})
+    return [Output(part, index, files={name: path})]
