@@ -26,13 +26,13 @@ NOTE = b"This is a plain text file that somebody renamed.\n"
 
 
 def write_broken(folder: Path, *, seed: int) -> int:
-    """Write one file per entry of BROKEN and expected.csv (file, error); return how many files."""
+    """Write one file per entry of BROKEN and expected.csv (name, error); return how many files."""
     folder.mkdir(parents=True)
     for index, (name, (make, _)) in enumerate(BROKEN.items()):
         (folder / name).write_bytes(make(np.random.default_rng([seed, 5, index])))
     with (folder / "expected.csv").open("w", newline="", encoding="utf-8") as stream:
         rows = sorted((name, code) for name, (_, code) in BROKEN.items())
-        csv.writer(stream, lineterminator="\n").writerows([("file", "error"), *rows])
+        csv.writer(stream, lineterminator="\n").writerows([("name", "error"), *rows])
     return len(BROKEN)
 
 

@@ -1,29 +1,26 @@
 """The demo collection: about 2,500 images out of installed packages, without a download.
 
-    photos/         real photographs with captions, sources and licences       jobs/demo_photos.py
-    altered/        altered copies of them, and truth.csv                       jobs/demo_photos.py
+    photos/         real photographs with captions, sources and licences        jobs/demo_photos.py
+    paths.jsonl     some of them, listed by relative path                       jobs/demo_photos.py
+    altered/        altered copies of them, and truth.csv                       jobs/demo_altered.py
     posters/        rendered bilingual posters, metadata.jsonl                  jobs/demo_posters.py
     digits.tar      handwritten digits, a WebDataset                            jobs/demo_shapes.py
     shapes.parquet  drawn shapes, in the layout of Hugging Face datasets        jobs/demo_shapes.py
     broken/         files that must fail, and expected.csv with the codes       jobs/demo_broken.py
     unusual/        files that must not fail                                    jobs/demo_broken.py
-    paths.jsonl     some photos listed by relative path
 
 The same arguments give the same bytes with the same versions of Pillow, NumPy, pyarrow and the two packages.
 """
 
-import json
 import shutil
 from pathlib import Path
 
 from curation.errors import ConfigError
+from jobs.demo_altered import write_altered
 from jobs.demo_broken import write_broken, write_unusual
-from jobs.demo_photos import write_altered, write_photos
+from jobs.demo_photos import write_photos
 from jobs.demo_posters import write_posters
 from jobs.demo_shapes import write_digits, write_shapes
-
-LISTED = ("astronaut", "chelsea", "coffee", "rocket")
-"""The photos that paths.jsonl names."""
 
 
 def make_demo_data(
@@ -54,14 +51,6 @@ def make_demo_data(
         "shapes": write_shapes(partial / "shapes.parquet", count=shapes, seed=seed),
         "broken": write_broken(partial / "broken", seed=seed),
         "unusual": write_unusual(partial / "unusual", seed=seed),
-        "listed": _write_paths(partial / "paths.jsonl", photos),
     }
     partial.replace(folder)
     return counts
-
-
-def _write_paths(path: Path, photos: dict[str, Path]) -> int:
-    """Write one JSON object per listed photo: its path below the JSONL's folder, and a caption."""
-    lines = [json.dumps({"path": f"photos/{photos[name].name}", "caption": f"the picture known as {name}"}) for name in LISTED]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return len(lines)

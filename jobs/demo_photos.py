@@ -1,23 +1,16 @@
-"""Real photographs out of installed packages, and altered copies of them whose truth is known.
+"""Real photographs out of installed packages: scikit-image and scikit-learn carry them, so nothing is downloaded.
 
-Nothing is downloaded: scikit-image and scikit-learn carry the pictures. Each one gets a JSON sidecar with its source and
-licence, so that credit travels with the image to the shard, and some get a text caption. The altered copies are what people
-do to pictures before they post them again; `altered/truth.csv` names the original and the alteration of each.
+Each photo names its source and licence in a JSON sidecar, or in the list that names it, so that credit travels with the image
+to the shard; some have a text caption.
 """
 
-import csv
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
-from io import BytesIO
 from pathlib import Path
 
-import numpy as np
-from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
-
-from jobs.demo_text import latin_font
+from PIL import Image
 
 MAX_SIDE_PX = 1024
 
@@ -128,18 +121,32 @@ PHOTOS = (
     ),
 )
 
+LISTED = ("astronaut", "chelsea", "coffee", "rocket")
+"""The photos that paths.jsonl names instead of sidecars."""
+
 
 def write_photos(folder: Path) -> dict[str, Path]:
-    """Write every photo with its sidecars and CREDITS.txt; return name -> path of the written image."""
+    """Write every photo, its sidecars, CREDITS.txt and a list beside the folder; return name -> path of the image.
+
+    The photos named in LISTED have no sidecars: `paths.jsonl`, in the folder above, gives their path, caption and credit.
+    """
     folder.mkdir(parents=True)
-    paths = {photo.name: _write_photo(photo, folder) for photo in PHOTOS}
+    paths = {photo.name: _write_pixels(photo, folder) for photo in PHOTOS}
+    listed = []
+    for photo in PHOTOS:
+        if photo.name in LISTED:
+            fields = {"path": f"{folder.name}/{paths[photo.name].name}", "caption": photo.caption}
+            listed.append(json.dumps(fields | _credit(photo)))
+        else:
+            _write_sidecars(photo, paths[photo.name])
+    (folder.parent / "paths.jsonl").write_text("\n".join(listed) + "\n", encoding="utf-8")
     lines = [f"{paths[photo.name].name}: {photo.credit}; {photo.licence} ({photo.package})" for photo in PHOTOS]
     head = "Copied from the installed packages scikit-image and scikit-learn.\n\n"
     (folder / "CREDITS.txt").write_text(head + "\n".join(lines) + "\n", encoding="utf-8")
     return paths
 
 
-def _write_photo(photo: Photo, folder: Path) -> Path:
+def _write_pixels(photo: Photo, folder: Path) -> Path:
     """Copy grey, transparent and JPEG files byte for byte; write other colour pictures as JPEG, as cameras do."""
     with files(photo.package).joinpath(photo.file).open("rb") as stream, Image.open(stream) as image:
         small = max(image.size) <= MAX_SIDE_PX
@@ -152,133 +159,14 @@ def _write_photo(photo: Photo, folder: Path) -> Path:
         else:
             image.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX), Image.Resampling.LANCZOS)
             image.save(path, quality=95, subsampling=0)
-    credit = {"credit": photo.credit, "licence": photo.licence, "package": photo.package.split(".")[0]}
-    path.with_suffix(".json").write_text(json.dumps(credit, indent=1) + "\n", encoding="utf-8")
-    if photo.caption:
-        path.with_suffix(".txt").write_text(photo.caption + "\n", encoding="utf-8")
     return path
 
 
-Alter = Callable[[Image.Image, np.random.Generator], Image.Image]
+def _credit(photo: Photo) -> dict[str, str]:
+    return {"credit": photo.credit, "licence": photo.licence, "package": photo.package.split(".")[0]}
 
 
-def _same(image: Image.Image, generator: np.random.Generator) -> Image.Image:
-    return image
-
-
-def _resize(factor: float) -> Alter:
-    return lambda image, generator: ImageOps.scale(image, factor, Image.Resampling.LANCZOS)
-
-
-def _crop(share: float) -> Alter:
-    """Cut out a window at a random place whose sides are `share` of the picture's."""
-
-    def crop(image: Image.Image, generator: np.random.Generator) -> Image.Image:
-        width, height = (round(side * share) for side in image.size)
-        left = int(generator.integers(image.width - width + 1))
-        top = int(generator.integers(image.height - height + 1))
-        return image.crop((left, top, left + width, top + height))
-
-    return crop
-
-
-def _rotate(degrees: float) -> Alter:
-    return lambda image, generator: image.rotate(degrees, Image.Resampling.BICUBIC, expand=True, fillcolor="white")
-
-
-def _border(colour: str, share: float) -> Alter:
-    return lambda image, generator: ImageOps.expand(image, round(max(image.size) * share), colour)
-
-
-def _text_bar(image: Image.Image, generator: np.random.Generator) -> Image.Image:
-    """Put a white bar with a line of text above the picture."""
-    bar_px = max(image.height // 6, 24)
-    canvas = ImageOps.expand(image, (0, bar_px, 0, 0), "white")
-    font = latin_font(bar_px * 0.5)
-    ImageDraw.Draw(canvas).text((canvas.width / 2, bar_px / 2), "WHEN YOU SEE IT", "black", font, "mm")
-    return canvas
-
-
-def _watermark(image: Image.Image, generator: np.random.Generator) -> Image.Image:
-    """Lay a half transparent word over the middle, as stock agencies do."""
-    layer = Image.new("RGBA", image.size, (255, 255, 255, 0))
-    font = latin_font(max(image.width / 8, 12))
-    ImageDraw.Draw(layer).text((image.width / 2, image.height / 2), "SAMPLE", (255, 255, 255, 110), font, "mm")
-    return Image.alpha_composite(image.convert("RGBA"), layer).convert("RGB")
-
-
-def _brightness(factor: float) -> Alter:
-    return lambda image, generator: ImageEnhance.Brightness(image).enhance(factor)
-
-
-ALTERATIONS: dict[str, tuple[Alter, str, dict[str, int]]] = {
-    "jpeg-q75": (_same, "jpg", {"quality": 75}),
-    "jpeg-q30": (_same, "jpg", {"quality": 30}),
-    "jpeg-q10": (_same, "jpg", {"quality": 10}),
-    "half": (_resize(0.5), "jpg", {"quality": 85}),
-    "quarter": (_resize(0.25), "jpg", {"quality": 85}),
-    "enlarged": (_resize(1.4), "jpg", {"quality": 85}),
-    "crop-90": (_crop(0.9), "jpg", {"quality": 90}),
-    "crop-75": (_crop(0.75), "jpg", {"quality": 90}),
-    "crop-60": (_crop(0.6), "png", {}),
-    "mirror": (lambda image, generator: ImageOps.mirror(image), "jpg", {"quality": 90}),
-    "rotate-90": (_rotate(90), "jpg", {"quality": 90}),
-    "rotate-4": (_rotate(4), "jpg", {"quality": 90}),
-    "rotate-12": (_rotate(-12), "jpg", {"quality": 90}),
-    "border-white": (_border("white", 0.06), "jpg", {"quality": 90}),
-    "border-black": (_border("black", 0.12), "png", {}),
-    "text-bar": (_text_bar, "jpg", {"quality": 90}),
-    "watermark": (_watermark, "jpg", {"quality": 90}),
-    "brighter": (_brightness(1.3), "jpg", {"quality": 90}),
-    "darker": (_brightness(0.7), "jpg", {"quality": 90}),
-    "grey": (lambda image, generator: ImageOps.grayscale(image).convert("RGB"), "jpg", {"quality": 90}),
-    "blur": (lambda image, generator: image.filter(ImageFilter.GaussianBlur(1.5)), "jpg", {"quality": 90}),
-    "to-webp": (_same, "webp", {"quality": 80}),
-    "to-avif": (_same, "avif", {"quality": 65, "speed": 8}),
-    "to-gif": (_same, "gif", {}),
-    "to-bmp": (_resize(0.8), "bmp", {}),
-    "to-tiff": (_resize(0.8), "tiff", {}),
-}
-"""Name -> (what is done to the RGB pixels, file extension, options of the encoder)."""
-
-
-def write_altered(folder: Path, photos: dict[str, Path], *, per_photo: int, seed: int) -> int:
-    """Write `per_photo` altered copies of each photo, two byte-identical ones and truth.csv; return how many images.
-
-    Which alterations a photo gets is drawn from `seed` and the photo's place in the list; each at most once.
-    """
-    folder.mkdir(parents=True)
-    truth = [_copy_bytes(photos[name], folder) for name in ("chelsea", "page")]
-    for index, path in enumerate(photos.values()):
-        generator = np.random.default_rng([seed, 1, index])
-        chosen = generator.permutation(len(ALTERATIONS))[:per_photo]
-        with Image.open(path) as opened:
-            image = _flatten(opened)
-        truth += [_write_alteration(path, image, list(ALTERATIONS)[which], folder, generator) for which in chosen]
-    with (folder / "truth.csv").open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream, lineterminator="\n").writerows([("file", "original", "alteration"), *sorted(truth)])
-    return len(truth)
-
-
-def _flatten(image: Image.Image) -> Image.Image:
-    """Return RGB pixels; transparency becomes white, as a viewer shows it."""
-    rgba = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-
-
-def _copy_bytes(path: Path, folder: Path) -> tuple[str, str, str]:
-    copy = folder / f"{path.stem}__same-bytes{path.suffix}"
-    shutil.copyfile(path, copy)
-    return copy.name, path.name, "same-bytes"
-
-
-def _write_alteration(
-    path: Path, image: Image.Image, name: str, folder: Path, generator: np.random.Generator
-) -> tuple[str, str, str]:
-    """Write one altered copy; return its line of the truth."""
-    alter, extension, options = ALTERATIONS[name]
-    altered, encoded = alter(image, generator), BytesIO()
-    altered.save(encoded, Image.registered_extensions()["." + extension], **options)
-    copy = folder / f"{path.stem}__{name}.{extension}"
-    copy.write_bytes(encoded.getvalue())
-    return copy.name, path.name, name
+def _write_sidecars(photo: Photo, path: Path) -> None:
+    path.with_suffix(".json").write_text(json.dumps(_credit(photo), indent=1) + "\n", encoding="utf-8")
+    if photo.caption:
+        path.with_suffix(".txt").write_text(photo.caption + "\n", encoding="utf-8")

@@ -16,9 +16,11 @@ from PIL import Image, ImageOps
 
 from curation.decode import decode
 from curation.errors import ConfigError, DecodeError
+from curation.sources import list_source
+from jobs.demo_altered import ALTERATIONS
 from jobs.demo_broken import BROKEN, UNUSUAL
 from jobs.demo_data import make_demo_data
-from jobs.demo_photos import ALTERATIONS, PHOTOS
+from jobs.demo_photos import LISTED, PHOTOS
 from jobs.demo_posters import EVENTS, PLACES, SLOGANS
 from jobs.demo_shapes import COLOURS, DIGIT_WORDS, POSITIONS
 from jobs.demo_text import SIMPLIFIED_CHINESE
@@ -48,8 +50,12 @@ def digests(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
+def lines_of(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
 def posters(folder: Path) -> list[dict]:
-    return [json.loads(line) for line in (folder / "posters" / "metadata.jsonl").read_text("utf-8").splitlines()]
+    return lines_of(folder / "posters" / "metadata.jsonl")
 
 
 def test_the_same_seed_gives_the_same_bytes(folder, tmp_path):
@@ -71,7 +77,7 @@ def test_the_default_collection_has_about_2500_images_and_is_made_in_half_a_minu
     started = time.process_time()
     counts = make_demo_data(tmp_path / "whole")
     assert time.process_time() - started < 30
-    assert 2400 <= sum(counts.values()) - counts["listed"] <= 2600
+    assert 2400 <= sum(counts.values()) <= 2600
     assert 280 <= counts["altered"] <= 320
     names = {row["alteration"] for row in rows_of(tmp_path / "whole" / "altered" / "truth.csv")}
     assert names == {*ALTERATIONS, "same-bytes"}
@@ -87,11 +93,15 @@ def test_a_folder_with_files_is_left_alone(folder):
 def test_every_photo_names_its_source_and_licence(folder):
     photos = images_in(folder / "photos")
     assert len(photos) == len(PHOTOS)
-    listed = (folder / "photos" / "CREDITS.txt").read_text("utf-8")
+    listed = {line["path"]: line for line in lines_of(folder / "paths.jsonl")}
+    assert len(listed) == len(LISTED)
+    text = (folder / "photos" / "CREDITS.txt").read_text("utf-8")
     for path in photos:
-        credit = json.loads(path.with_suffix(".json").read_text("utf-8"))
-        assert credit["credit"] and credit["licence"]
-        assert f"{path.name}: {credit['credit']}; {credit['licence']}" in listed
+        sidecar = path.with_suffix(".json")
+        about = json.loads(sidecar.read_text("utf-8")) if sidecar.exists() else listed.pop(f"photos/{path.name}")
+        assert about["credit"] and about["licence"]
+        assert f"{path.name}: {about['credit']}; {about['licence']}" in text
+    assert listed == {}
 
 
 def test_photos_and_copies_and_posters_decode(folder):
@@ -103,7 +113,7 @@ def test_photos_and_copies_and_posters_decode(folder):
 
 def test_the_truth_names_every_altered_copy_and_an_original_that_exists(folder):
     truth = rows_of(folder / "altered" / "truth.csv")
-    assert [row["file"] for row in truth] == [path.name for path in images_in(folder / "altered")]
+    assert [row["name"] for row in truth] == [path.name for path in images_in(folder / "altered")]
     assert {row["original"] for row in truth} == {path.name for path in images_in(folder / "photos")}
 
 
@@ -112,7 +122,7 @@ def test_byte_identical_copies_are_byte_identical(folder):
     assert len(copies) == 2
     for row in copies:
         original = folder / "photos" / row["original"]
-        assert (folder / "altered" / row["file"]).read_bytes() == original.read_bytes()
+        assert (folder / "altered" / row["name"]).read_bytes() == original.read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -226,7 +236,7 @@ def test_the_parquet_declares_an_image_feature(folder):
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_file_fails_with_its_code(folder, name):
-    expected = {row["file"]: row["error"] for row in rows_of(folder / "broken" / "expected.csv")}
+    expected = {row["name"]: row["error"] for row in rows_of(folder / "broken" / "expected.csv")}
     with pytest.raises(DecodeError) as caught:
         decode((folder / "broken" / name).read_bytes())
     assert caught.value.code == expected[name]
@@ -239,7 +249,9 @@ def test_an_unusual_file_is_read_right(folder, name):
     assert 40 < decoded.pixels.mean() < 225  # neither clipped to white nor lost in black
 
 
-def test_listed_paths_exist(folder):
-    lines = [json.loads(line) for line in (folder / "paths.jsonl").read_text("utf-8").splitlines()]
-    assert len(lines) >= 3
-    assert all((folder / line["path"]).is_file() for line in lines)
+def test_ingest_reads_each_image_once_and_takes_no_truth_for_a_list(folder):
+    listing = list_source(str(folder), part_rows=64)
+    photos, copies = len(PHOTOS), len(images_in(folder / "altered"))
+    odd = len(BROKEN) + len(UNUSUAL)
+    assert listing.num_items == photos + copies + odd + SMALL["posters"] + SMALL["digits"] + SMALL["shapes"]
+    assert listing.ignored == {".csv": 2, ".txt": 1}  # the two truths, and the credits
