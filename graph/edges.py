@@ -1,0 +1,72 @@
+"""Candidate pairs for verification: the k-NN lists as a symmetric graph, every pair once.
+
+A pair is a candidate when either image lists the other. Inside a community that verification has found, pairs nobody has
+compared yet are worth a look as well: `unverified` names them, so that a dropped image can be compared with its keeper itself.
+"""
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from curation import schema
+
+Rows = NDArray[np.int64]
+
+
+def edges(*, neighbours: pa.Table, min_similarity: float = -1.0) -> pa.Table:
+    """Return EDGES: the pairs of NEIGHBOURS of at least `min_similarity`, row_a < row_b, sorted, each once.
+
+    neighbours: all rows of the run; the position of a row is its global row number.
+    """
+    lists = neighbours.column("rows").combine_chunks()
+    row_a = np.repeat(np.arange(len(lists), dtype=np.int64), np.diff(lists.offsets.to_numpy()))
+    row_b = lists.flatten().to_numpy()
+    cosine = neighbours.column("similarities").combine_chunks().flatten().to_numpy()
+    keep = (cosine >= min_similarity) & (row_a != row_b)
+    return edge_table(row_a=row_a[keep], row_b=row_b[keep], similarity=cosine[keep])
+
+
+def edge_table(*, row_a: Rows, row_b: Rows, similarity: NDArray[np.float32]) -> pa.Table:
+    """Return EDGES from pairs in any order and direction: symmetric pairs once, the larger similarity of the two."""
+    low, high = np.minimum(row_a, row_b), np.maximum(row_a, row_b)
+    order = np.lexsort((-similarity, high, low))
+    low, high, similarity = low[order], high[order], similarity[order]
+    first = np.ones(len(low), bool)
+    first[1:] = (low[1:] != low[:-1]) | (high[1:] != high[:-1])
+    table = pa.table({"row_a": low[first], "row_b": high[first], "similarity": similarity[first].astype(np.float32)})
+    return schema.conform(table, schema.EDGES)
+
+
+def unverified(
+    *, verdicts: pa.Table, communities: pa.Table, vectors: NDArray[np.float32], max_community_size: int = 64
+) -> pa.Table:
+    """Return EDGES of the pairs inside one community that no verdict speaks of.
+
+    vectors: float32 (N, d) unit vectors, for the similarity. max_community_size: in larger communities only the pairs with
+    its best connected images are named, so the number of pairs grows with the size, not its square.
+    """
+    known = set(zip(verdicts["row_a"].to_pylist(), verdicts["row_b"].to_pylist(), strict=True))
+    copies = verdicts.filter(pa.compute.equal(verdicts["relation"], "copy"))
+    degree = np.bincount(np.concatenate([copies["row_a"].to_numpy(), copies["row_b"].to_numpy()]), minlength=len(communities))
+    pairs = [
+        (min(a, b), max(a, b))
+        for members in _members(communities["community"].to_numpy())
+        for a, b in _inside(members, degree, max_community_size)
+    ]
+    fresh = sorted(set(pairs) - known)
+    row_a, row_b = np.array([a for a, _ in fresh], np.int64), np.array([b for _, b in fresh], np.int64)
+    cosine = np.einsum("nd,nd->n", vectors[row_a], vectors[row_b]).astype(np.float32)
+    return edge_table(row_a=row_a, row_b=row_b, similarity=cosine)
+
+
+def _members(community: Rows) -> list[Rows]:
+    order = np.argsort(community, kind="stable")
+    cuts = np.flatnonzero(np.diff(community[order])) + 1
+    return [group for group in np.split(order, cuts) if len(group) > 2]
+
+
+def _inside(members: Rows, degree: Rows, limit: int) -> list[tuple[int, int]]:
+    if len(members) <= limit:
+        return [(int(a), int(b)) for i, a in enumerate(members) for b in members[i + 1 :]]
+    hubs = members[np.lexsort((members, -degree[members]))][:8]
+    return [(int(a), int(b)) for a in hubs for b in members if a != b]

@@ -1,0 +1,85 @@
+"""Whole-picture comparison of many pairs at once, from 32 x 32 thumbnails in the eight orientations.
+
+Enters: thumbnails (U, 32, 32, 3) uint8 and index pairs. Leaves, per pair: the orientation of the first picture that fits the
+second best, the correlation of grey values in it, and that of colours. Everything is a matrix product over blocks of pairs,
+about ten microseconds a pair, so that tens of thousands of small pictures that look alike are told apart without opening one.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+SIDE = 32
+NUM_STATES = 8
+"""The dihedral group: state s turns a picture by s % 4 quarter turns, after mirroring it when s >= 4."""
+
+Floats = NDArray[np.float32]
+Rows = NDArray[np.int64]
+GREY = np.array([0.299, 0.587, 0.114], np.float32)  # luma weights, ITU-R BT.601
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What thumbnails say of P pairs."""
+
+    state: Rows  # (P,) the orientation of the left picture that fits the right one best
+    grey: Floats  # (P,) correlation of the grey thumbnails in that orientation
+    colour: Floats  # (P,) correlation of all three channels together
+    difference: Floats  # (P,) mean absolute difference of the channels, 0-255
+
+
+def turn(picture: NDArray[np.uint8], state: int) -> NDArray[np.uint8]:
+    """Return the picture in orientation `state`."""
+    mirrored = picture[:, ::-1] if state >= 4 else picture
+    return np.ascontiguousarray(np.rot90(mirrored, state % 4))
+
+
+def unpack(column: pa.ChunkedArray) -> NDArray[np.uint8]:
+    """Return KEYPOINTS.thumbnail as uint8 (N, 32, 32, 3); a null row is black."""
+    pixels = np.zeros((len(column), SIDE, SIDE, 3), np.uint8)
+    for row, value in enumerate(column):
+        if value.is_valid:
+            pixels[row] = np.frombuffer(value.as_buffer(), np.uint8).reshape(SIDE, SIDE, 3)
+    return pixels
+
+
+def compare(thumbnails: NDArray[np.uint8], left: Rows, right: Rows, *, block_pairs: int = 1024) -> Comparison:
+    """Return how well thumbnail left[i] fits thumbnail right[i], for every pair i."""
+    grey = thumbnails.astype(np.float32) @ GREY
+    coarse = _standardised(grey.reshape(-1, 16, 2, 16, 2).mean((2, 4)).reshape(len(grey), -1))
+    fine = _standardised(grey.reshape(len(grey), -1))
+    turned_coarse, turned_fine = _permutations(16), _permutations(SIDE)
+    colour = _standardised(thumbnails.reshape(len(thumbnails), -1).astype(np.float32)).reshape(len(thumbnails), -1, 3)
+    parts = []
+    for begin in range(0, len(left), block_pairs):
+        a, b = left[begin : begin + block_pairs], right[begin : begin + block_pairs]
+        state = np.einsum("psk,pk->ps", coarse[a][:, turned_coarse], coarse[b]).argmax(1)
+        places = turned_fine[state]
+        pixels = np.take_along_axis(thumbnails.reshape(len(thumbnails), -1, 3)[a], places[..., None], 1)
+        difference = np.abs(pixels.astype(np.int16) - thumbnails.reshape(len(thumbnails), -1, 3)[b]).mean((1, 2))
+        parts.append(
+            (
+                state.astype(np.int64),
+                np.einsum("pk,pk->p", np.take_along_axis(fine[a], places, 1), fine[b]),
+                np.einsum("pkc,pkc->p", np.take_along_axis(colour[a], places[..., None], 1), colour[b]),
+                difference.astype(np.float32),
+            )
+        )
+    if not parts:
+        return Comparison(np.empty(0, np.int64), *(np.empty(0, np.float32) for _ in range(3)))
+    return Comparison(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+
+def _standardised(values: Floats) -> Floats:
+    """Return rows of mean 0 and length 1; a row without contrast stays 0 and correlates with nothing."""
+    centred = values - values.mean(1, keepdims=True)
+    length = np.linalg.norm(centred, axis=1, keepdims=True)
+    return np.where(length > np.sqrt(values.shape[1]), centred / np.maximum(length, 1e-6), 0).astype(np.float32)
+
+
+def _permutations(side: int) -> Rows:
+    """Return (8, side * side): where pixel k of the turned picture lies in the upright one."""
+    place = np.arange(side * side).reshape(side, side)
+    return np.stack([np.rot90(place[:, ::-1] if s >= 4 else place, s % 4).ravel() for s in range(NUM_STATES)])

@@ -1,0 +1,260 @@
+"""A second look at candidate pairs: is one picture a copy of the other, does it show all of it, or do they only look alike?
+
+Enters: EDGES rows and the KEYPOINTS of the images they name. Leaves: VERDICTS, one row per pair, each with what was measured.
+From cheap to dear, and a pair goes on only while undecided:
+    1. same bytes, or same size and colours: a copy.
+    2. thumbnails in eight orientations, all pairs at once. Pictures too small or too plain for keypoints are decided here: only
+       near identity counts, because two handwritten threes agree in almost everything else.
+    3. whole pictures of similar thumbnails, aligned at full size, compared window by window.
+    4. keypoints, a geometric map in both mirror states, then the aligned pictures window by window.
+Policy: a *copy* shows the same content, at least `min_copy_coverage` of either picture in the other (a light crop, a border, an
+overlay); where one picture shows all of another but much more besides (tile, heavy crop, collage, screenshot) it *contains* it,
+and that never joins groups; all else is *different*. Flat graphics must agree nearly everywhere, since posters of one layout
+differ only in their text.
+"""
+
+import json
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from curation import schema
+from graph import keypoints as keypoints_room
+from graph import thumbnails
+from graph.alignment import Agreement, Map, agree, consensus, fit, match, mirror, whole
+from graph.keypoints import Description, Pixels
+
+Evidence = dict[str, str | float | int | bool]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The relation of a pair and why."""
+
+    relation: str
+    confidence: float
+    evidence: Evidence
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Thresholds of `verify`, as its keyword arguments name them."""
+
+    min_whole_correlation: float
+    min_identity: float
+    max_identity_difference: float
+    min_inliers: int
+    min_agreement: float
+    min_agreement_flat: float
+    min_worst_cell_flat: float
+    min_copy_coverage: float
+    min_contained_coverage: float
+    min_seen_side_px: int
+
+
+@dataclass(frozen=True)
+class View:
+    """A described picture with what is derived from it once."""
+
+    row: Description
+    mirrored: Description
+    content: Pixels  # the picture without uniform margins
+    flat: bool  # the two fullest of 32 grey bins hold over half of it
+
+
+def verify(
+    *,
+    pairs: pa.Table,
+    keypoints: pa.Table,
+    rows: NDArray[np.int64] | None = None,
+    min_whole_correlation: float = 0.85,
+    min_identity: float = 0.985,
+    max_identity_difference: float = 12.0,
+    min_inliers: int = 8,
+    min_agreement: float = 0.72,
+    min_agreement_flat: float = 0.9,
+    min_worst_cell_flat: float = 0.5,
+    min_copy_coverage: float = 0.5,
+    min_contained_coverage: float = 0.8,
+    min_seen_side_px: int = 40,
+    max_views: int = 1024,
+) -> pa.Table:
+    """Return VERDICTS, one row per row of `pairs`, same order.
+
+    pairs: EDGES rows. keypoints: KEYPOINTS of every image they name; rows: the global row of each of its rows, ascending
+    (row i is image i when absent). min_whole_correlation: thumbnails that correlate so are compared whole before keypoints.
+    min_identity, max_identity_difference: what small or plain pictures need to be copies: correlation of colours, and mean
+    absolute difference in grey levels. min_agreement (min_agreement_flat for flat graphics): share of textured pixels whose
+    surroundings correlate. max_views: pictures kept decoded at a time.
+    Raises KeyError when a pair names a row that `keypoints` lacks.
+    """
+    cv2.setNumThreads(1)
+    limits = Limits(
+        min_whole_correlation,
+        min_identity,
+        max_identity_difference,
+        min_inliers,
+        min_agreement,
+        min_agreement_flat,
+        min_worst_cell_flat,
+        min_copy_coverage,
+        min_contained_coverage,
+        min_seen_side_px,
+    )
+    left, right = (_positions(pairs[name].to_numpy(), rows, len(keypoints)) for name in ("row_a", "row_b"))
+    seen = thumbnails.compare(thumbnails.unpack(keypoints["thumbnail"]), left, right)
+    views = Views(keypoints, max_views)
+    verdicts = [_verdict(views, int(a), int(b), seen, i, limits) for i, (a, b) in enumerate(zip(left, right, strict=True))]
+    table = pa.table(
+        {
+            "row_a": pairs["row_a"],
+            "row_b": pairs["row_b"],
+            "similarity": pairs["similarity"],
+            "relation": [verdict.relation for verdict in verdicts],
+            "confidence": pa.array([verdict.confidence for verdict in verdicts], pa.float32()),
+            "evidence": [json.dumps(verdict.evidence, sort_keys=True) for verdict in verdicts],
+        }
+    )
+    return schema.conform(table, schema.VERDICTS)
+
+
+class Views:
+    """KEYPOINTS rows on demand; the last `limit` decoded ones are kept."""
+
+    def __init__(self, keypoints: pa.Table, limit: int) -> None:
+        self._table = keypoints
+        self._limit = limit
+        self._kept: OrderedDict[int, View] = OrderedDict()
+        self.ids: list[str] = keypoints["id"].to_pylist()
+        self.hashes: list[str | None] = keypoints["pixel_hash"].to_pylist()
+        self.counts: list[int | None] = keypoints["count"].to_pylist()
+
+    def __getitem__(self, position: int) -> View:
+        if position not in self._kept:
+            self._kept[position] = _view(keypoints_room.unpack(self._table.slice(position, 1).to_pylist()[0]))
+            if len(self._kept) > self._limit:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(position)
+        return self._kept[position]
+
+
+def _positions(asked: NDArray[np.int64], rows: NDArray[np.int64] | None, count: int) -> NDArray[np.int64]:
+    held = np.arange(count) if rows is None else rows
+    place = np.searchsorted(held, asked)
+    missing = asked[(place >= count) | (held[np.minimum(place, count - 1)] != asked)] if count else asked
+    if len(missing):
+        raise KeyError(f"keypoints lack row {missing[0]} and {len(missing) - 1} more; {count} rows given")
+    return place
+
+
+def _view(description: Description) -> View:
+    picture = description.picture
+    bins = np.sort(np.bincount(picture.ravel() >> 3, minlength=32))
+    return View(description, mirror(description), _content(picture), bool(bins[-2:].sum() > picture.size / 2))
+
+
+def _content(picture: Pixels, max_spread: float = 6.0) -> Pixels:
+    """Return the picture without margins of one grey level; the whole when little would remain."""
+    rows = np.flatnonzero(picture.std(1) > max_spread)
+    columns = np.flatnonzero(picture.std(0) > max_spread)
+    if len(rows) < picture.shape[0] / 2 or len(columns) < picture.shape[1] / 2:
+        return picture
+    return picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def _verdict(views: Views, a: int, b: int, seen: thumbnails.Comparison, i: int, limits: Limits) -> Verdict:
+    if views.ids[a] == views.ids[b]:
+        return Verdict("copy", 1.0, {"method": "same_bytes"})
+    if views.counts[a] is None or views.counts[b] is None:
+        return Verdict("different", 0.0, {"method": "unreadable"})
+    if views.hashes[a] == views.hashes[b]:
+        return Verdict("copy", 1.0, {"method": "same_pixels"})
+    measured: Evidence = {
+        "orientation": int(seen.state[i]),
+        "thumbnail_correlation": round(float(seen.grey[i]), 4),
+    }
+    if min(views.counts[a] or 0, views.counts[b] or 0) == 0:
+        return _small(seen, i, limits, measured)
+    if seen.grey[i] >= limits.min_whole_correlation:
+        found = _whole(views[a], views[b], int(seen.state[i]), limits, measured)
+        if found is not None:
+            return found
+    return _keypoints(views[a], views[b], limits, measured)
+
+
+def _small(seen: thumbnails.Comparison, i: int, limits: Limits, measured: Evidence) -> Verdict:
+    """Decide from thumbnails alone: near identity or nothing."""
+    identity, difference = float(seen.colour[i]), float(seen.difference[i])
+    evidence = measured | {
+        "method": "identity",
+        "colour_correlation": round(identity, 4),
+        "mean_difference": round(difference, 2),
+    }
+    same = identity >= limits.min_identity and difference <= limits.max_identity_difference
+    return Verdict("copy" if same else "different", identity if same else max(0.0, 1 - identity), evidence)
+
+
+def _whole(a: View, b: View, state: int, limits: Limits, measured: Evidence) -> Verdict | None:
+    """Compare whole pictures in one orientation; None when that does not show a copy."""
+    turned = thumbnails.turn(a.row.picture, state)
+    found = agree(turned, b.row.picture, whole(turned, b.row.picture))
+    if found.textured < 0.02 or not _agrees(found, a.flat or b.flat, limits.min_agreement + 0.08, limits):
+        return None
+    evidence = measured | _reported(found) | {"method": "whole", "mirrored": state >= 4}
+    return Verdict("copy", found.share, evidence)
+
+
+def _keypoints(a: View, b: View, limits: Limits, measured: Evidence) -> Verdict:
+    """Fit a map from matched keypoints in both mirror states and judge the aligned pictures."""
+    best = Verdict("different", 0.0, measured | {"method": "keypoints", "matches": 0, "inliers": 0})
+    for mirrored, other in ((False, b.row), (True, b.mirrored)):
+        matches = consensus(a.row, other, match(a.row, other))
+        fitted = fit(a.row, other, matches) if len(matches) >= limits.min_inliers else None
+        if fitted is None or fitted.inliers < limits.min_inliers:
+            continue
+        found = agree(a.row.picture, other.picture, fitted.matrix)
+        evidence = (
+            measured
+            | _reported(found)
+            | {
+                "method": "keypoints",
+                "mirrored": mirrored,
+                "matches": fitted.matches,
+                "inliers": fitted.inliers,
+            }
+        )
+        verdict = _judge(a, b, mirrored, fitted.matrix, fitted.inliers, found, evidence, limits)
+        if verdict.relation != "different":
+            return verdict
+        best = verdict if verdict.confidence >= best.confidence else best
+    return best
+
+
+def _judge(
+    a: View, b: View, mirrored: bool, matrix: Map, inliers: int, found: Agreement, evidence: Evidence, limits: Limits
+) -> Verdict:
+    needed = limits.min_agreement + (0.06 if inliers < 15 else 0.0)
+    seen_side = found.seen_px**0.5
+    if seen_side < limits.min_seen_side_px or not _agrees(found, a.flat or b.flat, needed, limits):
+        return Verdict("different", max(0.0, 1 - found.share), evidence)
+    cover_a, cover_b = found.coverage_a, found.coverage_b
+    if min(cover_a, cover_b) >= limits.min_copy_coverage:
+        return Verdict("copy", found.share, evidence)
+    if max(cover_a, cover_b) >= limits.min_contained_coverage:
+        return Verdict("contains" if cover_b > cover_a else "contained", found.share, evidence)
+    return Verdict("different", max(0.0, 1 - max(cover_a, cover_b)), evidence | {"overlap": True})
+
+
+def _agrees(found: Agreement, flat: bool, needed: float, limits: Limits) -> bool:
+    if not flat:
+        return found.share >= needed
+    return found.share >= limits.min_agreement_flat and found.worst_cell >= limits.min_worst_cell_flat
+
+
+def _reported(found: Agreement) -> Evidence:
+    names = ("share", "worst_cell", "textured", "coverage_a", "coverage_b")
+    return {"agreement" if name == "share" else name: round(float(getattr(found, name)), 4) for name in names}
