@@ -1,0 +1,190 @@
+"""The report's examples: which rows to show, their thumbnails, and what was measured of them.
+
+Each function reads a complete run's tables and returns plain values for the page, or nothing when its tables are not there
+yet. Only the columns and rows that are shown are read, except where one column is needed to choose them. What is chosen
+is a function of the tables alone, so two reports of one run are equal.
+"""
+
+import base64
+import io
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from markupsafe import Markup
+from PIL import Image
+
+from curation.charts import polygons
+from curation.pixels import read_pixels
+from curation.schema import CAPTION_LANGUAGES, CAPTION_LEVELS
+from curation.tables import Run
+
+Exhibit = dict[str, Any]
+"""What the template shows of one example, by name."""
+
+
+def thumbnails(run: Run, rows: Iterable[int], *, side_px: int, max_total_bytes: int) -> dict[int, str]:
+    """Return data URIs of the images at global `rows`, at most `side_px` long; those beyond the budget are left out.
+
+    Small pictures stay PNG, because a JPEG of 32 px shows its blocks and not the picture.
+    """
+    order = list(dict.fromkeys(int(row) for row in rows))
+    found: dict[int, str] = {}
+    left = max_total_bytes
+    for row, decoded in zip(order, read_pixels(run.take("images", np.array(order)), max_side_px=side_px), strict=True):
+        if decoded is None:
+            continue
+        uri = data_uri(decoded.pixels)
+        left -= len(uri)
+        if left < 0:
+            break
+        found[row] = uri
+    return found
+
+
+def data_uri(pixels: np.ndarray) -> str:
+    """Return uint8 (H, W, 3) sRGB pixels as a PNG or JPEG data URI."""
+    kind = "png" if max(pixels.shape[:2]) <= 96 else "jpeg"
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format=kind.upper(), quality=80)
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def duplicate_groups(run: Run, *, num_groups: int = 12, num_copies: int = 7) -> list[Exhibit]:
+    """Return the largest groups of copies: keeper first, then its copies from the least to the most similar."""
+    table = run.read("duplicates", ["keeper_row", "similarity", "evidence"])
+    keepers = table["keeper_row"].to_numpy()
+    copies = np.flatnonzero(~np.isnan(keepers.astype(float)))
+    found, sizes = np.unique(keepers[copies].astype(np.int64), return_counts=True)
+    similarity = table["similarity"].fill_null(1.0).to_numpy()
+    groups = []
+    largest = sorted(zip((-sizes).tolist(), found.tolist(), strict=True))[:num_groups]
+    for negative_size, keeper in largest:
+        members = copies[keepers[copies] == keeper]
+        shown = members[np.argsort(similarity[members], kind="stable")][:num_copies].tolist()
+        groups.append({"keeper": keeper, "rows": shown, "num_copies": -negative_size})
+    rows = [row for group in groups for row in (group["keeper"], *group["rows"])]
+    pictures = thumbnails(run, rows, side_px=176, max_total_bytes=1_600_000)
+    described = _described(run, rows)
+    measured = table.take(pa.array(rows, pa.int64())).to_pylist()
+    copied = dict(zip(rows, measured, strict=True))
+
+    def card(row: int) -> Exhibit:
+        measures = {"similarity": copied[row]["similarity"], "evidence": facts(copied[row]["evidence"])}
+        return described[row] | measures | {"picture": pictures.get(row)}
+
+    return [
+        {"keeper": card(group["keeper"]), "copies": [card(row) for row in group["rows"]], "num_copies": group["num_copies"]}
+        for group in groups
+    ]
+
+
+def contained(run: Run, *, num_examples: int = 8) -> list[Exhibit]:
+    """Return images, copies left out, that another image shows in full, with that image."""
+    table = run.read("duplicates", ["id", "contained_in", "keeper"])
+    inside = np.flatnonzero(pc.and_(table["contained_in"].is_valid(), table["keeper"].is_null()).to_numpy())[:num_examples]
+    outside = pc.index_in(table["contained_in"].take(inside), table["id"].combine_chunks()).to_pylist()
+    pairs = [(int(row), int(whole)) for row, whole in zip(inside, outside, strict=True) if whole is not None]
+    rows = [row for pair in pairs for row in pair]
+    pictures = thumbnails(run, rows, side_px=176, max_total_bytes=500_000)
+    described = _described(run, rows)
+    cards = {row: described[row] | {"picture": pictures.get(row)} for row in rows}
+    return [{"part": cards[row], "whole": cards[whole]} for row, whole in pairs]
+
+
+def text_lines(run: Run, *, num_examples: int = 8, max_parts: int = 40) -> list[Exhibit]:
+    """Return the images with the most text lines, one of each group of copies, with the outlines of their lines."""
+    lines: dict[int, list[dict[str, Any]]] = {}
+    for part, start in enumerate(run.offsets("ocr")[:-1][:max_parts]):
+        column = run.read_part("ocr", part, ["lines"])["lines"].to_pylist()
+        lines |= {int(start) + position: row for position, row in enumerate(column) if row}
+    originals = _originals(run, lines)
+    best = sorted(originals, key=lambda row: (-len(lines[row]), row))[: max(0, num_examples - 2)]
+    best += [row for row in sorted(originals, key=lambda row: -len(_languages(lines[row]))) if row not in best]
+    chosen = best[:num_examples]
+    pictures = thumbnails(run, chosen, side_px=420, max_total_bytes=1_200_000)
+    described = _described(run, chosen)
+    return [
+        described[row] | {"picture": pictures.get(row), "lines": lines[row], "outlines": _outlines(lines[row], described[row])}
+        for row in chosen
+    ]
+
+
+def captioned(run: Run, *, num_examples: int = 8) -> list[Exhibit]:
+    """Return images spread over the sub-collections, with every caption by level and language."""
+    rows = _spread(run, num_examples)
+    pictures = thumbnails(run, rows, side_px=260, max_total_bytes=800_000)
+    described = _described(run, rows)
+    captions = run.take("captions", np.array(rows, dtype=np.int64), ["captions"])["captions"].to_pylist()
+    return [
+        described[row] | {"picture": pictures.get(row), "levels": _by_level(found or [])}
+        for row, found in zip(rows, captions, strict=True)
+    ]
+
+
+def facts(evidence: str | None, *, max_facts: int = 8) -> list[tuple[str, str]]:
+    """Return a JSON object as short (name, value) pairs, nested names joined by dots."""
+    try:
+        value = json.loads(evidence) if evidence else {}
+    except ValueError:
+        return [("evidence", str(evidence))]
+    return list(_flat("", value))[:max_facts]
+
+
+def _flat(prefix: str, value: object) -> Iterable[tuple[str, str]]:
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from _flat(f"{prefix}.{name}" if prefix else str(name), item)
+    else:
+        yield prefix or "evidence", f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _described(run: Run, rows: Sequence[int]) -> dict[int, Exhibit]:
+    columns = ["id", "key", "group", "width", "height", "format"]
+    table = run.take("images", np.array(list(rows), dtype=np.int64), columns)
+    return {int(row): values for row, values in zip(rows, table.to_pylist(), strict=True)}
+
+
+def _originals(run: Run, rows: Iterable[int]) -> list[int]:
+    """Return those rows that are no copies; all of them when duplicates were not sought."""
+    listed = sorted(rows)
+    if not run.has("duplicates"):
+        return listed
+    keepers = run.take("duplicates", np.array(listed, dtype=np.int64), ["keeper"])["keeper"].to_pylist()
+    return [row for row, keeper in zip(listed, keepers, strict=True) if keeper is None]
+
+
+def _languages(lines: Iterable[dict[str, Any]]) -> set[str]:
+    return {line["language"] for line in lines}
+
+
+def _outlines(lines: Sequence[dict[str, Any]], image: Exhibit) -> Markup:
+    return polygons([line["polygon"] or [] for line in lines], width_px=image["width"], height_px=image["height"])
+
+
+def _spread(run: Run, num: int) -> list[int]:
+    """Return up to `num` rows that have captions: round and round the groups, evenly spaced inside each."""
+    counts = pc.list_value_length(run.read("captions", ["captions"])["captions"]).fill_null(0).to_numpy()
+    groups = np.array(run.read("images", ["group"])["group"].to_pylist(), dtype=object)
+    with_captions = np.flatnonzero(counts > 0)
+    members = {str(group): with_captions[groups[with_captions] == group] for group in sorted(set(groups[with_captions]))}
+    rounds = -(-num // max(1, len(members)))
+    picked = [rows[turn * len(rows) // rounds] for turn in range(rounds) for rows in members.values() if turn < len(rows)]
+    return [int(row) for row in dict.fromkeys(picked)][:num]
+
+
+def _by_level(captions: Iterable[dict[str, Any]]) -> list[Exhibit]:
+    """Return one row per level: its captions in the known languages, in order, then those in any other."""
+    listed = list(captions)
+    rows: list[Exhibit] = []
+    for level in CAPTION_LEVELS:
+        here = [caption for caption in listed if caption["level"] == level]
+        if level == "source" or any(caption["language"] not in CAPTION_LANGUAGES for caption in here):
+            rows += [{"level": level, "wide": caption} for caption in here]
+        elif here:
+            by_language = {caption["language"]: caption for caption in here}
+            rows.append({"level": level, "cells": [by_language.get(language) for language in CAPTION_LANGUAGES]})
+    return rows

@@ -1,0 +1,126 @@
+"""The book-keeping of a run as rows for a person: what came in, what became of it, what each table cost, what was packed.
+
+Reads manifests, commits and a few narrow columns; every number is counted from the tables, none is kept beside them.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+
+from curation.buckets import area_px
+from curation.tables import Run
+
+TABLES: Mapping[str, str] = {
+    "images": "reads, hashes and decodes every file once",
+    "metrics": "measures size, sharpness, colour and compression",
+    "embeddings": "turns each picture into a vector; alike pictures get near vectors",
+    "tags": "names what the picture shows",
+    "scores": "asks trained judges, such as the not-safe-for-work one",
+    "ocr": "reads the text in the picture",
+    "neighbours": "finds each picture's nearest vectors",
+    "edges": "lists every near pair once",
+    "keypoints": "marks corners and blobs that survive resizing and cropping",
+    "verdicts": "looks at each near pair again: copy, part of, or different",
+    "communities": "joins copies of copies into groups",
+    "duplicates": "names one keeper for every group",
+    "selection": "keeps or drops each image, with the reason",
+    "captions": "writes captions from what was measured",
+    "shards": "packs the kept images into tar files for training",
+    "checkpoints": "trains the image model on the shards",
+    "samples": "draws new images from prompts",
+    "evaluation": "tests whether the samples show what was asked for",
+}
+"""The tables of a run in the order of their making, and what making them does, in a newcomer's words."""
+
+MAX_FAILURES = 200
+"""Failed files that the report lists one by one."""
+
+
+def balance(run: Run) -> dict[str, Any]:
+    """Return images in, kept, dropped by reason, failed by code and undecided; the last four add up to the first."""
+    rows: list[dict[str, Any]] = []
+    if run.has("selection"):
+        rows = run.read("selection", ["status", "reason"]).to_pylist()
+    elif run.has("images"):
+        errors = run.read("images", ["error"])["error"].to_pylist()
+        rows = [{"status": "failed" if code else "undecided", "reason": code} for code in errors]
+    counts = Counter((row["status"], row["reason"]) for row in rows)
+
+    def by_reason(status: str) -> dict[str, int]:
+        found = {str(reason): number for (kind, reason), number in counts.items() if kind == status}
+        return dict(sorted(found.items(), key=lambda pair: (-pair[1], pair[0])))
+
+    kept, undecided = (sum(by_reason(status).values()) for status in ("kept", "undecided"))
+    return {
+        "in": len(rows),
+        "kept": kept,
+        "undecided": undecided,
+        "dropped": by_reason("dropped"),
+        "failed": by_reason("failed"),
+    }
+
+
+def stage_rows(run: Run) -> Iterator[dict[str, Any]]:
+    """Yield one row per started table: state, rows, rows that failed, cost and parts, from manifests and commits."""
+    for table, meaning in TABLES.items():
+        manifest, started, commits = run.manifest(table), run.started(table), run.commits(table)
+        if manifest is None and started is None and not commits:
+            continue
+        counts: Counter[str] = Counter()
+        for commit in commits:
+            counts.update(commit.counts)
+        fine = sum(counts[status] for status in ("ok", "kept", "dropped"))
+        yield {
+            "table": table,
+            "meaning": meaning,
+            "complete": manifest is not None,
+            "rows": sum(commit.rows for commit in commits),
+            "failed": sum(counts.values()) - fine,
+            "wall_seconds": sum(commit.wall_seconds for commit in commits),
+            "cpu_seconds": sum(commit.cpu_seconds for commit in commits),
+            "parts": len(commits),
+            "of_parts": len(commits) if manifest is not None else int((started or {}).get("parts", 0)),
+        }
+
+
+def bucket_rows(run: Run) -> list[dict[str, Any]]:
+    """Return kept images and their summed weights per resolution bucket, smallest area first."""
+    if not run.has("selection"):
+        return []
+    table = run.read("selection", ["bucket", "weight"]).filter(pc.field("bucket").is_valid())
+    grouped = table.group_by("bucket").aggregate([("weight", "count"), ("weight", "sum")]).to_pylist()
+    rows = [{"bucket": row["bucket"], "images": row["weight_count"], "weight": row["weight_sum"]} for row in grouped]
+    return sorted(rows, key=lambda row: (area_px(row["bucket"]), row["bucket"]))
+
+
+def failure_rows(run: Run) -> list[dict[str, Any]]:
+    """Return the first MAX_FAILURES failed images: key, error, error_detail, length."""
+    if not run.has("images"):
+        return []
+    columns = ["key", "error", "error_detail", "length"]
+    failed = run.read("images", columns).filter(pc.field("error").is_valid())
+    rows: list[dict[str, Any]] = failed.slice(0, MAX_FAILURES).to_pylist()
+    return rows
+
+
+def shard_rows(run: Run) -> list[dict[str, Any]]:
+    """Return one row per shard: samples, buckets, bytes of the images and of the tar."""
+    if not run.has("shards") or not run.commits("shards"):
+        return []
+    index = run.read("shards", ["shard", "image_length", "bucket"])
+    sizes = {Path(key).name: size for commit in run.commits("shards") for key, (_, size) in commit.files.items()}
+    measures = [("image_length", "count"), ("image_length", "sum"), ("bucket", "count_distinct")]
+    rows = index.group_by("shard").aggregate(measures).sort_by("shard").to_pylist()
+    return [
+        {
+            "shard": row["shard"],
+            "samples": row["image_length_count"],
+            "image_bytes": row["image_length_sum"],
+            "bytes": sizes.get(row["shard"]),
+            "buckets": row["bucket_count_distinct"],
+        }
+        for row in rows
+    ]
