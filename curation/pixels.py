@@ -41,7 +41,7 @@ def read_pixels(images: pa.Table, *, max_side_px: int | None = None, num_threads
     rows = _rows(images)
     with ThreadPoolExecutor(num_threads) as pool:
         while batch := list(islice(rows, 2 * num_threads)):
-            yield from pool.map(lambda row: _decode(*row, max_side_px), batch)
+            yield from pool.map(lambda row: _decode(row[0], row[1], max_side_px), batch)
 
 
 def path_to_uri(path: str) -> str:

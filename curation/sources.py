@@ -1,0 +1,183 @@
+"""What a source holds, as chunks of work: a folder of anything, a WebDataset tar, parquet, JSONL or CSV.
+
+Listing reads names, tar headers and parquet footers, never pixels. A chunk is a small JSON object that `curation.ingest.ingest`
+turns into one part of IMAGES, on any machine that sees the same paths. Order is that of the sorted relative paths.
+"""
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from curation.errors import SourceError
+from curation.items import Json, is_image_name, sidecar_names
+from curation.records import Chunk, NoImages, csv_chunks, jsonl_chunks, named_files, parquet_chunks
+from curation.tars import check_tar, image_members, samples
+
+Planned: TypeAlias = list[tuple[Chunk, int]]
+"""Chunks with the number of rows each will give."""
+
+
+@dataclass(frozen=True)
+class SourceListing:
+    """A source cut into chunks.
+
+    chunks: JSON objects in a fixed order, one part of IMAGES each. num_items: rows they will give.
+    fingerprint: sha256 in hex over relative path, size and mtime of every file that is read.
+    ignored: files left out, by suffix; in tars, samples without an image, as "tar:" and the suffix of their first member.
+    """
+
+    chunks: list[dict[str, Json]]
+    fingerprint: str
+    num_items: int
+    ignored: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A file below the source: absolute path, POSIX path relative to the source, size and mtime."""
+
+    path: str
+    relative: str
+    size_bytes: int
+    mtime_ns: int
+
+    @property
+    def suffix(self) -> str:
+        return os.path.splitext(self.relative)[1].lower()
+
+
+def list_source(source: str, *, part_rows: int = 512) -> SourceListing:
+    """Return the chunks of the folder or file `source`, of about `part_rows` images each.
+
+    In a folder, tars and tables are containers of their own; a container that cannot be read becomes one error row, and a
+    table without image or path column is ignored. Given as the source itself, both raise.
+    Raises SourceError when nothing is there, or `source` is a file of another kind; ValueError for part_rows below 1.
+    """
+    if part_rows < 1:
+        raise ValueError(f"part_rows is {part_rows}, must be at least 1")
+    root = os.path.abspath(os.path.expanduser(source))
+    if os.path.isdir(root):
+        return _list_folder(root, part_rows)
+    if not os.path.isfile(root):
+        raise SourceError(f"source {source} does not exist or is neither a file nor a folder")
+    found = _found(root, os.path.basename(root))
+    folder = os.path.dirname(root)
+    if found.suffix in _CONTAINERS:
+        planned, ignored = _CONTAINERS[found.suffix](root, part_rows)
+        return _listing(folder, planned, [found, *_outside(_named(folder, planned), {root})], ignored)
+    if is_image_name(root):
+        return _listing(folder, list(_file_chunks([(found.relative, [])], part_rows)), [found], {})
+    raise SourceError(f"source {source} is neither a folder nor an image nor one of {', '.join(_CONTAINERS)}")
+
+
+def _listing(root: str, planned: Planned, read: list[_Found], ignored: dict[str, int]) -> SourceListing:
+    digest = hashlib.sha256()
+    for found in read:
+        text = f"{found.relative}\0{found.size_bytes}\0{found.mtime_ns}\n"
+        digest.update(text.encode("utf-8", "surrogateescape"))
+    chunks = [{**chunk, "root": root} for chunk, _ in planned]
+    num_items = sum(rows for _, rows in planned)
+    return SourceListing(chunks, digest.hexdigest(), num_items, dict(sorted(ignored.items())))
+
+
+def _list_folder(root: str, part_rows: int) -> SourceListing:
+    files = list(_walk(root))
+    ignored: Counter[str] = Counter()
+    planned: Planned = []
+    used: set[str] = set()  # containers that are read, and the files that tables name
+    for found in files:
+        if found.suffix in _CONTAINERS:
+            chunks, skipped = _container_chunks(found, part_rows)
+            used |= {found.path} if chunks else set()
+            planned += chunks
+            ignored.update(skipped)
+    named = _named(root, planned)
+    used |= named
+    items, sidecars = _image_files(files)
+    items = [item for item in items if os.path.join(root, item[0]) not in used]
+    own = {name for name, _ in items}
+    read = [one for one in files if one.path in used or one.relative in sidecars or one.relative in own]
+    ignored.update(found.suffix or "no suffix" for found in set(files) - set(read))
+    outside = _outside(named, {found.path for found in files})
+    return _listing(root, [*_file_chunks(items, part_rows), *planned], [*read, *outside], ignored)
+
+
+def _container_chunks(found: _Found, part_rows: int) -> tuple[Planned, dict[str, int]]:
+    """Return a container's chunks; one chunk of one error row when it is broken, none when it holds no images."""
+    try:
+        return _CONTAINERS[found.suffix](found.path, part_rows)
+    except NoImages:
+        return [], {}
+    except SourceError as error:
+        return [({"kind": "unreadable", "path": found.path, "detail": str(error)}, 1)], {}
+
+
+def _named(root: str, planned: Planned) -> set[str]:
+    return {name for chunk, _ in planned for name in named_files({**chunk, "root": root})}
+
+
+def _outside(named: set[str], known: set[str]) -> list[_Found]:
+    """Return the existing files that tables name and a walk has not met, so that the fingerprint covers them."""
+    return [_found(name, name) for name in sorted(named - known) if os.path.isfile(name)]
+
+
+def _walk(root: str) -> Iterator[_Found]:
+    """Yield the visible regular files below `root`, sorted by relative path; links to files count, links to folders do not."""
+    found = []
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".") and name != "__MACOSX"]
+        for name in names:
+            path = os.path.join(folder, name)
+            if not name.startswith(".") and os.path.isfile(path):
+                found.append(_found(path, os.path.relpath(path, root).replace(os.sep, "/")))
+    yield from sorted(found, key=lambda one: os.fsencode(one.relative))
+
+
+def _found(path: str, relative: str) -> _Found:
+    status = os.stat(path)
+    return _Found(path, relative, status.st_size, status.st_mtime_ns)
+
+
+def _image_files(files: list[_Found]) -> tuple[list[tuple[str, list[str]]], set[str]]:
+    """Return (relative path, its sidecars) for every image file, and the set of all sidecars."""
+    names = {found.relative for found in files}
+    images = [found.relative for found in files if is_image_name(found.relative)]
+    items = [(name, [beside for beside in sidecar_names(name) if beside in names]) for name in images]
+    return items, {name for _, beside in items for name in beside}
+
+
+def _file_chunks(items: list[tuple[str, list[str]]], part_rows: int) -> Iterator[tuple[Chunk, int]]:
+    for start in range(0, len(items), part_rows):
+        part = items[start : start + part_rows]
+        rows: list[Json] = [{"path": name, "sidecars": list(beside)} if beside else {"path": name} for name, beside in part]
+        yield {"kind": "files", "items": rows}, len(part)
+
+
+def _tar_chunks(path: str, part_rows: int) -> tuple[Planned, dict[str, int]]:
+    check_tar(path)
+    ignored: Counter[str] = Counter()
+    chunks: Planned = []
+    start = rows = 0
+    for sample in samples(path):
+        images = len(image_members(sample)) + (sample.cut is not None)
+        if not images:
+            ignored["tar:" + os.path.splitext(sample.members[0].name)[1].lower()] += 1
+        if rows and rows + images > part_rows:
+            chunks.append(({"kind": "tar", "path": path, "start": start, "stop": sample.start}, rows))
+            start, rows = sample.start, 0
+        rows += images
+    if rows:
+        chunks.append(({"kind": "tar", "path": path, "start": start, "stop": None}, rows))
+    return chunks, ignored
+
+
+_CONTAINERS: dict[str, Callable[[str, int], tuple[Planned, dict[str, int]]]] = {
+    ".tar": _tar_chunks,
+    ".parquet": lambda path, part_rows: (parquet_chunks(path, part_rows=part_rows), {}),
+    ".jsonl": lambda path, part_rows: (jsonl_chunks(path, part_rows=part_rows), {}),
+    ".csv": lambda path, part_rows: (csv_chunks(path, part_rows=part_rows), {}),
+}
+"""How a container file of each suffix is cut into chunks."""
