@@ -1,0 +1,165 @@
+"""A checkpoint folder: everything needed to sample, and to go on training to the same bits.
+
+    step-000600/  model.safetensors      weights
+                  ema.safetensors        their moving average, which sampling uses
+                  optimizer.safetensors  step/<key>, exp_avg/<key>, exp_avg_sq/<key>
+                  autoencoder.safetensors  the fitted PCA autoencoder (absent with a VAE from a folder)
+                  transformer.json       DiTConfig under diffusers' names
+                  config.json            TrainConfig
+                  state.json             step, epoch, next batch, digest of the plan
+                  manifest.json          sha256 of the above; written last
+
+The folder is filled under a hidden name and renamed, so a killed writer leaves no half checkpoint. Weights that were released as
+a diffusers or original folder (config.json beside one or several safetensors) load through `load_released`.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from curation.errors import ModelError
+from model.autoencoder import Autoencoder, FluxVAE, PCAAutoencoder, parse_autoencoder
+from model.config import DiTConfig, TrainConfig, from_dict, to_dict
+from model.dit import DiT
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands: finished steps, and the next batch of the plan."""
+
+    step: int
+    epoch: int
+    number: int
+    plan_digest: str
+
+
+def save_checkpoint(
+    out: Path,
+    *,
+    progress: Progress,
+    config: TrainConfig,
+    weights: dict[str, Tensor],
+    ema: dict[str, Tensor],
+    optimizer: dict[str, Tensor],
+    autoencoder: Autoencoder,
+) -> Path:
+    """Write out/step-NNNNNN and return it; a complete one that is already there stays."""
+    target = out / f"step-{progress.step:06d}"
+    if is_complete(target):
+        return target
+    shutil.rmtree(target, ignore_errors=True)
+    folder = out / f".{target.name}.{os.getpid()}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for name, tensors in (("model", weights), ("ema", ema), ("optimizer", optimizer)):
+        save_file({key: x.detach().cpu().contiguous() for key, x in tensors.items()}, folder / f"{name}.safetensors")
+    if isinstance(autoencoder, PCAAutoencoder):
+        autoencoder.save(folder / "autoencoder.safetensors")
+    _write_json(folder / "transformer.json", {"_class_name": "ZImageTransformer2DModel", **to_dict(config.model)})
+    _write_json(folder / "config.json", to_dict(config))
+    _write_json(folder / "state.json", asdict(progress))
+    _write_json(folder / "manifest.json", {path.name: _sha256(path) for path in sorted(folder.iterdir())})
+    folder.rename(target)
+    return target
+
+
+def is_complete(folder: Path) -> bool:
+    """Return whether a checkpoint folder holds every file of its manifest, unchanged."""
+    manifest = folder / "manifest.json"
+    if not manifest.is_file():
+        return False
+    files = json.loads(manifest.read_text())
+    return all((folder / name).is_file() and _sha256(folder / name) == digest for name, digest in files.items())
+
+
+def checkpoints(out: Path) -> list[Path]:
+    """Return the checkpoint folders of a run, oldest first."""
+    return sorted(path for path in out.glob("step-*") if path.is_dir())
+
+
+def latest_checkpoint(out: Path) -> Path | None:
+    """Return the newest complete checkpoint of a run, or None."""
+    return next((path for path in reversed(checkpoints(out)) if is_complete(path)), None)
+
+
+def prune(out: Path, *, keep: int) -> None:
+    """Remove all but the newest `keep` checkpoints (0: none) and what killed writers left."""
+    for path in out.glob(".step-*"):
+        shutil.rmtree(path, ignore_errors=True)
+    for path in checkpoints(out)[:-keep] if keep else []:
+        shutil.rmtree(path)
+
+
+def read_progress(checkpoint: Path) -> Progress:
+    """Return the state of a checkpoint."""
+    return Progress(**json.loads((checkpoint / "state.json").read_text()))
+
+
+def read_config(checkpoint: Path) -> TrainConfig:
+    """Return the configuration of a checkpoint; raises ModelError if the folder is not one."""
+    path = Path(checkpoint) / "config.json"
+    if not path.is_file() or not (Path(checkpoint) / "state.json").is_file():
+        raise ModelError(f"{checkpoint} is not a checkpoint; give a folder like checkpoints/step-000600")
+    return from_dict(TrainConfig, json.loads(path.read_text()))
+
+
+def load_autoencoder(config: TrainConfig, checkpoint: Path) -> Autoencoder:
+    """Return the autoencoder a checkpoint was trained with."""
+    kind, rest = parse_autoencoder(config.autoencoder)
+    if kind == "flux":
+        return FluxVAE(rest, device=config.device)
+    return PCAAutoencoder.load(checkpoint / "autoencoder.safetensors")
+
+
+def load_model(checkpoint: Path, *, ema: bool = True, device: str = "cpu") -> DiT:
+    """Return the model of a checkpoint in evaluation mode, with averaged weights unless `ema` is false."""
+    model = DiT(read_config(checkpoint).model)
+    _load_strict(model, load_file(checkpoint / ("ema.safetensors" if ema else "model.safetensors")), checkpoint)
+    return model.eval().requires_grad_(False).to(device)
+
+
+def load_released(folder: Path, *, dtype: torch.dtype | None = None) -> DiT:
+    """Return the DiT of a released transformer folder: config.json and its safetensors, in one file or sharded.
+
+    Raises ModelError if the folder is no such folder, or a key is missing, unknown or of another shape.
+    """
+    folder = Path(folder)
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{folder} has no config.json; give the transformer folder of a Z-Image checkpoint")
+    values = json.loads((folder / "config.json").read_text())
+    paths = sorted(folder.glob("*.safetensors"))
+    if not paths:
+        raise ModelError(f"{folder} holds no safetensors")
+    with torch.device("meta"):
+        model = DiT(from_dict(DiTConfig, values))
+    tensors = {key: x if dtype is None else x.to(dtype) for path in paths for key, x in load_file(path).items()}
+    _load_strict(model, tensors, folder, assign=True)
+    return model.eval()
+
+
+def _load_strict(model: DiT, tensors: dict[str, Tensor], source: Path, *, assign: bool = False) -> None:
+    expected = model.state_dict()
+    wrong = sorted(set(expected) ^ set(tensors)) or [k for k in expected if expected[k].shape != tensors[k].shape]
+    if wrong:
+        shapes = [tuple(x[wrong[0]].shape) if wrong[0] in x else None for x in (expected, tensors)]
+        raise ModelError(
+            f"{source}: {len(wrong)} weights do not fit the configuration, first {wrong[0]}: "
+            f"{shapes[0]} expected, {shapes[1]} found"
+        )
+    model.load_state_dict(tensors, assign=assign)
+
+
+def _write_json(path: Path, values: dict[str, object]) -> None:
+    path.write_text(json.dumps(values, indent=1, sort_keys=True) + "\n")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

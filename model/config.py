@@ -1,0 +1,192 @@
+"""Every setting of the model, its data and its training, as frozen dataclasses that import no framework.
+
+The YAML layer of jobs/ builds these; a checkpoint stores them as config.json and rebuilds them with `from_dict`. Time runs as in
+the released Z-Image code: t = 0 is pure noise, t = 1 is data.
+"""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from curation.errors import ConfigError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiTConfig:
+    """Shape of an S3-DiT; fields and defaults are those of the released 6B model (Z-Image, arXiv 2511.22699, table 2).
+
+    `pad_to` is not in the released configuration, where 32 is a constant: image and caption tokens are each padded to a multiple
+    of it with a learned token THAT IS ATTENDED TO. Models trained here may choose any multiple; 1 means no padding.
+    """
+
+    all_patch_size: tuple[int, ...] = (2,)
+    all_f_patch_size: tuple[int, ...] = (1,)
+    in_channels: int = 16
+    dim: int = 3840
+    n_layers: int = 30
+    n_refiner_layers: int = 2
+    n_heads: int = 30
+    n_kv_heads: int = 30  # stored, but the released forward ignores it: there is no grouped-query attention
+    norm_eps: float = 1e-5
+    qk_norm: bool = True
+    cap_feat_dim: int = 2560
+    siglip_feat_dim: int | None = None  # set by the omni / edit variant
+    rope_theta: float = 256.0
+    t_scale: float = 1000.0
+    axes_dims: tuple[int, ...] = (32, 48, 48)
+    axes_lens: tuple[int, ...] = (1024, 512, 512)  # stored; positions are computed, so no length is too long
+    pad_to: int = 32
+
+    def __post_init__(self) -> None:
+        """Check what must fit together; raises ConfigError with both numbers."""
+        if self.dim % self.n_heads:
+            raise ConfigError(f"dim {self.dim} is not a multiple of n_heads {self.n_heads}")
+        if self.head_dim != sum(self.axes_dims):
+            raise ConfigError(
+                f"dim / n_heads = {self.head_dim}, but axes_dims {list(self.axes_dims)} add up to {sum(self.axes_dims)}"
+            )
+        if any(axis % 2 for axis in self.axes_dims):
+            raise ConfigError(f"axes_dims {list(self.axes_dims)} must be even: RoPE turns pairs of numbers")
+        if self.pad_to < 1:
+            raise ConfigError(f"pad_to is {self.pad_to}; it must be at least 1")
+
+    @property
+    def head_dim(self) -> int:
+        """Width of one attention head."""
+        return self.dim // self.n_heads
+
+    @property
+    def ffn_dim(self) -> int:
+        """Hidden width of the feed-forward layer."""
+        return int(self.dim / 3 * 8)
+
+    @property
+    def cond_dim(self) -> int:
+        """Width of the time vector that modulates the blocks."""
+        return min(self.dim, 256)
+
+    @property
+    def patch_px(self) -> int:
+        """Side of one token in latent cells."""
+        return self.all_patch_size[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """What is read from the shards, and in which mixture."""
+
+    resolution_px: int = 32
+    """Training images have about resolution_px^2 pixels, at the aspect of their bucket."""
+    groups: tuple[str, ...] = ()
+    """Only these sub-collections (SHARDS.group); empty: all."""
+    level_weights: dict[str, float] = field(
+        default_factory=lambda: {"tags": 1.0, "short": 1.0, "medium": 1.0, "long": 1.0, "prompt": 1.0, "source": 1.0}
+    )
+    """How often each caption level is drawn, relative; a level that is not named is never drawn."""
+    language_weights: dict[str, float] = field(default_factory=lambda: {"en": 1.0, "zh": 1.0})
+    """How often each language is drawn, relative; multiplies level_weights. The source caption's unknown language counts 1."""
+    caption_dropout: float = 0.1
+    """Share of positions trained with the empty caption, for classifier-free guidance."""
+    use_weights: bool = True
+    """Repeat samples in proportion to SHARDS.weight; false: every sample once per epoch."""
+    cache_bytes: int = 1 << 30
+    """Latents and text features kept in memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """One training run. Steps are optimiser updates; the schedule counts steps, never seconds."""
+
+    model: DiTConfig = field(default_factory=DiTConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    autoencoder: str = "pca:4:12"
+    """`pca:<downsample>:<channels>` (fitted to the shards) or `flux:<folder of an AutoencoderKL>`."""
+    text: str = "hash:64"
+    """`hash:<width>`, `minilm`, or `qwen3:<folder>`."""
+    num_steps: int = 900
+    batch_size: int = 32
+    learning_rate: float = 1.5e-3
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    warmup_steps: int = 50
+    constant_share: float = 0.6
+    """The learning rate is constant up to this share of num_steps, then falls linearly."""
+    final_lr_share: float = 0.02
+    """Learning rate of the last step over the peak."""
+    ema_decay: float = 0.99
+    time_mean: float = 0.0
+    """Mean of the normal behind the logit-normal t."""
+    time_std: float = 1.0
+    shift: float = 1.0
+    """Static timestep shift of training and sampling; > 1 spends more steps near noise."""
+    dynamic_shift: bool = False
+    """Shift by token count instead (Flux's line through 256 and 4096 tokens)."""
+    seed: int = 0
+    device: str = "cpu"
+    precision: str = "fp32"
+    """fp32, or bf16 (autocast; weights stay fp32)."""
+    num_threads: int = 2
+    checkpoint_every: int = 300
+    keep_checkpoints: int = 2
+    """Older checkpoints are removed; 0 keeps all."""
+
+    def __post_init__(self) -> None:
+        """Check ranges; raises ConfigError with the value and the allowed range."""
+        positive = (
+            "num_steps",
+            "batch_size",
+            "learning_rate",
+            "max_grad_norm",
+            "checkpoint_every",
+            "num_threads",
+            "shift",
+            "time_std",
+        )
+        for name in positive:
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be greater than 0")
+        for name in ("constant_share", "final_lr_share", "ema_decay"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be in [0, 1]")
+        if self.precision not in ("fp32", "bf16"):
+            raise ConfigError(f"precision is {self.precision!r}; it must be fp32 or bf16")
+
+
+Z_IMAGE = DiTConfig()
+"""The released 6B model: 6,154,908,736 parameters."""
+
+TINY = DiTConfig(dim=128, n_layers=4, n_refiner_layers=1, n_heads=4, n_kv_heads=4, in_channels=12, cap_feat_dim=64,
+                 axes_dims=(8, 12, 12), axes_lens=(512, 64, 64), pad_to=8)  # fmt: skip
+"""About 2 million parameters: learns captioned 32 px shapes on two CPU cores in minutes."""
+
+
+def to_dict(config: DiTConfig | TrainConfig | DataConfig) -> dict[str, Any]:
+    """Return `config` as JSON-ready values; tuples become lists."""
+    return {key: _plain(value) for key, value in dataclasses.asdict(config).items()}
+
+
+def from_dict(kind: type[T], values: dict[str, Any]) -> T:
+    """Return a `kind` from values as `to_dict` writes them, nested configurations included.
+
+    Keys that begin with an underscore (diffusers' `_class_name`) are ignored. Raises ConfigError for an unknown key.
+    """
+    known = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    values = {key: value for key, value in values.items() if not key.startswith("_")}
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise ConfigError(f"{kind.__name__} has no {unknown[0]!r}; it has {', '.join(known)}")
+    nested = {"model": DiTConfig, "data": DataConfig}
+    return kind(**{key: from_dict(nested[key], value) if key in nested else _frozen(value) for key, value in values.items()})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, tuple | list) else value
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(inner) for inner in value) if isinstance(value, list) else value

