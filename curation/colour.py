@@ -49,8 +49,8 @@ def _to_eight_bits(image: Image.Image) -> tuple[Image.Image, str]:
         if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
             raise DecodeError("unsupported_format", "float pixels outside [0, 1] have no agreed white point")
         return Image.fromarray(np.round(values * 255).astype(np.uint8)), "float"
-    if image.mode == "I" and not (values.min() >= 0 and 255 < values.max() <= 65535):
-        raise DecodeError("unsupported_format", "32-bit integer pixels have no agreed white point")
+    if image.mode == "I":
+        raise DecodeError("unsupported_format", "signed and 32-bit integer pixels have no agreed white point")
     return Image.fromarray(np.round(values.astype(np.float32) / 257).astype(np.uint8)), "16bit"
 
 

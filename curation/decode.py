@@ -23,7 +23,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from curation.colour import to_srgb
 from curation.errors import DecodeError, FailureCode
-from curation.signatures import FORMATS, damage, sniff, webp_size
+from curation.signatures import FORMATS, damage, missing_png_pixels, sniff, webp_size
 
 _OPENERS: dict[str, type[ImageFile.ImageFile]] = {
     "jpeg": JpegImageFile,
@@ -79,6 +79,11 @@ class DecodePolicy:
 DEFAULT_POLICY = DecodePolicy()
 
 
+def judged_policy(*, width_px: int, height_px: int, size_bytes: int) -> DecodePolicy:
+    """Return the policy for an image that ingest has accepted: nothing but its own recorded size is a cap."""
+    return DecodePolicy(max_pixels=width_px * height_px, max_encoded_bytes=size_bytes, min_side_px=1, max_aspect=float("inf"))
+
+
 @dataclass(frozen=True)
 class ImageHeader:
     """What an image is: format by magic bytes, size in px after EXIF orientation, flags of decoding, plain EXIF fields."""
@@ -109,7 +114,7 @@ def decode(data: bytes, *, policy: DecodePolicy = DEFAULT_POLICY, max_side_px: i
     Raises DecodeError.
     """
     image, header = _open(data, policy)
-    picture, notes = _picture(image, header, None if max_side_px is None else 2 * max_side_px)
+    picture, notes = _picture(image, header, len(data), None if max_side_px is None else 2 * max_side_px)
     if max_side_px is not None and max(picture.size) > max_side_px:
         picture.thumbnail((max_side_px, max_side_px), Image.Resampling.BICUBIC, reducing_gap=2.0)
     flags = (*header.flags, *notes)
@@ -117,12 +122,15 @@ def decode(data: bytes, *, policy: DecodePolicy = DEFAULT_POLICY, max_side_px: i
 
 
 def verify(data: bytes, policy: DecodePolicy = DEFAULT_POLICY) -> ImageHeader:
-    """Return what the image in `data` is, having read its whole stream; raises DecodeError exactly where `decode` would.
+    """Return what the image in `data` is, having read its whole stream; raises DecodeError wherever `decode` would.
 
-    JPEGs are decoded at 1/8 of their size: all compressed data is read, nearly no pixels are made.
+    JPEGs are decoded at 1/8 of their size: all compressed data is read, nearly no pixels are made. PNGs are inflated once more,
+    for Pillow takes one whose pixels end early and paints the rest black: that is `truncated` here.
     """
     image, header = _open(data, policy)
-    _, notes = _picture(image, header, 1, sample=True)
+    if header.format == "png" and (missing := missing_png_pixels(data)):
+        raise DecodeError("truncated", f"the PNG's pixels end {missing} bytes early")
+    _, notes = _picture(image, header, len(data), 1, sample=True)
     return ImageHeader(header.format, header.width_px, header.height_px, (*header.flags, *notes), header.exif)
 
 
@@ -138,9 +146,39 @@ def _open(data: bytes, policy: DecodePolicy) -> tuple[ImageFile.ImageFile, Image
     _check_pixels(image.size, policy)
     if found := damage(data, image_format, strict=policy.strict):
         raise DecodeError("truncated" if found[0] == "truncated" else "corrupt", found[1])
+    if isinstance(image, TiffImageFile):
+        _check_tiff(image)
+    if image_format == "png":
+        _load(image, image_format, len(data))  # its EXIF may follow the pixels, and Pillow would load them to look, hiding errors
     header = _header(image, image_format, data)
     _check_shape(header, policy)
     return image, header
+
+
+def _load(image: ImageFile.ImageFile, image_format: str, size_bytes: int) -> None:
+    try:
+        image.load()
+    except _LIBRARY_ERRORS as error:
+        if isinstance(image, TiffImageFile) and _tiff_end(image) > size_bytes:
+            raise DecodeError("truncated", f"strips or tiles end at byte {_tiff_end(image)} of {size_bytes}") from error
+        raise _translate(error, b"", image_format) from error
+
+
+def _check_tiff(image: TiffImageFile) -> None:
+    """Refuse what Pillow decodes to wrong pixels without a word."""
+    if max(_tags(image, 258), default=1) > 8 and _tags(image, 284) == (2,):
+        raise DecodeError("unsupported_format", "TIFF with separate planes of more than 8 bits")
+
+
+def _tiff_end(image: TiffImageFile) -> int:
+    """Return the byte after the last strip or tile."""
+    starts, lengths = _tags(image, 273) or _tags(image, 324), _tags(image, 279) or _tags(image, 325)
+    return max((start + length for start, length in zip(starts, lengths, strict=False)), default=0)
+
+
+def _tags(image: TiffImageFile, tag: int) -> tuple[int, ...]:
+    values = image.tag_v2.get(tag, ())
+    return tuple(values) if isinstance(values, tuple) else (int(values),)
 
 
 def _allowed_format(data: bytes, policy: DecodePolicy) -> str:
@@ -177,7 +215,8 @@ def _header(image: ImageFile.ImageFile, image_format: str, data: bytes) -> Image
     if orientation in _TURNED and image_format != "tiff":  # Pillow turns TIFF itself
         width, height = height, width
     flags = ["multipage" if image_format == "tiff" else "animated"] if _has_frames(image) else []
-    flags += ["16bit"] if image_format == "png" and data[24:25] == b"\x10" and image.mode[0] != "I" else []
+    deep = data[24:25] == b"\x10" if image_format == "png" else isinstance(image, TiffImageFile) and 16 in _tags(image, 258)
+    flags += ["16bit"] if deep and not image.mode.startswith("I") else []  # of mode I the conversion says it
     flags += ["oriented"] if orientation != 1 else []
     return ImageHeader(image_format, width, height, tuple(flags), exif)
 
@@ -201,20 +240,32 @@ def _exif(image: ImageFile.ImageFile) -> tuple[int, dict[str, str]]:
 
 
 def _picture(
-    image: ImageFile.ImageFile, header: ImageHeader, draft_side_px: int | None, *, sample: bool = False
+    image: ImageFile.ImageFile,
+    header: ImageHeader,
+    size_bytes: int,
+    draft_side_px: int | None,
+    *,
+    sample: bool = False,
 ) -> tuple[Image.Image, list[str]]:
     """Decode, bring to sRGB and turn upright; `sample` keeps only few pixels once everything is decoded."""
     try:
         if draft_side_px is not None and header.format == "jpeg":
             image.draft(None, (draft_side_px, draft_side_px))
-        image.load()
+        _load(image, header.format, size_bytes)
         picture: Image.Image = image
+        if isinstance(image, TiffImageFile) and image.mode.startswith("I;16") and _tags(image, 262) == (0,):
+            picture = _inverted(image)
         if sample and image.mode in ("L", "RGB", "CMYK") and "transparency" not in image.info:
             picture = _few_pixels(image)
         picture, notes = to_srgb(picture)
         return _upright(picture, image, header), notes
     except _LIBRARY_ERRORS as error:
         raise _translate(error, b"", header.format) from error
+
+
+def _inverted(image: Image.Image) -> Image.Image:
+    """Return a 16-bit TIFF whose 0 is white the usual way round; Pillow does it for 8 bits only."""
+    return Image.fromarray(65535 - np.asarray(image).astype(np.uint16))
 
 
 def _few_pixels(image: Image.Image) -> Image.Image:

@@ -15,14 +15,15 @@ from functools import partial
 
 import pyarrow as pa
 
+from curation.cells import parquet_items
 from curation.decode import DEFAULT_POLICY, DecodePolicy, ImageHeader, verify
 from curation.errors import DecodeError, FailureCode, SourceError
 from curation.isolated import IsolatedVerifier
 from curation.items import Item, Json, caption_of, clean_text, decode_json, decode_text, group_of, sidecar_names
 from curation.pixels import Readers, path_to_uri
-from curation.records import Chunk, csv_items, jsonl_items, parquet_items
+from curation.records import Chunk, csv_items, jsonl_items
 from curation.schema import IMAGES, conform
-from curation.tars import tar_items
+from curation.webdataset import tar_items
 
 _SIDECAR_BYTES = 1 << 20
 _BLOCK_BYTES = 1 << 20

@@ -7,7 +7,6 @@ import os
 from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from itertools import islice
 from typing import BinaryIO
 from urllib.parse import quote_from_bytes, unquote_to_bytes
@@ -15,7 +14,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation.decode import DEFAULT_POLICY, DecodedImage, DecodePolicy, decode
+from curation.decode import DEFAULT_POLICY, DecodedImage, DecodePolicy, decode, judged_policy
 from curation.errors import DecodeError
 
 _COLUMNS = ("uri", "container", "member", "offset", "length", "width", "height", "error")
@@ -76,9 +75,7 @@ def _rows(images: pa.Table) -> Iterator[tuple[bytes | None, DecodePolicy]]:
             if error is not None or width is None:
                 yield None, DEFAULT_POLICY
                 continue
-            policy = replace(
-                DEFAULT_POLICY, max_pixels=width * height, min_side_px=1, max_aspect=float("inf"), max_encoded_bytes=length
-            )
+            policy = judged_policy(width_px=width, height_px=height, size_bytes=length)
             try:
                 yield readers.read(uri, container, member, offset, length), policy
             except (OSError, pa.ArrowException, LookupError, ValueError):

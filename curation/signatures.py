@@ -37,6 +37,7 @@ _PREFIXES: tuple[tuple[bytes, str], ...] = (
     (b"v/1\x01", "openexr"),
     (b"#?RADIANCE", "hdr"),
 )
+_INFLATE_BYTES = 1 << 18
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 _DIB_SIZES = (12, 16, 40, 52, 56, 64, 108, 124)  # sizes of BMP's second header, the only check "BM" leaves us
 _ICON = re.compile(rb"\0\0[\1\2]\0[\1-\x40]\0")
@@ -153,6 +154,28 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         length = int.from_bytes(data[position : position + 4], "big")
         yield data[position + 4 : position + 8], position + 8, length
         position += length + 12
+
+
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+"""The interlacing passes of PNG: first column, first row, column step, row step (PNG specification, 8.2)."""
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+
+
+def missing_png_pixels(data: bytes) -> int:
+    """Return how many bytes of pixels a structurally whole PNG lacks: Pillow would fill them with black and say nothing."""
+    width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", data[16:29])
+    bits, found, inflater = depth * _PNG_CHANNELS.get(colour, 1), 0, zlib.decompressobj()
+    wanted = 0
+    for left, top, across, down in _ADAM7 if interlaced else ((0, 0, 1, 1),):
+        columns, rows = -(-(width - left) // across), -(-(height - top) // down)
+        wanted += rows * (1 + -(-columns * bits // 8)) if columns > 0 and rows > 0 else 0
+    for kind, start, length in _png_chunks(data):
+        packed = data[start : start + length] if kind == b"IDAT" else b""
+        while packed and found < wanted and not inflater.eof:
+            found += len(inflater.decompress(packed, _INFLATE_BYTES))
+            packed = inflater.unconsumed_tail
+    found += 0 if found >= wanted else len(inflater.flush())
+    return max(0, wanted - found)
 
 
 def _box_damage(data: bytes) -> tuple[str, str] | None:

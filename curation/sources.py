@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from curation.cells import parquet_chunks, parquet_paths
 from curation.errors import SourceError
 from curation.items import Json, is_image_name, sidecar_names
-from curation.records import Chunk, NoImages, csv_chunks, jsonl_chunks, named_files, parquet_chunks
-from curation.tars import check_tar, image_members, samples
+from curation.records import Chunk, NoImages, csv_chunks, csv_items, jsonl_chunks, jsonl_items
+from curation.webdataset import check_tar, image_members, samples
 
 Planned: TypeAlias = list[tuple[Chunk, int]]
 """Chunks with the number of rows each will give."""
@@ -116,7 +117,16 @@ def _container_chunks(found: _Found, part_rows: int) -> tuple[Planned, dict[str,
 
 
 def _named(root: str, planned: Planned) -> set[str]:
-    return {name for chunk, _ in planned for name in named_files({**chunk, "root": root})}
+    """Return the absolute paths of the files that the rows of tables name."""
+    readers = {"jsonl": jsonl_items, "csv": csv_items}
+    names: set[str] = set()
+    for chunk, _ in planned:
+        rooted: Chunk = {**chunk, "root": root}
+        if chunk["kind"] == "parquet":
+            names.update(parquet_paths(rooted))
+        elif chunk["kind"] in readers:
+            names.update(item.path for item in readers[str(chunk["kind"])](rooted))
+    return names
 
 
 def _outside(named: set[str], known: set[str]) -> list[_Found]:

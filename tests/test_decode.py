@@ -8,6 +8,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin
 from skimage import data as pictures
 
@@ -133,6 +134,31 @@ def test_flipped_byte_in_a_png_is_corrupt():
     encoded = bytearray(encode(photo(), "PNG"))
     encoded[len(encoded) // 2] ^= 0xFF
     assert code_of(bytes(encoded)) == "corrupt"
+
+
+@pytest.mark.parametrize("rows", [0, 30, 63])
+def test_png_whose_pixels_end_early_is_truncated(rows):
+    with pytest.raises(DecodeError, match="truncated"):
+        verify(png(64, 64, 8, 0, zlib.compress(bytes(65 * rows))))
+
+
+def test_interlaced_png_is_whole():
+    """Adam7 of a 20x17 one-channel picture: pass sizes counted by hand from the specification's grid."""
+    packed = zlib.compress(bytes(3 * 4 + 3 * 3 + 2 * 6 + 5 * 6 + 4 * 11 + 9 * 11 + 8 * 21))
+    with pytest.raises(DecodeError, match="truncated"):
+        verify(_interlaced(zlib.compress(bytes(3 * 4 + 3 * 3 + 2 * 6 + 5 * 6 + 4 * 11 + 9 * 11 + 8 * 21 - 1))))
+    assert verify(_interlaced(packed)).width_px == 20
+
+
+def _interlaced(packed: bytes) -> bytes:
+    parts = (png_chunk(b"IHDR", struct.pack(">IIBBBBB", 20, 17, 8, 0, 0, 0, 1)), png_chunk(b"IDAT", packed))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts) + png_chunk(b"IEND", b"")
+
+
+def test_orientation_after_the_pixels_of_a_png_is_applied():
+    whole = encode(photo(), "PNG")
+    exif = png_chunk(b"eXIf", b"II*\0\x08\0\0\0\1\0\x12\1\3\0\1\0\0\0\6\0\0\0\0\0\0\0")
+    assert verify(whole[:-12] + exif + whole[-12:]).width_px == 192
 
 
 def overwritten_jpeg() -> bytes:
@@ -276,6 +302,42 @@ def test_float_tiff_in_unit_range_is_scaled_and_flagged():
 @pytest.mark.parametrize("scale", [-1.0, 1000.0, np.nan])
 def test_float_tiff_outside_unit_range_is_unsupported(scale):
     assert code_of(encode(Image.fromarray(np.full((20, 20), scale, np.float32)), "TIFF")) == "unsupported_format"
+
+
+def tiff(pixels: np.ndarray, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, pixels, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"byteorder": ">"}, {"tile": (64, 64)}, {"bigtiff": True}])
+def test_sixteen_bit_rgb_tiff_is_scaled(options):
+    encoded = tiff(np.asarray(photo()).astype(np.uint16) * 257, photometric="rgb", **options)
+    decoded = decode(encoded)
+    assert decoded.flags == verify(encoded).flags == ("16bit",)
+    assert np.array_equal(decoded.pixels, np.asarray(photo()))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_tiff_whose_zero_is_white_is_inverted(kind):
+    grey = np.asarray(photo().convert("L")).astype(kind) * (1 if kind is np.uint8 else 257)
+    decoded = decode(tiff(np.iinfo(kind).max - grey, photometric="miniswhite"))
+    assert np.array_equal(decoded.pixels[..., 0], np.asarray(photo().convert("L")))
+
+
+@pytest.mark.parametrize("kind", [np.int16, np.int32, np.uint32, np.float64])
+def test_tiff_without_an_agreed_white_point_is_unsupported(kind):
+    assert code_of(tiff(np.asarray(photo().convert("L")).astype(kind))) == "unsupported_format"
+
+
+def test_sixteen_bit_planes_that_pillow_garbles_are_unsupported():
+    planes = np.asarray(photo()).transpose(2, 0, 1).astype(np.uint16)
+    assert code_of(tiff(planes, photometric="rgb", planarconfig="separate")) == "unsupported_format"
+
+
+def test_cut_compressed_tiff_is_truncated():
+    encoded = tiff(np.asarray(photo()), photometric="rgb", compression="zlib", metadata=None)
+    assert code_of(encoded[: len(encoded) // 2]) == "truncated"
 
 
 def test_alpha_is_composited_on_white():
