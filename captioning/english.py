@@ -1,0 +1,255 @@
+"""English captions of one image: a function of its Facts per level, each returning clauses with their evidence.
+
+Levels after Z-Image (arXiv 2511.22699, section 3.2): tags, short, medium and long describe the picture, plainly and without
+praise; prompt is what a user might type, incomplete on purpose.
+"""
+
+import re
+from collections.abc import Callable
+from itertools import groupby
+
+from captioning.clauses import Clause, Parts, choice, joined, prominent, quoted, shortened, word_count
+from captioning.evidence import Colour, Facts, Quote
+
+MARKS = ('"', '"')
+MASS_NOUNS = frozenset(
+    (
+        *("broccoli", "carbonara", "chain mail", "chocolate sauce", "consomme", "corn", "dough", "guacamole", "hay"),
+        *("ice cream", "mashed potato", "rapeseed", "red wine", "toilet tissue", "velvet", "wool"),
+    )
+)
+"""ImageNet labels that take no article."""
+LANGUAGES = {
+    "en": "English",
+    "zh": "Chinese",
+    "ja": "Japanese",
+    "ko": "Korean",
+    "fr": "French",
+    "de": "German",
+    "es": "Spanish",
+    "it": "Italian",
+    "pt": "Portuguese",
+    "ru": "Russian",
+    "ar": "Arabic",
+}
+PLACES = {
+    "top": "at the top",
+    "top left": "at the top left",
+    "top right": "at the top right",
+    "centre": "in the centre",
+    "left": "on the left",
+    "right": "on the right",
+    "bottom": "at the bottom",
+    "bottom left": "at the bottom left",
+    "bottom right": "at the bottom right",
+}
+
+
+def tags(facts: Facts) -> Parts:
+    """Return a comma-separated list: subject, medium, colours, text."""
+    items: list[Parts] = []
+    if "en" in facts.sources and word_count(shortened(facts.sources["en"], 1000)) <= 6:
+        bare = without_article(shortened(facts.sources["en"], 6))
+        items.append([Clause(bare, "caption", facts.sources["en"])])
+    items += [[Clause(subject.en, "tag", _score(subject.score))] for subject in facts.subjects]
+    items.append(_medium(facts))
+    items += [[_colour(colour)] for colour in facts.colours]
+    if facts.quotes:
+        items.append([Clause("text", "ocr", f"{len(facts.quotes)} lines")])
+        items += [[quoted(quote, MARKS)] for quote in prominent(facts, 1, max_words=8)]
+    return joined(items, ", ", ", ")
+
+
+def short(facts: Facts) -> Parts:
+    """Return up to about 15 words: the source's first sentence, or what the picture most surely is."""
+    if "en" in facts.sources:
+        return [Clause(shortened(facts.sources["en"], 15), "caption", facts.sources["en"])]
+    picture = _picture(facts)
+    lines = prominent(facts, 1, max_words=7)
+    if facts.subjects:
+        picture += [" of ", _subject(facts)]
+    elif lines:
+        picture += [" with the text ", quoted(lines[0], MARKS)]
+    elif foreign := _foreign(facts):
+        picture += [" described as: ", Clause(shortened(foreign, 15), "caption", foreign)]
+    else:
+        picture += _in_colours(facts, 2)
+    return _capital(picture)
+
+
+def medium(facts: Facts) -> Parts:
+    """Return one or two sentences: medium, subject, colours, the largest lines, and the source's words."""
+    sentence = _picture(facts)
+    if facts.subjects:
+        sentence += [" of ", _subject(facts)]
+    sentence += _in_colours(facts, 3)
+    if lines := prominent(facts, 3, max_words=20):
+        sentence += [" with the words ", *_quotes(lines)]
+    return [*_capital(sentence), ".", *_described(facts)]
+
+
+def long(facts: Facts) -> Parts:
+    """Return every fact: size, colours, subject, light, the source's words, and all text by place."""
+    size = Clause(f"{facts.width_px} by {facts.height_px} pixels", "metric", f"{facts.width_px}x{facts.height_px}")
+    parts: Parts = ["This is ", *_picture(facts), " of ", size, "."]
+    if facts.colours:
+        listed = [[_colour(colour, share=True)] for colour in facts.colours]
+        noun = "tone" if facts.grayscale else "colour"
+        parts += [f" Its main {noun} is " if len(listed) == 1 else f" Its main {noun}s are ", *joined(listed, ", ", " and "), "."]
+    if facts.subjects:
+        listed = [[Clause(with_article(subject.en), "tag", _score(subject.score))] for subject in facts.subjects]
+        parts += [" It shows ", *joined(listed, ", ", " and "), "."]
+    parts += _light(facts)
+    parts += _described(facts)
+    return parts + _all_text(facts)
+
+
+def prompt(facts: Facts) -> Parts:
+    """Return what a user might type for this picture: one or two of its facts, in one of three manners by the id."""
+    source = facts.sources.get("en", "")
+    tones = _tones(facts)
+    manners: tuple[Parts, ...] = (_medium(facts),)
+    if source:
+        words = Clause(shortened(source, 8), "caption", source)
+        bare = Clause(without_article(words.text), "caption", source)
+        manners = ([bare], ["draw this: ", words], [bare, *tones])
+    elif facts.subjects:
+        subject = Clause(facts.subjects[0].en, "tag", _score(facts.subjects[0].score))
+        manners = ([subject], [*_medium(facts), " of ", _subject(facts)], [subject, *tones])
+    elif lines := prominent(facts, 1, max_words=8):
+        words = quoted(lines[0], MARKS)
+        manners = ([*_medium(facts), " that says ", words], [words, *tones], ["write ", words, *_in_colours(facts, 1)])
+    elif foreign := _foreign(facts):
+        manners = (["draw this: ", Clause(shortened(foreign, 8), "caption", foreign)],)
+    elif facts.colours and not facts.grayscale:
+        listed = joined([[_colour(colour)] for colour in facts.colours[:2]], ", ", " and ")
+        manners = ([*listed, " ", *_medium(facts)], [*_medium(facts), *_in_colours(facts, 1)], tones[1:])
+    return manners[choice(facts, "prompt", len(manners))]
+
+
+LEVELS: dict[str, Callable[[Facts], Parts]] = {
+    "tags": tags,
+    "short": short,
+    "medium": medium,
+    "long": long,
+    "prompt": prompt,
+}
+
+
+def with_article(label: str) -> str:
+    """Return an English noun with a or an where it takes one: 'an hourglass', 'a unicorn', 'sunglasses', 'hay'."""
+    head = label.lower()
+    if head in MASS_NOUNS or re.search(r"[^siu]s$", head):
+        return label
+    vowel = re.match(r"(?!uni(?!n)|use|usu|uk|eu|one\b|once)[aeiou]|hour|hono|heir", head)
+    return f"{'an' if vowel else 'a'} {label}"
+
+
+def without_article(text: str) -> str:
+    """Return a phrase without the article it begins with."""
+    return re.sub(r"^(a|an|the)\s+", "", text, flags=re.IGNORECASE)
+
+
+def _picture(facts: Facts) -> Parts:
+    """Return 'a portrait-format graphic'."""
+    shape = Clause(_orientation(facts), "metric", f"{facts.width_px}x{facts.height_px}")
+    article = "an " if shape.text[0] in "aeiou" else "a "
+    return [article, shape, " ", *_medium(facts)]
+
+
+def _orientation(facts: Facts) -> str:
+    aspect = facts.width_px / facts.height_px
+    if 0.95 <= aspect <= 1.05:
+        return "square"
+    if not 0.4 <= aspect <= 2.5:
+        return "very wide" if aspect > 1 else "very tall"
+    return "landscape-format" if aspect > 1 else "portrait-format"
+
+
+def _medium(facts: Facts) -> Parts:
+    measured = "unknown" if facts.flatness is None else f"flatness {facts.flatness:.2f}"
+    noun = Clause(facts.medium, "metric", measured)
+    if not facts.grayscale:
+        return [noun]
+    word = "black-and-white" if facts.medium == "photograph" else "grayscale"
+    return [Clause(word, "metric", "is_grayscale true"), " ", noun]
+
+
+def _colour(colour: Colour, *, share: bool = False) -> Clause:
+    text = f"{colour.en} ({_percent(colour.share)})" if share else colour.en
+    return Clause(text, "colour", f"{colour.hex} {colour.share:.3f}")
+
+
+def _in_colours(facts: Facts, number: int) -> Parts:
+    if not facts.colours or facts.grayscale:
+        return []
+    listed = joined([[_colour(colour)] for colour in facts.colours[:number]], ", ", " and ")
+    return [" in ", *listed, *([] if facts.medium == "graphic" else [" tones"])]
+
+
+def _tones(facts: Facts) -> Parts:
+    if not facts.colours or facts.grayscale:
+        return []
+    return [", ", *joined([[_colour(colour)] for colour in facts.colours[:2]], ", ", " and "), " tones"]
+
+
+def _subject(facts: Facts) -> Clause:
+    return Clause(with_article(facts.subjects[0].en), "tag", _score(facts.subjects[0].score))
+
+
+def _light(facts: Facts) -> Parts:
+    if facts.brightness is None or 0.2 <= facts.brightness <= 0.8:
+        return []
+    word = Clause("dark" if facts.brightness < 0.2 else "bright", "metric", f"brightness {facts.brightness:.2f}")
+    return [" It is ", word, " overall."]
+
+
+def _described(facts: Facts) -> Parts:
+    text = facts.sources.get("en") or _foreign(facts)
+    if not text:
+        return []
+    stop = "" if text[-1] in ".!?。！？…" else "."
+    return [" The source describes it as: ", Clause(text, "caption", text), stop]
+
+
+def _all_text(facts: Facts) -> Parts:
+    """Return every line verbatim, lines that share a place and follow each other in one sentence."""
+    if not facts.quotes:
+        return []
+    number = len(facts.quotes)
+    count = Clause(f"{number} lines of text" if number > 1 else "one line of text", "ocr", f"{number} lines")
+    parts: Parts = [" It carries ", count]
+    used = sorted({quote.language for quote in facts.quotes} & set(LANGUAGES))
+    if used:
+        parts += [" in ", *joined([[Clause(LANGUAGES[name], "ocr", name)] for name in used], ", ", " and ")]
+    parts += ["."]
+    verbs = ("it reads ", "the text reads ", "it says ")
+    verb = verbs[choice(facts, "verb", len(verbs))]
+    for place, group in groupby(facts.quotes, key=lambda quote: quote.place):
+        where = Clause(PLACES[place].capitalize(), "ocr", place)
+        parts += [" ", where, " ", verb, *_quotes(list(group)), "."]
+    return parts
+
+
+def _quotes(lines: list[Quote]) -> Parts:
+    return joined([[quoted(line, MARKS)] for line in lines], ", ", " and ")
+
+
+def _foreign(facts: Facts) -> str:
+    """Return the source's words in another language, where there are none in English."""
+    return "" if "en" in facts.sources else next(iter(facts.sources.values()), "")
+
+
+def _capital(parts: Parts) -> Parts:
+    first, *rest = parts
+    if isinstance(first, Clause):
+        return [first._replace(text=first.text[:1].upper() + first.text[1:]), *rest]
+    return [first[:1].upper() + first[1:], *rest]
+
+
+def _percent(share: float) -> str:
+    return f"{max(1, round(100 * share))}%"
+
+
+def _score(score: float) -> str:
+    return f"{score:.2f}"
