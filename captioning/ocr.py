@@ -67,7 +67,9 @@ class Reader:
         ids, errors = images["id"].to_pylist(), images["error"].to_pylist()
         lines: list[list[Line] | None] = [None if error else [] for error in errors]
         rows = [row for row in self._large(images) if not errors[row]]
-        for row, picture in zip(rows, read_pixels(images.take(rows), max_side_px=self.max_side_px), strict=True):
+        for row, picture in zip(
+            rows, read_pixels(images.take(pa.array(rows, pa.int64())), max_side_px=self.max_side_px), strict=True
+        ):
             if picture is None:
                 lines[row], errors[row] = None, "corrupt"
                 continue

@@ -115,7 +115,7 @@ def sample(
     prompt: Annotated[list[str], typer.Option(help="one image per prompt; may be repeated")],
     out: Annotated[Path, typer.Option(help="folder for the PNGs and grid.png")],
     num_steps: Annotated[int, typer.Option(help="Euler steps")] = 8,
-    guidance: Annotated[float, typer.Option(help="scale s in v_pos + s (v_pos - v_neg); 0 is off")] = 2.0,
+    guidance: Annotated[float, typer.Option(help="w in u + w (c - u); 1 is off")] = 3.0,
     seed: Annotated[int, typer.Option(help="seed of the first image; the next has seed + 1")] = 0,
     width_px: Annotated[int, typer.Option(help="width of the images")] = 32,
     height_px: Annotated[int, typer.Option(help="height of the images")] = 32,

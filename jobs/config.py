@@ -39,11 +39,14 @@ class RayConfig(Section):
 class PolicyConfig(Section):
     """What decoding accepts; see curation/decode.py."""
 
-    max_bytes: int = Field(200 << 20, gt=0, description="larger files are too_large")
+    max_encoded_bytes: int = Field(256 << 20, gt=0, description="larger files are too_large")
     max_pixels: int = Field(100_000_000, gt=0, description="larger pictures are bombs, refused from the header")
-    min_side_px: int = Field(8, ge=1, description="smaller pictures are too_small")
+    min_side_px: int = Field(16, ge=1, description="smaller pictures are too_small")
     max_aspect: float = Field(20.0, ge=1, description="long side over short side; beyond it extreme_aspect")
     animated: Literal["first_frame", "reject"] = Field("first_frame", description="what becomes of animations")
+    strict: bool = Field(
+        False, description="fail JPEGs whose data holds impossible markers as corrupt; other decoders smear them"
+    )
 
 
 class IngestConfig(Section):
@@ -123,6 +126,12 @@ class VerifyConfig(Section):
     pairs_per_item: int = Field(4096, ge=1, description="candidate pairs per unit of work")
 
 
+class ConfirmConfig(Section):
+    """Comparing the members of a group with each other, so that every copy has met its keeper."""
+
+    pairs_per_item: int = Field(4096, ge=1, description="pairs per unit of work")
+
+
 class CommunityConfig(Section):
     """Groups of copies among the verified pairs."""
 
@@ -136,9 +145,10 @@ class DuplicateConfig(Section):
     """Which image of a group stays."""
 
     keeper: list[str] = Field(
-        ["resolution", "compression", "sharpness", "caption"],
+        ["resolution", "bits", "sharpness", "caption"],
         description="criteria in order; the source's order is the last tie-break",
     )
+    source_priority: list[str] = Field([], description="sub-collections whose images stay before others', most trusted first")
 
 
 class SelectConfig(Section):
@@ -178,17 +188,18 @@ class SampleConfig(Section):
     width_px: int = Field(32, ge=1, description="width of the samples")
     height_px: int = Field(32, ge=1, description="height of the samples")
     num_steps: int = Field(8, ge=1, description="Euler steps")
-    guidance: float = Field(2.0, ge=0, description="scale s in v_pos + s (v_pos - v_neg); 0 is off")
+    guidance: float = Field(3.0, ge=1, description="w in u + w (c - u), unconditional u and conditional c; 1 is off")
     seed: int = Field(0, description="seed of the first image")
 
 
 class EvaluateConfig(Section):
     """Do samples follow their prompts? A judge trained on the real captioned images says."""
 
-    classes: dict[str, list[str]] = Field(description="class name: phrases that mark it in captions; the first is the prompt")
-    samples_per_class: int = Field(8, ge=1, description="images sampled per class")
+    classes: dict[str, str] = Field(description="class name: the phrase that marks it in the source captions")
+    prompts: dict[str, list[str]] = Field({}, description="class name: prompts to sample, used in turn; default: the phrase")
+    num_samples: int = Field(200, ge=1, description="images sampled, spread evenly over the classes")
     num_steps: int = Field(8, ge=1, description="Euler steps")
-    guidance: float = Field(2.0, ge=0, description="scale s in v_pos + s (v_pos - v_neg); 0 is off")
+    guidance: float = Field(3.0, ge=1, description="w in u + w (c - u), unconditional u and conditional c; 1 is off")
     seed: int = Field(0, description="seed of the first image")
 
 
@@ -208,6 +219,7 @@ class Config(Section):
     keypoints: KeypointConfig = KeypointConfig()
     verify: VerifyConfig = VerifyConfig()
     communities: CommunityConfig = CommunityConfig()
+    confirm: ConfirmConfig = ConfirmConfig()
     duplicates: DuplicateConfig = DuplicateConfig()
     select: SelectConfig = SelectConfig()
     caption: CaptionConfig = CaptionConfig()
@@ -222,7 +234,7 @@ def read_config(path: Path | None, overrides: dict[str, Any]) -> Config:
 
     Raises ConfigError: unreadable file, not a mapping, unknown key, value out of range.
     """
-    values = _read_yaml(path) if path else {}
+    values = read_yaml(path) if path else {}
     for key, value in overrides.items():
         if value is not None:
             values[key] = {**(values.get(key) or {}), **value} if isinstance(value, dict) else value
@@ -237,7 +249,8 @@ def parse_config(values: dict[str, Any], *, origin: str) -> Config:
         raise ConfigError(explain_errors(error, Config, origin)) from None
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return the mapping in a YAML file; raises ConfigError when it cannot be read or is none."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

@@ -13,7 +13,7 @@ def explain_errors(error: ValidationError, model: type[BaseModel], origin: str) 
 
 def _line(found: Any, model: type[BaseModel]) -> str:
     place = ".".join(str(part) for part in found["loc"])
-    if found["type"] == "extra_forbidden":
+    if found["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"unknown key {place!r}{_nearest(found['loc'], model)}"
     if found["type"] == "missing":
         return f"key {place!r} is required"

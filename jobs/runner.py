@@ -130,7 +130,7 @@ def _bring_up_to_date(run: Run, planned: Planned, print_: str, crew: _Crew, prog
         outcome.peak_rss_bytes = max(outcome.peak_rss_bytes, result["peak_rss_bytes"])
         progress.advance(stage.name, rows=result["rows"])
     _check_complete(run, stage, work)
-    manifest = run.finish(stage.table, record)
+    manifest = run.finish(stage.table, {**record, "elapsed_seconds": round(time.perf_counter() - started, 3)})
     outcome.rows, outcome.cpu_seconds = int(manifest["rows"]), float(manifest["cpu_seconds"])
     outcome.wall_seconds = time.perf_counter() - started
     progress.end(stage.name, rows=outcome.rows, wall_seconds=outcome.wall_seconds, cpu_seconds=outcome.cpu_seconds)

@@ -1,0 +1,24 @@
+"""Comparing the members of a group that no candidate list brought together, so that a copy meets its keeper itself."""
+
+import pyarrow as pa
+
+from curation.tables import Run
+from graph.edges import unverified
+from graph.knn import embedding_matrix
+from jobs.stage import Item, Output
+from jobs.verify import blocks, compare
+
+
+def plan(run: Run, *, pairs_per_item: int) -> list[Item]:
+    """Return one item per block of pairs inside communities that have no verdict."""
+    return blocks(_pairs(run).num_rows, pairs_per_item)
+
+
+def work(run: Run, item: Item, *, pairs_per_item: int) -> list[Output]:
+    """Compare the pairs of one block."""
+    return [Output(item["parts"][0], compare(run, _pairs(run).slice(item["begin"], item["end"] - item["begin"])))]
+
+
+def _pairs(run: Run) -> pa.Table:
+    vectors = embedding_matrix(run.read("embeddings", ["embedding"]))
+    return unverified(verdicts=run.read("verdicts"), communities=run.read("communities"), vectors=vectors)

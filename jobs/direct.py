@@ -1,0 +1,64 @@
+"""Training and sampling without a run: on any folder of shards, from any checkpoint."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from curation.errors import ConfigError, ModelError
+from jobs.config import parse_config, read_yaml
+from model.config import TrainConfig
+
+
+def train_on(shards: Path, config: Path, out: Path) -> None:
+    """Train with the section `train` of a YAML file, or with a file that holds that section's keys alone."""
+    from model.train import train
+
+    settings = train_config(config)
+    columns = (
+        TextColumn("train"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]:.4f}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        task = bars.add_task("train", total=settings.num_steps, loss=float("nan"))
+
+        def tell(line: dict[str, Any]) -> None:
+            bars.update(task, completed=int(line["step"]), loss=float(line["loss"]))
+
+        result = train(settings, shards=shards, out=out, progress=tell)
+    print(f"{result.checkpoint}: step {result.step}, {result.num_parameters} parameters, loss {result.loss:.4f}")
+
+
+def train_config(path: Path) -> TrainConfig:
+    """Return the training settings of a YAML file; raises ConfigError naming a wrong key."""
+    values = read_yaml(path)
+    section = values.get("train", values)
+    config = parse_config({"source": ".", "out": ".", "train": section}, origin=str(path))
+    if config.train is None:
+        raise ConfigError(f"{path} has no section `train`")
+    return config.train
+
+
+def sample_from(checkpoint: Path, out: Path, **parameters: Any) -> None:
+    """Sample a checkpoint folder, the newest of a folder of checkpoints, or the newest of a run."""
+    from model.sampler import sample
+
+    paths = sample(find_checkpoint(checkpoint), out=out, **parameters)
+    print("\n".join(str(path) for path in paths))
+
+
+def find_checkpoint(path: Path) -> Path:
+    """Return the checkpoint that `path` is or holds; raises ModelError when there is none."""
+    from model.checkpoint import is_complete, latest_checkpoint
+
+    if is_complete(path):
+        return path
+    for folder in (path, path / "checkpoints"):
+        found = latest_checkpoint(folder) if folder.is_dir() else None
+        if found is not None:
+            return found
+    raise ModelError(f"{path} is no checkpoint and holds none; a run's lie in RUN/checkpoints")

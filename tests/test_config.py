@@ -1,0 +1,72 @@
+"""The configuration: defaults suffice, mistakes are one line that names the key and what was meant."""
+
+from pathlib import Path
+
+import pytest
+
+from curation.errors import ConfigError
+from curation.tables import Run
+from jobs.config import Config, parse_config, read_config
+from jobs.pipeline import NAMES, between, pipeline
+
+
+def parse(**values: object) -> Config:
+    return parse_config({"source": "s", "out": "o", **values}, origin="x.yaml")
+
+
+def test_source_and_out_suffice() -> None:
+    assert [planned.stage.name for planned in pipeline(parse())] == [n for n in NAMES if n not in ("train", "sample", "evaluate")]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"ocrr": {}}, "x.yaml: unknown key 'ocrr'; did you mean 'ocr'?"),
+        ({"knn": {"metrc": 1}}, "x.yaml: unknown key 'knn.metrc'"),
+        ({"knn": {"kk": 1}}, "unknown key 'knn.kk'; did you mean 'k'?"),
+        ({"train": {"learning_rat": 1}}, "unknown key 'train.learning_rat'; did you mean 'learning_rate'?"),
+        ({"train": {"data": {"group": ["a"]}}}, "unknown key 'train.data.group'; did you mean 'groups'?"),
+        ({"ingest": {"policy": {"max_pixel": 3}}}, "unknown key 'ingest.policy.max_pixel'; did you mean 'max_pixels'?"),
+        ({"knn": {"k": 0}}, "knn.k: Input should be greater than or equal to 1 (it is 0)"),
+        ({"embed": {"batch_size": "many"}}, "embed.batch_size: Input should be a valid integer"),
+    ],
+)
+def test_a_mistake_is_one_line_naming_the_key(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(**values)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_two_mistakes_are_two_lines() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(knn={"k": 0}, ocrr={})
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_the_command_line_overrides_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("source: a\nout: b\nray: {num_cpus: 3}\n")
+    config = read_config(path, {"source": "c", "out": None, "ray": {"address": "auto"}})
+    assert (config.source, config.out, config.ray.num_cpus, config.ray.address) == ("c", "b", 3, "auto")
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "a: [", "\x00"])
+def test_what_is_not_a_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"run\.yaml"):
+        read_config(path, {})
+
+
+def test_until_and_from_cut_the_list(tmp_path: Path) -> None:
+    plan = pipeline(parse())
+    assert [p.stage.name for p in between(plan, Run(tmp_path), start=None, until="profile")] == ["ingest", "profile"]
+    with pytest.raises(ConfigError, match="ingest is not complete"):
+        between(plan, Run(tmp_path), start="profile", until=None)
+
+
+@pytest.mark.parametrize(("name", "message"), [("emebd", "did you mean embed"), ("train", "no section `train`")])
+def test_an_unknown_stage_is_refused_by_name(tmp_path: Path, name: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        between(pipeline(parse()), Run(tmp_path), start=None, until=name)
