@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from curation.palette import oklab
 
-GREYS = ("black", "dark gray", "gray", "light gray", "white")
+GREYS = ("black", "dark grey", "grey", "light grey", "white")
 HEX = re.compile(r"#[0-9a-fA-F]{6}")
 
 

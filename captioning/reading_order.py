@@ -12,16 +12,19 @@ Breuel 2003, "High performance document layout analysis", Symposium on Document 
 """
 
 from collections.abc import Callable, Sequence
+from itertools import permutations
+from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
 
-Boxes = NDArray[np.float64]  # (N, 4): left, top, right, bottom
+Box = tuple[float, float, float, float]  # left, top, right, bottom, px
+Boxes = Sequence[Box]
 VERTICAL_ASPECT = 1.5
 """A line this many times taller than wide is a vertical column (the cut PP-OCR turns its crops at)."""
 BLOCK_GAP = 1.5
 """Lines with more than this many line heights between them do not belong to one block."""
-THICKNESS_RATIO = 1.7
+THICKNESS_RATIO = 1.5
 """Lines of one block differ in height by less than this factor: a headline is a block of its own."""
 TABLE_ASPECT = 5.0
 """The right half of a table holds lines shorter than this many line heights: prices, page numbers, times."""
@@ -55,38 +58,35 @@ def _level(corners: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(corners @ np.array([[cosine, -sine], [sine, cosine]]), np.float64)
 
 
-def _bounds(corners: NDArray[np.float64]) -> Boxes:
-    return np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
+def _bounds(corners: NDArray[np.float64]) -> list[Box]:
+    # Plain tuples: the rules below look at two boxes at a time, where numpy is many times slower.
+    edges = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
+    return [(left, top, right, bottom) for left, top, right, bottom in edges.tolist()]
 
 
 def _mixed_order(boxes: Boxes) -> list[int]:
     """Order horizontal and vertical lines together: each cluster of vertical ones takes one place among the horizontal."""
     vertical = _vertical(boxes)
-    horizontal = np.flatnonzero(~vertical).tolist()
-    clusters = _clusters(boxes, np.flatnonzero(vertical).tolist())
-    groups = _blocks(boxes, horizontal) + clusters
+    lying = [index for index in range(len(boxes)) if index not in vertical]
+    groups = _tables(boxes, _blocks(boxes, lying)) + _clusters(boxes, sorted(vertical))
     order: list[int] = []
-    for group in _ordered(boxes, _tables(boxes, groups, vertical)):
-        if vertical[group[0]]:
-            order += _vertical_order(boxes, group)
-        else:
-            order += _rows(boxes, group)
+    for group in _ordered(boxes, groups):
+        order += _vertical_order(boxes, group) if group[0] in vertical else _rows(boxes, group)
     return order
 
 
-def _vertical(boxes: Boxes) -> NDArray[np.bool_]:
+def _vertical(boxes: Boxes) -> set[int]:
     """Return which boxes are vertical columns; a narrow digit no taller than the other lines is not."""
-    width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
-    tall = height > VERTICAL_ASPECT * width
-    if tall.all() or not tall.any():
+    tall = {index for index, box in enumerate(boxes) if _height(box) > VERTICAL_ASPECT * (box[2] - box[0])}
+    others = [_height(box) for index, box in enumerate(boxes) if index not in tall]
+    if not others:
         return tall
-    return tall & (height > 1.8 * np.median(height[~tall]))
+    return {index for index in tall if _height(boxes[index]) > 1.8 * median(others)}
 
 
 def _vertical_order(boxes: Boxes, group: list[int]) -> list[int]:
     """Order vertical columns: turned by a quarter, the rightmost column becomes the topmost row."""
-    left, top, right, bottom = boxes[group].T
-    turned = np.stack([top, -right, bottom, -left], axis=1)
+    turned = [(top, -right, bottom, -left) for left, top, right, bottom in (boxes[index] for index in group)]
     local = list(range(len(group)))
     ordered = _ordered(turned, _blocks(turned, local))
     return [group[position] for block in ordered for position in _rows(turned, block)]
@@ -102,7 +102,7 @@ def _blocks(boxes: Boxes, members: list[int]) -> list[list[int]]:
             return False
         gap = max(first[1], second[1]) - min(first[3], second[3])
         close = -0.5 * min(heights) < gap < BLOCK_GAP * min(heights)
-        return bool(close and _overlap(first, second, axis=0) > 0.3)
+        return close and _overlap(first, second, axis=0) > 0.3
 
     return _components(members, joined)
 
@@ -115,7 +115,7 @@ def _clusters(boxes: Boxes, members: list[int]) -> list[list[int]]:
         reach = 2.0 * max(first[2] - first[0], second[2] - second[0])
         gap_x = max(first[0], second[0]) - min(first[2], second[2])
         gap_y = max(first[1], second[1]) - min(first[3], second[3])
-        return bool(gap_x < reach and gap_y < reach)
+        return gap_x < reach and gap_y < reach
 
     return _components(members, joined)
 
@@ -138,36 +138,21 @@ def _components(members: list[int], joined: Callable[[int, int], bool]) -> list[
     return components
 
 
-def _tables(boxes: Boxes, groups: list[list[int]], vertical: NDArray[np.bool_]) -> list[list[int]]:
-    """Merge every two blocks side by side that are the columns of one table."""
+def _tables(boxes: Boxes, groups: list[list[int]]) -> list[list[int]]:
+    """Merge blocks side by side that are the columns of one table."""
     merged = [list(group) for group in groups]
-    position = 0
-    while position < len(merged):
-        partner = next(
-            (
-                other
-                for other in range(len(merged))
-                if other != position
-                and not vertical[merged[position][0]]
-                and not vertical[merged[other][0]]
-                and _is_table(boxes, merged[position], merged[other])
-            ),
-            None,
-        )
-        if partner is None:
-            position += 1
-            continue
-        merged[position] += merged.pop(partner)
-        position = 0
+    while pair := next(((a, b) for a, b in permutations(range(len(merged)), 2) if _is_table(boxes, merged[a], merged[b])), None):
+        left, right = pair
+        merged[left] += merged[right]
+        del merged[right]
     return merged
 
 
 def _is_table(boxes: Boxes, left: list[int], right: list[int]) -> bool:
     """Tell whether `right` is a column of short entries, most of which share a row with a line of `left`."""
-    if len(left) < 2 or len(right) < 2 or boxes[right, 0].min() < np.median(boxes[left, 2]):
+    if len(left) < 2 or len(right) < 2 or min(boxes[b][0] for b in right) < median(boxes[a][2] for a in left):
         return False
-    size = boxes[right, 2:] - boxes[right, :2]
-    if np.median(size[:, 0] / np.maximum(size[:, 1], 1e-6)) >= TABLE_ASPECT:
+    if median((boxes[b][2] - boxes[b][0]) / max(_height(boxes[b]), 1e-6) for b in right) >= TABLE_ASPECT:
         return False
     paired = sum(any(_overlap(boxes[a], boxes[b], axis=1) > 0.5 for a in left) for b in right)
     return paired >= 0.7 * len(right) and paired >= 0.5 * len(left)
@@ -175,7 +160,7 @@ def _is_table(boxes: Boxes, left: list[int], right: list[int]) -> bool:
 
 def _ordered(boxes: Boxes, groups: list[list[int]]) -> list[list[int]]:
     """Sort groups topologically by Breuel's rules; among the free ones the topmost row, then the leftmost, comes first."""
-    outlines = np.array([[*boxes[group, :2].min(axis=0), *boxes[group, 2:].max(axis=0)] for group in groups])
+    outlines = [_outline(boxes, group) for group in groups]
     number = len(groups)
     before = {(a, b) for a in range(number) for b in range(number) if a != b and _precedes(outlines[a], outlines[b])}
     pending = {b: {a for a in range(number) if (a, b) in before} for b in range(number)}
@@ -190,13 +175,21 @@ def _ordered(boxes: Boxes, groups: list[list[int]]) -> list[list[int]]:
     return order
 
 
-def _precedes(first: NDArray[np.float64], second: NDArray[np.float64]) -> bool:
+def _outline(boxes: Boxes, group: list[int]) -> Box:
+    lefts, tops, rights, bottoms = zip(*(boxes[index] for index in group), strict=True)
+    return min(lefts), min(tops), max(rights), max(bottoms)
+
+
+def _height(box: Box) -> float:
+    return box[3] - box[1]
+
+
+def _precedes(first: Box, second: Box) -> bool:
     """Tell whether a rule puts the first outline before the second."""
     beside, below = _overlap(first, second, axis=1), _overlap(first, second, axis=0)
-    centre_x, centre_y = (first[:2] + first[2:]) / 2 < (second[:2] + second[2:]) / 2
     if beside > 0.3 and beside >= below:
-        return bool(centre_x)
-    return bool(below > 0.1 and centre_y)
+        return first[0] + first[2] < second[0] + second[2]
+    return below > 0.1 and first[1] + first[3] < second[1] + second[3]
 
 
 def _rows(boxes: Boxes, group: list[int]) -> list[int]:
@@ -210,8 +203,8 @@ def _rows(boxes: Boxes, group: list[int]) -> list[int]:
     return [line for row in rows for line in sorted(row, key=lambda index: (boxes[index][0], index))]
 
 
-def _overlap(first: NDArray[np.float64], second: NDArray[np.float64], *, axis: int) -> float:
+def _overlap(first: Box, second: Box, *, axis: int) -> float:
     """Return the overlap of two boxes along x (0) or y (1) as a share of the shorter side."""
     shared = min(first[axis + 2], second[axis + 2]) - max(first[axis], second[axis])
     shorter = min(first[axis + 2] - first[axis], second[axis + 2] - second[axis])
-    return float(max(shared, 0.0) / shorter) if shorter > 0 else 0.0
+    return max(shared, 0.0) / shorter if shorter > 0 else 0.0
