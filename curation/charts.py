@@ -17,7 +17,8 @@ Floats = np.ndarray
 def histogram(values: Floats, kept: Floats, *, name: str, num_bins: int = 36) -> Markup:
     """Return an SVG histogram of float (n,) `values`, with those where bool (n,) `kept` is true in the accent colour.
 
-    Positive values that span more than two orders of magnitude above their median are binned by logarithm.
+    Heights are square roots of counts (Tukey's rootogram): one full bin must not flatten all others. Positive values that
+    reach two orders of magnitude above their median are binned by logarithm, unless they span seven (as rounding errors do).
     """
     scale = "log" if is_skewed(values) else "linear"
     placed = np.log10(values) if scale == "log" else values
@@ -30,7 +31,7 @@ def histogram(values: Floats, kept: Floats, *, name: str, num_bins: int = 36) ->
     for index, (every, some) in enumerate(zip(counts, chosen, strict=True)):
         for count, kind in ((every, "all"), (some, "kept")):
             if count:
-                tall = max(1.5, height * float(count / counts.max()))
+                tall = max(1.5, height * float(np.sqrt(count / counts.max())))
                 place = f'x="{index * step:.1f}" y="{height - tall:.1f}" width="{step - 1:.1f}" height="{tall:.1f}"'
                 bars.append(f'<rect class="{kind}" {place}/>')
     ends = f"{short(float(values.min()))} to {short(float(values.max()))}"
@@ -41,7 +42,8 @@ def histogram(values: Floats, kept: Floats, *, name: str, num_bins: int = 36) ->
 
 def is_skewed(values: Floats) -> bool:
     """Say whether a histogram of the values needs a logarithmic axis to show more than one bar."""
-    return bool(values.min() > 0 and values.max() > 100 * np.median(values))
+    low, high = float(values.min()), float(values.max())
+    return bool(low > 0 and 100 * np.median(values) < high < 1e7 * low)
 
 
 def curve(steps: Floats, values: Floats, *, name: str, smoothing: float = 0.9) -> Markup:
@@ -79,7 +81,7 @@ def size_map(width_px: Floats, height_px: Floats, *, max_circles: int = 1500) ->
     side, left = 320.0, 40.0
 
     def place(value: float) -> float:
-        return float(left + (value - low) / (high - low) * (side - left - 8))
+        return float(left + (value - low) / (high - low) * (side - left - 20))
 
     grid = "".join(_size_line(tick, place(tick), side, left) for tick in range(int(low), int(high) + 1))
     radius = np.clip(1.5 + 12 * np.sqrt(counts / counts.sum()), 2.0, 14.0)
@@ -126,8 +128,8 @@ def _grid_line(tick: float, low: float, high: float, left: float, width: float, 
 def _size_line(tick: int, place: float, side: float, left: float) -> str:
     across, up = side - place, place
     return (
-        f'<line class="grid" x1="{left:.0f}" x2="{side - 8:.0f}" y1="{across:.1f}" y2="{across:.1f}"/>'
-        f'<line class="grid" x1="{up:.1f}" x2="{up:.1f}" y1="8" y2="{side - left:.0f}"/>'
+        f'<line class="grid" x1="{left:.0f}" x2="{side - 20:.0f}" y1="{across:.1f}" y2="{across:.1f}"/>'
+        f'<line class="grid" x1="{up:.1f}" x2="{up:.1f}" y1="20" y2="{side - left:.0f}"/>'
         f'<text x="{left - 4:.0f}" y="{across + 4:.1f}" text-anchor="end">{2**tick}</text>'
         f'<text x="{up:.1f}" y="{side - left + 16:.0f}" text-anchor="middle">{2**tick}</text>'
     )

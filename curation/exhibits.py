@@ -166,10 +166,11 @@ def _outlines(lines: Sequence[dict[str, Any]], image: Exhibit) -> Markup:
 
 
 def _spread(run: Run, num: int) -> list[int]:
-    """Return up to `num` rows that have captions: round and round the groups, evenly spaced inside each."""
+    """Return up to `num` kept rows that have captions: round and round the groups, evenly spaced inside each."""
     counts = pc.list_value_length(run.read("captions", ["captions"])["captions"]).fill_null(0).to_numpy()
     groups = np.array(run.read("images", ["group"])["group"].to_pylist(), dtype=object)
-    with_captions = np.flatnonzero(counts > 0)
+    kept = run.read("selection", ["keep"])["keep"].to_numpy() if run.has("selection") else np.ones(len(groups), dtype=bool)
+    with_captions = np.flatnonzero((counts > 0) & kept)
     members = {str(group): with_captions[groups[with_captions] == group] for group in sorted(set(groups[with_captions]))}
     rounds = -(-num // max(1, len(members)))
     picked = [rows[turn * len(rows) // rounds] for turn in range(rounds) for rows in members.values() if turn < len(rows)]

@@ -64,7 +64,8 @@ def balance(run: Run) -> dict[str, Any]:
 
 
 def stage_rows(run: Run) -> Iterator[dict[str, Any]]:
-    """Yield one row per started table: state, rows, rows that failed, cost and parts, from manifests and commits."""
+    """Yield one row per started table: state, rows, rows that failed there first, cost and parts, from manifests and commits."""
+    failed_before = 0
     for table, meaning in TABLES.items():
         manifest, started, commits = run.manifest(table), run.started(table), run.commits(table)
         if manifest is None and started is None and not commits:
@@ -72,18 +73,20 @@ def stage_rows(run: Run) -> Iterator[dict[str, Any]]:
         counts: Counter[str] = Counter()
         for commit in commits:
             counts.update(commit.counts)
-        fine = sum(counts[status] for status in ("ok", "kept", "dropped"))
+        failed = sum(counts.values()) - sum(counts[status] for status in ("ok", "kept", "dropped"))
         yield {
             "table": table,
             "meaning": meaning,
             "complete": manifest is not None,
             "rows": sum(commit.rows for commit in commits),
-            "failed": sum(counts.values()) - fine,
+            "failed": max(0, failed - failed_before),
             "wall_seconds": sum(commit.wall_seconds for commit in commits),
             "cpu_seconds": sum(commit.cpu_seconds for commit in commits),
             "parts": len(commits),
             "of_parts": len(commits) if manifest is not None else int((started or {}).get("parts", 0)),
         }
+        if table == "images":
+            failed_before = failed
 
 
 def bucket_rows(run: Run) -> list[dict[str, Any]]:

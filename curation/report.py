@@ -27,6 +27,7 @@ def render(run: Run) -> str:
     counted, stages = ledger.balance(run), list(ledger.stage_rows(run))
     page: dict[str, Any] = {
         "name": run.root.name,
+        "source": (run.manifest("images") or {}).get("parameters", {}).get("source"),
         "balance": counted,
         "stages": stages,
         "summary": _embedded({"balance": counted, "stages": stages}),
