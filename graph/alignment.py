@@ -16,6 +16,9 @@ from graph.keypoints import Description, Pixels
 Floats = NDArray[np.float32]
 Map = NDArray[np.float64]  # (2, 3): x_b = M[:, :2] @ x_a + M[:, 2], in px of the two pictures
 
+Frame = tuple[int, int, int, int]
+"""left, top, right, bottom in px of a picture: what of it is content."""
+
 RANSAC_PX = 3.0 / 256
 """Reprojection error of an inlier, as a share of the target picture's long side."""
 WINDOW_PX = 11
@@ -36,12 +39,12 @@ class Fit:
 class Agreement:
     """How two aligned pictures agree where both are seen."""
 
-    share: float  # of textured pixels whose window correlates above `min_correlation`
-    worst_cell: float  # the lowest such share among the cells of an 8 x 8 grid that hold texture
+    share: float  # of the pixels with texture in either picture, those whose window correlates above `min_correlation`
+    share_a: float  # the same among pixels with texture in picture a: 1 when b only adds something
+    share_b: float
+    worst_cell: float  # the lowest `share` among the cells of an 8 x 8 grid that hold texture
     textured: float  # share of the seen area with texture
     seen_px: int  # area seen in both, in px of the coarser picture
-    coverage_a: float  # share of picture a that b shows
-    coverage_b: float
 
 
 def mirror(description: Description) -> Description:
@@ -67,7 +70,7 @@ def match(a: Description, b: Description, *, max_ratio: float = 0.85) -> NDArray
     closeness[rows, best] = -1
     second = closeness.max(1)
     good = mutual & (1 - first < max_ratio**2 * (1 - second))  # squared distance of unit vectors is 2 - 2 cosine
-    return np.stack([rows[good], best[good]], 1)
+    return np.asarray(np.stack([rows[good], best[good]], 1), np.int64)
 
 
 def consensus(a: Description, b: Description, matches: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -117,19 +120,46 @@ def agree(a: Pixels, b: Pixels, matrix: Map, *, min_correlation: float = 0.6) ->
     The finer picture is warped onto the coarser one, so nothing is invented by enlarging. Correlation is taken in windows of
     11 px after a blur of 1 px; a gain or an offset of brightness leaves it unchanged.
     """
-    coverage_a, coverage_b = _coverage(a.shape, b.shape, matrix)
-    if abs(np.linalg.det(matrix[:, :2])) > 1:
+    swap = abs(np.linalg.det(matrix[:, :2])) > 1
+    if swap:
         a, b, matrix = b, a, cv2.invertAffineTransform(matrix)
-    warped, seen = _warp(a, b.shape, matrix)
-    seen_px = int(seen.sum())
+    (left, top, right, bottom), matrix = _seen_box(a.shape, b.shape, matrix)
+    b = b[top:bottom, left:right]  # work only where both are seen
+    seen = _seen(a.shape, b.shape, matrix)
+    seen_px = int(np.count_nonzero(seen))
     if seen_px < 400:
-        return Agreement(0.0, 0.0, 0.0, seen_px, coverage_a, coverage_b)
-    correlation, variance = _local(warped, _smooth(b))
-    textured = seen & (variance > TEXTURED_VARIANCE)
-    good = textured & (correlation > min_correlation)
-    count = int(textured.sum())
-    share = int(good.sum()) / count if count else 0.0
-    return Agreement(share, _worst_cell(good, textured), count / seen_px, seen_px, coverage_a, coverage_b)
+        return Agreement(0.0, 0.0, 0.0, 0.0, 0.0, seen_px)
+    warped = _warp(a, b.shape, matrix)
+    correlation, *variances = _local(warped, _smooth(b))
+    texture_a, texture_b = (seen & (variance > TEXTURED_VARIANCE) for variance in variances)
+    good, textured = correlation > min_correlation, texture_a | texture_b
+    shares = _share(good, texture_a), _share(good, texture_b)
+    share_a, share_b = shares[::-1] if swap else shares
+    worst = _worst_cell(good & textured, textured)
+    return Agreement(_share(good, textured), share_a, share_b, worst, np.count_nonzero(textured) / seen_px, seen_px)
+
+
+def coverage(frame_a: Frame, frame_b: Frame, matrix: Map) -> tuple[float, float]:
+    """Return the share of frame a that frame b shows under `matrix`, and the share of b that a shows."""
+    corners = (_corners(frame_a) @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
+    area, _ = cv2.intersectConvexConvex(corners, _corners(frame_b).astype(np.float32))
+    mapped = _area(frame_a) * abs(float(np.linalg.det(matrix[:, :2])))
+    return float(min(1.0, area / max(mapped, 1.0))), float(min(1.0, area / max(_area(frame_b), 1.0)))
+
+
+def _corners(frame: Frame) -> Map:
+    left, top, right, bottom = frame
+    return np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float64)
+
+
+def _area(frame: Frame) -> float:
+    left, top, right, bottom = frame
+    return float((right - left) * (bottom - top))
+
+
+def _share(good: NDArray[np.bool_], among: NDArray[np.bool_]) -> float:
+    count = np.count_nonzero(among)
+    return np.count_nonzero(good & among) / count if count else 0.0
 
 
 def _plausible(matrix: Map) -> bool:
@@ -137,38 +167,49 @@ def _plausible(matrix: Map) -> bool:
     return bool(0.1 < short and long < 10 and long / max(short, 1e-9) < 2 and np.linalg.det(matrix[:, :2]) > 0)
 
 
-def _coverage(shape_a: tuple[int, ...], shape_b: tuple[int, ...], matrix: Map) -> tuple[float, float]:
-    (ha, wa), (hb, wb) = shape_a[:2], shape_b[:2]
-    corners = np.array([[0, 0], [wa, 0], [wa, ha], [0, ha]], np.float64) @ matrix[:, :2].T + matrix[:, 2]
-    frame = np.array([[0, 0], [wb, 0], [wb, hb], [0, hb]], np.float32)
-    area, _ = cv2.intersectConvexConvex(corners.astype(np.float32), frame)
-    mapped = wa * ha * abs(np.linalg.det(matrix[:, :2]))
-    return float(min(1.0, area / max(mapped, 1.0))), float(min(1.0, area / (wb * hb)))
+def _seen_box(shape_a: tuple[int, ...], shape_b: tuple[int, ...], matrix: Map) -> tuple[Frame, Map]:
+    """Return the box of b that the mapped a touches, and the map into that box."""
+    corners = _corners((0, 0, shape_a[1], shape_a[0])) @ matrix[:, :2].T + matrix[:, 2]
+    left, top = np.clip(np.floor(corners.min(0)), 0, (shape_b[1], shape_b[0])).astype(int)
+    right, bottom = np.clip(np.ceil(corners.max(0)), 0, (shape_b[1], shape_b[0])).astype(int)
+    moved = matrix.copy()
+    moved[:, 2] -= (left, top)
+    return (int(left), int(top), int(right), int(bottom)), moved
 
 
-def _warp(a: Pixels, shape: tuple[int, ...], matrix: Map) -> tuple[Floats, NDArray[np.bool_]]:
-    size = (shape[1], shape[0])
+def _seen(shape_a: tuple[int, ...], shape_b: tuple[int, ...], matrix: Map) -> NDArray[np.bool_]:
+    """Return where in b the mapped a lies, less half a window along a's edges."""
+    mask = np.zeros(shape_b, np.uint8)
+    if not mask.size:
+        return mask.astype(bool)
+    inset = (WINDOW_PX // 2) / float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+    frame = _corners((0, 0, shape_a[1] - 1, shape_a[0] - 1))
+    inner = frame - np.sign(frame - frame.mean(0)) * inset
+    corners = np.rint(inner @ matrix[:, :2].T + matrix[:, 2]).astype(np.int32)
+    cv2.fillConvexPoly(mask, corners, 1)
+    return mask.astype(bool)
+
+
+def _warp(a: Pixels, shape: tuple[int, ...], matrix: Map) -> Floats:
     shrink = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
     sharp = cv2.GaussianBlur(a, (0, 0), 0.5 / shrink) if shrink < 0.7 else a  # against aliasing
-    warped = cv2.warpAffine(sharp, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    mask = cv2.warpAffine(np.full(a.shape, 255, np.uint8), matrix, size, flags=cv2.INTER_NEAREST)
-    seen = cv2.erode(mask, np.ones((WINDOW_PX, WINDOW_PX), np.uint8), borderValue=255) > 0
-    return _smooth(warped), seen
+    size = (shape[1], shape[0])
+    return _smooth(cv2.warpAffine(sharp, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
 
 
 def _smooth(picture: Pixels) -> Floats:
     return np.asarray(cv2.GaussianBlur(picture.astype(np.float32), (0, 0), 1.0), np.float32)
 
 
-def _local(a: Floats, b: Floats) -> tuple[Floats, Floats]:
-    """Return correlation in windows, and the larger of the two variances."""
+def _local(a: Floats, b: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return correlation in windows, and the variance of each picture in them."""
     window = (WINDOW_PX, WINDOW_PX)
     mean_a, mean_b = cv2.blur(a, window), cv2.blur(b, window)
     variance_a = cv2.sqrBoxFilter(a, -1, window) - mean_a * mean_a
     variance_b = cv2.sqrBoxFilter(b, -1, window) - mean_b * mean_b
     covariance = cv2.blur(a * b, window) - mean_a * mean_b
     correlation = covariance / np.sqrt(np.maximum(variance_a, 1) * np.maximum(variance_b, 1))
-    return correlation, np.maximum(variance_a, variance_b)
+    return correlation, variance_a, variance_b
 
 
 def _worst_cell(good: NDArray[np.bool_], textured: NDArray[np.bool_], cells: int = 8) -> float:

@@ -84,21 +84,21 @@ def _criterion(name: str, images: pa.Table, metrics: pa.Table | None, source_pri
     if name == "resolution":
         return pixels
     if name == "bits":
-        return np.round(_numbers(images["length"]) * 8 / np.maximum(pixels, 1), 4)
+        return np.asarray(np.round(_numbers(images["length"]) * 8 / np.maximum(pixels, 1), 4))
     if name == "caption":
         return np.array([len(text or "") for text in images["caption"].to_pylist()], np.float64)
     if name == "source":
         place = {group: -i for i, group in enumerate(source_priority)}
         return np.array([place.get(group, -len(place)) for group in images["group"].to_pylist()], np.float64)
     if name == "sharpness" and metrics is not None and name in metrics.column_names:
-        return np.round(_numbers(metrics[name]), 6)
+        return np.asarray(np.round(_numbers(metrics[name]), 6))
     if name == "sharpness":
         raise ConfigError("keeper: 'sharpness' needs METRICS with that column; leave it out or run the profile stage")
     raise ConfigError(f"keeper: unknown criterion {name!r}; possible: {', '.join(CRITERIA)}")
 
 
 def _numbers(column: pa.ChunkedArray) -> NDArray[np.float64]:
-    return np.nan_to_num(column.cast(pa.float64()).to_numpy(), nan=0.0)
+    return np.asarray(np.nan_to_num(column.cast(pa.float64()).to_numpy(), nan=0.0))
 
 
 def _exact(

@@ -34,9 +34,9 @@ def describe(
     *,
     images: pa.Table,
     max_side_px: int = 384,
-    keypoint_side_px: int = 320,
+    keypoint_side_px: int = 256,
     min_side_px: int = 96,
-    max_keypoints: int = 300,
+    max_keypoints: int = 250,
     contrast_threshold: float = 0.02,
     edge_threshold: float = 12.0,
 ) -> pa.Table:
@@ -46,7 +46,7 @@ def describe(
     cost. min_side_px: a picture with a shorter short side gets no keypoints. max_keypoints: the strongest are kept.
     """
     cv2.setNumThreads(1)
-    sift = cv2.SIFT_create(max_keypoints, contrastThreshold=contrast_threshold, edgeThreshold=edge_threshold)
+    sift = cv2.SIFT.create(max_keypoints, contrastThreshold=contrast_threshold, edgeThreshold=edge_threshold)
     rows: list[Row] = []
     ids, errors = images["id"].to_pylist(), images["error"].to_pylist()
     for id_, error, decoded in zip(ids, errors, read_pixels(images, max_side_px=max_side_px), strict=True):

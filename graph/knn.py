@@ -123,12 +123,12 @@ def exact_pairs(*, vectors: Floats, min_similarity: float, block_rows: int = 204
 
 
 def _usable(vectors: Floats) -> NDArray[np.bool_]:
-    return np.isfinite(vectors).all(1) & (np.abs(vectors).max(1, initial=0) > 0)
+    return np.asarray(np.isfinite(vectors).all(1) & (np.abs(vectors).max(1, initial=0) > 0))
 
 
 def _unit(vectors: Floats) -> Floats:
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return (vectors / np.where(norms > 0, norms, 1)).astype(np.float32)
+    return np.asarray(vectors / np.where(norms > 0, norms, 1), np.float32)
 
 
 def _distinct(unit: Floats) -> tuple[Floats, Rows, Rows]:

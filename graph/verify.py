@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from curation import schema
 from graph import keypoints as keypoints_room
 from graph import thumbnails
-from graph.alignment import Agreement, Map, agree, consensus, fit, match, mirror, whole
+from graph.alignment import Agreement, Frame, agree, consensus, coverage, fit, match, mirror, whole
 from graph.keypoints import Description, Pixels
 
 Evidence = dict[str, str | float | int | bool]
@@ -46,6 +46,7 @@ class Limits:
 
     min_whole_correlation: float
     min_identity: float
+    min_colour_identity: float
     max_identity_difference: float
     min_inliers: int
     min_agreement: float
@@ -62,8 +63,8 @@ class View:
 
     row: Description
     mirrored: Description
-    content: Pixels  # the picture without uniform margins
-    flat: bool  # the two fullest of 32 grey bins hold over half of it
+    frame: Frame  # the picture without margins of one grey level
+    smooth: float  # share of pixels whose 3 x 3 surroundings span at most two grey levels: high for drawn graphics
 
 
 def verify(
@@ -72,7 +73,8 @@ def verify(
     keypoints: pa.Table,
     rows: NDArray[np.int64] | None = None,
     min_whole_correlation: float = 0.85,
-    min_identity: float = 0.985,
+    min_identity: float = 0.997,
+    min_colour_identity: float = 0.985,
     max_identity_difference: float = 12.0,
     min_inliers: int = 8,
     min_agreement: float = 0.72,
@@ -81,21 +83,24 @@ def verify(
     min_copy_coverage: float = 0.5,
     min_contained_coverage: float = 0.8,
     min_seen_side_px: int = 40,
-    max_views: int = 1024,
+    max_views: int = 512,
 ) -> pa.Table:
     """Return VERDICTS, one row per row of `pairs`, same order.
 
     pairs: EDGES rows. keypoints: KEYPOINTS of every image they name; rows: the global row of each of its rows, ascending
     (row i is image i when absent). min_whole_correlation: thumbnails that correlate so are compared whole before keypoints.
-    min_identity, max_identity_difference: what small or plain pictures need to be copies: correlation of colours, and mean
-    absolute difference in grey levels. min_agreement (min_agreement_flat for flat graphics): share of textured pixels whose
-    surroundings correlate. max_views: pictures kept decoded at a time.
+    min_identity, min_colour_identity, max_identity_difference: what pictures too small or plain for keypoints need to be
+    copies: correlation of grey thumbnails, of coloured ones, and mean absolute difference (0-255).
+    min_agreement (min_agreement_flat, min_worst_cell_flat for drawn graphics): share of textured pixels whose surroundings
+    correlate, over all and in the worst cell of an 8 x 8 grid. min_copy_coverage: share of either picture that a copy shows.
+    min_contained_coverage: share of the smaller that a container shows. max_views: pictures kept decoded at a time.
     Raises KeyError when a pair names a row that `keypoints` lacks.
     """
     cv2.setNumThreads(1)
     limits = Limits(
         min_whole_correlation,
         min_identity,
+        min_colour_identity,
         max_identity_difference,
         min_inliers,
         min_agreement,
@@ -153,17 +158,19 @@ def _positions(asked: NDArray[np.int64], rows: NDArray[np.int64] | None, count: 
 
 def _view(description: Description) -> View:
     picture = description.picture
-    bins = np.sort(np.bincount(picture.ravel() >> 3, minlength=32))
-    return View(description, mirror(description), _content(picture), bool(bins[-2:].sum() > picture.size / 2))
+    square = np.ones((3, 3), np.uint8)
+    spread = cv2.subtract(cv2.dilate(picture, square), cv2.erode(picture, square))
+    return View(description, mirror(description), _content(picture), float((spread <= 2).mean()))
 
 
-def _content(picture: Pixels, max_spread: float = 6.0) -> Pixels:
-    """Return the picture without margins of one grey level; the whole when little would remain."""
+def _content(picture: Pixels, max_spread: float = 6.0) -> Frame:
+    """Return the frame without margins of one grey level; the whole when little would remain."""
+    height, width = picture.shape
     rows = np.flatnonzero(picture.std(1) > max_spread)
     columns = np.flatnonzero(picture.std(0) > max_spread)
-    if len(rows) < picture.shape[0] / 2 or len(columns) < picture.shape[1] / 2:
-        return picture
-    return picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    if len(rows) < height / 2 or len(columns) < width / 2:
+        return 0, 0, width, height
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 def _verdict(views: Views, a: int, b: int, seen: thumbnails.Comparison, i: int, limits: Limits) -> Verdict:
@@ -177,13 +184,16 @@ def _verdict(views: Views, a: int, b: int, seen: thumbnails.Comparison, i: int, 
         "orientation": int(seen.state[i]),
         "thumbnail_correlation": round(float(seen.grey[i]), 4),
     }
-    if min(views.counts[a] or 0, views.counts[b] or 0) == 0:
+    counts = views.counts[a] or 0, views.counts[b] or 0
+    if max(counts) == 0:
         return _small(seen, i, limits, measured)
-    if seen.grey[i] >= limits.min_whole_correlation:
-        found = _whole(views[a], views[b], int(seen.state[i]), limits, measured)
+    plain = min(counts) < limits.min_inliers  # keypoints cannot confirm it, so the whole must fit closely
+    if seen.grey[i] >= (0.95 if plain else limits.min_whole_correlation):
+        needed = 0.9 if plain else limits.min_agreement + 0.08
+        found = _whole(views[a], views[b], int(seen.state[i]), needed, limits, measured)
         if found is not None:
             return found
-    return _keypoints(views[a], views[b], limits, measured)
+    return _small(seen, i, limits, measured) if plain else _keypoints(views[a], views[b], limits, measured)
 
 
 def _small(seen: thumbnails.Comparison, i: int, limits: Limits, measured: Evidence) -> Verdict:
@@ -194,29 +204,31 @@ def _small(seen: thumbnails.Comparison, i: int, limits: Limits, measured: Eviden
         "colour_correlation": round(identity, 4),
         "mean_difference": round(difference, 2),
     }
-    same = identity >= limits.min_identity and difference <= limits.max_identity_difference
-    return Verdict("copy" if same else "different", identity if same else max(0.0, 1 - identity), evidence)
+    grey = float(seen.grey[i])
+    alike = grey >= limits.min_identity and identity >= limits.min_colour_identity
+    same = alike and difference <= limits.max_identity_difference
+    return Verdict("copy" if same else "different", identity if same else max(0.0, 1 - min(grey, identity)), evidence)
 
 
-def _whole(a: View, b: View, state: int, limits: Limits, measured: Evidence) -> Verdict | None:
+def _whole(a: View, b: View, state: int, needed: float, limits: Limits, measured: Evidence) -> Verdict | None:
     """Compare whole pictures in one orientation; None when that does not show a copy."""
     turned = thumbnails.turn(a.row.picture, state)
     found = agree(turned, b.row.picture, whole(turned, b.row.picture))
-    if found.textured < 0.02 or not _agrees(found, a.flat or b.flat, limits.min_agreement + 0.08, limits):
+    if found.textured < 0.02 or not _agrees(found, a, b, needed, 0, limits):
         return None
-    evidence = measured | _reported(found) | {"method": "whole", "mirrored": state >= 4}
-    return Verdict("copy", found.share, evidence)
+    return Verdict("copy", found.share, measured | _reported(found) | {"method": "whole", "mirrored": state >= 4})
 
 
 def _keypoints(a: View, b: View, limits: Limits, measured: Evidence) -> Verdict:
     """Fit a map from matched keypoints in both mirror states and judge the aligned pictures."""
-    best = Verdict("different", 0.0, measured | {"method": "keypoints", "matches": 0, "inliers": 0})
+    best = Verdict("different", 1.0, measured | {"method": "keypoints", "matches": 0, "inliers": 0})
     for mirrored, other in ((False, b.row), (True, b.mirrored)):
         matches = consensus(a.row, other, match(a.row, other))
         fitted = fit(a.row, other, matches) if len(matches) >= limits.min_inliers else None
         if fitted is None or fitted.inliers < limits.min_inliers:
             continue
         found = agree(a.row.picture, other.picture, fitted.matrix)
+        cover = coverage(a.frame, _mirrored(b.frame, b) if mirrored else b.frame, fitted.matrix)
         evidence = (
             measured
             | _reported(found)
@@ -225,36 +237,45 @@ def _keypoints(a: View, b: View, limits: Limits, measured: Evidence) -> Verdict:
                 "mirrored": mirrored,
                 "matches": fitted.matches,
                 "inliers": fitted.inliers,
+                "coverage_a": round(cover[0], 4),
+                "coverage_b": round(cover[1], 4),
             }
         )
-        verdict = _judge(a, b, mirrored, fitted.matrix, fitted.inliers, found, evidence, limits)
+        verdict = _judge(a, b, fitted.inliers, found, cover, evidence, limits)
         if verdict.relation != "different":
             return verdict
-        best = verdict if verdict.confidence >= best.confidence else best
+        if fitted.inliers > int(best.evidence["inliers"]):
+            best = verdict
     return best
 
 
 def _judge(
-    a: View, b: View, mirrored: bool, matrix: Map, inliers: int, found: Agreement, evidence: Evidence, limits: Limits
+    a: View, b: View, inliers: int, found: Agreement, cover: tuple[float, float], evidence: Evidence, limits: Limits
 ) -> Verdict:
     needed = limits.min_agreement + (0.06 if inliers < 15 else 0.0)
-    seen_side = found.seen_px**0.5
-    if seen_side < limits.min_seen_side_px or not _agrees(found, a.flat or b.flat, needed, limits):
+    if found.seen_px**0.5 < limits.min_seen_side_px or not _agrees(found, a, b, needed, inliers, limits):
         return Verdict("different", max(0.0, 1 - found.share), evidence)
-    cover_a, cover_b = found.coverage_a, found.coverage_b
-    if min(cover_a, cover_b) >= limits.min_copy_coverage:
-        return Verdict("copy", found.share, evidence)
-    if max(cover_a, cover_b) >= limits.min_contained_coverage:
-        return Verdict("contains" if cover_b > cover_a else "contained", found.share, evidence)
-    return Verdict("different", max(0.0, 1 - max(cover_a, cover_b)), evidence | {"overlap": True})
+    strength = max(found.share, found.share_a, found.share_b)
+    if min(cover) >= limits.min_copy_coverage:
+        return Verdict("copy", strength, evidence)
+    if max(cover) >= limits.min_contained_coverage:
+        return Verdict("contains" if cover[1] > cover[0] else "contained", strength, evidence)
+    return Verdict("different", max(0.0, 1 - max(cover)), evidence | {"overlap": True})
 
 
-def _agrees(found: Agreement, flat: bool, needed: float, limits: Limits) -> bool:
-    if not flat:
-        return found.share >= needed
-    return found.share >= limits.min_agreement_flat and found.worst_cell >= limits.min_worst_cell_flat
+def _agrees(found: Agreement, a: View, b: View, needed: float, inliers: int, limits: Limits) -> bool:
+    low, high = sorted((a.smooth, b.smooth))
+    if high >= 0.65 and low >= 0.45:  # drawn graphics
+        return found.share >= limits.min_agreement_flat and found.worst_cell >= limits.min_worst_cell_flat
+    overlaid = inliers >= 15 and max(found.share_a, found.share_b) >= 0.9 and found.share >= 0.45
+    return found.share >= needed or overlaid
+
+
+def _mirrored(frame: Frame, view: View) -> Frame:
+    width = view.row.picture.shape[1]
+    return width - frame[2], frame[1], width - frame[0], frame[3]
 
 
 def _reported(found: Agreement) -> Evidence:
-    names = ("share", "worst_cell", "textured", "coverage_a", "coverage_b")
-    return {"agreement" if name == "share" else name: round(float(getattr(found, name)), 4) for name in names}
+    names = ("share", "share_a", "share_b", "worst_cell", "textured")
+    return {name.replace("share", "agreement"): round(float(getattr(found, name)), 4) for name in names}

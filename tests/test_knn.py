@@ -1,0 +1,163 @@
+"""Nearest neighbours and edges against brute force."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from curation import schema
+from graph.edges import edges, unverified
+from graph.knn import build_index, embedding_matrix, exact_pairs, knn
+
+
+def clustered(count: int = 300, dimension: int = 32, seed: int = 0) -> np.ndarray:
+    """Return unit vectors in 40 clusters around one shared direction, as embeddings of one network lie."""
+    generator = np.random.default_rng(seed)
+    centres = generator.normal(size=(40, dimension)) + 1.0
+    vectors = centres[generator.integers(0, 40, count)] + 0.4 * generator.normal(size=(count, dimension))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def names(count: int) -> list[str]:
+    return [f"{i:032x}" for i in range(count)]
+
+
+def test_uncentred_neighbours_are_those_of_brute_force():
+    vectors = clustered()
+    found = knn(vectors=vectors, ids=names(300), k=7, centre=False, engine="exact")
+    cosine = vectors @ vectors.T
+    np.fill_diagonal(cosine, -2)
+    expected = np.argsort(-cosine, axis=1, kind="stable")[:, :7]
+    assert found["rows"].to_pylist() == expected.tolist()
+    reported = np.array(found["similarities"].to_pylist())
+    np.testing.assert_allclose(reported, np.take_along_axis(cosine, expected, 1), atol=1e-6)  # float32 sums in another order
+
+
+def test_centred_search_reports_plain_cosines():
+    vectors = clustered()
+    found = knn(vectors=vectors, ids=names(300), k=5, centre=True)
+    centred = vectors - vectors.mean(0)
+    centred /= np.linalg.norm(centred, axis=1, keepdims=True)
+    near = centred @ centred.T
+    np.fill_diagonal(near, -2)
+    for row in range(300):
+        rows, cosines = found["rows"][row].as_py(), found["similarities"][row].as_py()
+        assert set(rows) == set(np.argsort(-near[row])[:5].tolist())
+        np.testing.assert_allclose(cosines, vectors[rows] @ vectors[row], atol=1e-6)
+        assert cosines == sorted(cosines, reverse=True)
+
+
+def test_exact_copies_do_not_crowd_out_other_neighbours():
+    vectors = clustered(100)
+    vectors[50:90] = vectors[3]
+    found = knn(vectors=vectors, ids=names(100), k=4, centre=False)
+    listed = found["rows"][3].as_py()
+    assert [row for row in listed if 50 <= row < 90] == [50, 51, 52, 53]
+    assert len([row for row in listed if not 50 <= row < 90]) == 4
+    assert 3 not in listed
+    assert 3 in found["rows"][89].as_py()
+    for row in range(50):
+        assert len({3, *range(50, 90)} & set(found["rows"][row].as_py())) <= (4 if row == 3 else 1)
+
+
+def test_failed_rows_have_no_neighbours_and_are_none():
+    vectors = clustered(60)
+    vectors[[5, 17]] = np.nan
+    vectors[29] = 0
+    found = knn(vectors=vectors, ids=names(60), k=6)
+    for row in (5, 17, 29):
+        assert found["rows"][row].as_py() == []
+    assert not {5, 17, 29} & {row for rows in found["rows"].to_pylist() for row in rows}
+
+
+def test_slices_of_queries_give_the_rows_of_the_whole():
+    vectors = clustered(200)
+    whole = knn(vectors=vectors, ids=names(200), k=6)
+    index = build_index(vectors=vectors)
+    parts = [
+        knn(vectors=vectors, ids=names(200)[a:b], queries=vectors[a:b], query_rows=np.arange(a, b), index=index, k=6)
+        for a, b in ((0, 70), (70, 200))
+    ]
+    assert pa.concat_tables(parts)["rows"].to_pylist() == whole["rows"].to_pylist()
+
+
+def test_ivf_with_all_lists_probed_equals_exact():
+    vectors = clustered(500)
+    exact = knn(vectors=vectors, ids=names(500), k=5, engine="exact")
+    ivf = knn(vectors=vectors, ids=names(500), k=5, engine="ivf", nlist=10, nprobe=10)
+    assert ivf["rows"].to_pylist() == exact["rows"].to_pylist()
+
+
+def test_ivf_with_a_few_lists_finds_most_neighbours():
+    vectors = clustered(2000)
+    exact = knn(vectors=vectors, ids=names(2000), k=5, engine="exact")["rows"].to_pylist()
+    ivf = knn(vectors=vectors, ids=names(2000), k=5, engine="ivf", nlist=32, nprobe=6)["rows"].to_pylist()
+    recall = np.mean([len(set(a) & set(b)) / 5 for a, b in zip(exact, ivf, strict=True)])
+    assert recall > 0.9
+
+
+def test_fewer_points_than_neighbours_and_an_empty_corpus():
+    vectors = clustered(3)
+    assert [len(rows) for rows in knn(vectors=vectors, ids=names(3), k=20)["rows"].to_pylist()] == [2, 2, 2]
+    assert len(knn(vectors=np.empty((0, 8), np.float32), ids=[], k=3)) == 0
+    lonely = knn(vectors=np.full((2, 8), np.nan, np.float32), ids=names(2), k=3)
+    assert lonely["rows"].to_pylist() == [[], []]
+
+
+def test_a_k_below_one_is_refused():
+    with pytest.raises(ValueError, match="at least 1"):
+        knn(vectors=clustered(3), ids=names(3), k=0)
+
+
+def test_threshold_pairs_are_the_upper_triangle_of_the_gram_matrix():
+    vectors = clustered(250)
+    vectors[7] = np.nan
+    row_a, row_b, cosine = exact_pairs(vectors=vectors, min_similarity=0.9, block_rows=64)
+    gram = np.nan_to_num(vectors, nan=0.0) @ np.nan_to_num(vectors, nan=0.0).T
+    expected = np.argwhere(np.triu(gram >= 0.9, 1))
+    assert np.stack([row_a, row_b], 1).tolist() == expected.tolist()
+    np.testing.assert_allclose(cosine, gram[row_a, row_b], atol=1e-6)
+
+
+def test_edges_name_every_pair_once_sorted():
+    found = knn(vectors=clustered(), ids=names(300), k=6)
+    table = edges(neighbours=found, min_similarity=0.5)
+    assert table.schema.equals(schema.EDGES)
+    pairs = list(zip(table["row_a"].to_pylist(), table["row_b"].to_pylist(), strict=True))
+    listed = {
+        (min(a, b), max(a, b))
+        for a, (rows, cosines) in enumerate(zip(found["rows"].to_pylist(), found["similarities"].to_pylist(), strict=True))
+        for b, cosine in zip(rows, cosines, strict=True)
+        if cosine >= 0.5
+    }
+    assert pairs == sorted(listed)
+
+
+def test_embeddings_come_back_with_their_failed_rows():
+    vectors = clustered(4, 8).astype(np.float16)
+    table = pa.table(
+        {
+            "id": names(4),
+            "embedding": pa.array([vectors[0], None, vectors[2], vectors[3]], schema.vector_type(8)),
+            "norm": pa.array([1.0, None, 1.0, 1.0], pa.float32()),
+            "error": [None, "truncated", None, None],
+        }
+    )
+    matrix = embedding_matrix(schema.conform(table, schema.embeddings_schema(8)))
+    assert np.isnan(matrix[1]).all()
+    np.testing.assert_array_equal(matrix[[0, 2, 3]], vectors[[0, 2, 3]].astype(np.float32))
+
+
+def test_pairs_inside_a_community_without_a_verdict_are_named():
+    verdicts = pa.table(
+        {
+            "row_a": pa.array([0, 1], pa.int64()),
+            "row_b": pa.array([1, 2], pa.int64()),
+            "similarity": pa.array([0.9, 0.9], pa.float32()),
+            "relation": ["copy", "copy"],
+            "confidence": pa.array([0.9, 0.9], pa.float32()),
+            "evidence": ["{}", "{}"],
+        }
+    )
+    communities = pa.table({"id": names(4), "component": [0, 0, 0, 3], "community": [0, 0, 0, 3], "size": [3, 3, 3, 1]})
+    missing = unverified(verdicts=verdicts, communities=communities, vectors=clustered(4))
+    assert (missing["row_a"].to_pylist(), missing["row_b"].to_pylist()) == ([0], [2])

@@ -1,0 +1,198 @@
+"""Copies, containments and look-alikes, altered and told apart by the real engines."""
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from image_rows import image_rows
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont, ImageOps
+from skimage import data
+from sklearn.datasets import load_digits
+
+from curation import schema
+from graph.keypoints import describe
+from graph.thumbnails import compare, turn
+from graph.verify import verify
+
+
+def write(picture: Image.Image, path: Path) -> Path:
+    picture.save(path)
+    return path
+
+
+def broken(path: Path) -> Path:
+    path.write_bytes(b"not a picture")
+    return path
+
+
+def jpeg(picture: Image.Image, quality: int) -> Image.Image:
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=quality)
+    return Image.open(buffer).convert("RGB")
+
+
+def with_bar(picture: Image.Image) -> Image.Image:
+    barred = picture.copy()
+    draw = ImageDraw.Draw(barred)
+    draw.rectangle((0, picture.height * 0.86, picture.width, picture.height), fill=(255, 255, 255))
+    draw.text((20, picture.height * 0.88), "SUMMER SALE", fill=(0, 0, 0), font=ImageFont.load_default(size=40))
+    return barred
+
+
+def cropped(picture: Image.Image, left: float, top: float, right: float, bottom: float) -> Image.Image:
+    width, height = picture.size
+    return picture.crop((round(left * width), round(top * height), round(right * width), round(bottom * height)))
+
+
+ALTERATIONS: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "recompressed": lambda p: jpeg(p, 30),
+    "shrunk": lambda p: p.resize((p.width * 2 // 5, p.height * 2 // 5)),
+    "enlarged": lambda p: p.resize((p.width * 3 // 2, p.height * 3 // 2)),
+    "cropped": lambda p: cropped(p, 0.05, 0.1, 0.9, 0.95),
+    "mirrored": ImageOps.mirror,
+    "quarter turn": lambda p: p.transpose(Image.Transpose.ROTATE_90),
+    "rotated": lambda p: p.rotate(9, Image.Resampling.BICUBIC),
+    "bordered": lambda p: ImageOps.expand(p, 50, (255, 255, 255)),
+    "barred": with_bar,
+    "brighter": lambda p: ImageEnhance.Brightness(p).enhance(1.3),
+    "more contrast": lambda p: ImageEnhance.Contrast(p).enhance(1.5),
+    "grey": lambda p: p.convert("L").convert("RGB"),
+    "blurred": lambda p: p.filter(ImageFilter.GaussianBlur(1.5)),
+    "squeezed": lambda p: p.resize((p.width * 17 // 20, p.height)),
+    "mirrored and cropped": lambda p: cropped(ImageOps.mirror(p), 0.1, 0.1, 1, 1),
+}
+
+
+def verdicts(pictures: list[Image.Image], pairs: list[tuple[int, int]], folder: Path) -> list[dict[str, object]]:
+    keypoints = describe(images=image_rows([write(p, folder / f"{i}.png") for i, p in enumerate(pictures)]))
+    return verify(pairs=edge_rows(pairs), keypoints=keypoints).to_pylist()
+
+
+def edge_rows(pairs: list[tuple[int, int]]) -> pa.Table:
+    columns = {"row_a": [a for a, _ in pairs], "row_b": [b for _, b in pairs], "similarity": [0.8] * len(pairs)}
+    return schema.conform(pa.table(columns), schema.EDGES)
+
+
+@pytest.fixture(scope="module")
+def photographs() -> list[Image.Image]:
+    return [Image.fromarray(picture) for picture in (data.astronaut(), data.coffee(), data.chelsea())]
+
+
+@pytest.mark.parametrize("kind", ALTERATIONS)
+def test_an_altered_photograph_is_a_copy(kind, photographs, tmp_path):
+    altered = [ALTERATIONS[kind](photograph) for photograph in photographs]
+    pairs = [(i, 3 + j) for i in range(3) for j in range(3)]
+    found = verdicts([*photographs, *altered], pairs, tmp_path)
+    relations = [verdict["relation"] for verdict in found]
+    assert relations == ["copy" if b - 3 == a else "different" for a, b in pairs]
+
+
+def test_same_bytes_and_same_pixels_are_copies_for_certain(photographs, tmp_path):
+    png = write(photographs[0], tmp_path / "a.png")
+    keypoints = describe(images=image_rows([png, png, write(photographs[0], tmp_path / "a.bmp")]))
+    found = verify(pairs=edge_rows([(0, 1), (0, 2)]), keypoints=keypoints)
+    assert found["confidence"].to_pylist() == [1.0, 1.0]
+    assert [json.loads(text)["method"] for text in found["evidence"].to_pylist()] == ["same_bytes", "same_pixels"]
+
+
+def test_a_heavy_crop_is_contained_and_the_direction_follows_the_order(photographs, tmp_path):
+    piece = cropped(photographs[0], 0.3, 0.05, 0.75, 0.5)
+    found = verdicts([photographs[0], piece, photographs[0].copy()], [(0, 1), (1, 2)], tmp_path)
+    assert [verdict["relation"] for verdict in found] == ["contains", "contained"]
+    assert json.loads(found[0]["evidence"])["coverage_b"] > 0.9
+
+
+def test_a_collage_contains_its_pictures(photographs, tmp_path):
+    collage = Image.new("RGB", (900, 600))
+    for i, photograph in enumerate(photographs):
+        collage.paste(photograph.resize((400, 280)), (i % 2 * 450, i // 2 * 300))
+    found = verdicts([collage, *photographs], [(0, 1), (0, 2), (0, 3)], tmp_path)
+    assert [verdict["relation"] for verdict in found] == ["contains"] * 3
+
+
+@pytest.mark.parametrize("name", ["brick", "grass", "gravel", "hubble_deep_field", "page", "retina"])
+def test_tiles_of_one_picture_are_different(name, tmp_path):
+    picture = Image.fromarray(getattr(data, name)()).convert("RGB")
+    tiles = [cropped(picture, x, y, x + 0.33, y + 0.5) for x in (0, 0.33, 0.66) for y in (0, 0.5)]
+    tiles = [tile.resize((tile.width * 2, tile.height * 2)) if min(tile.size) < 150 else tile for tile in tiles]
+    pairs = [(a, b) for a in range(6) for b in range(a + 1, 6)]
+    assert {verdict["relation"] for verdict in verdicts(tiles, pairs, tmp_path)} == {"different"}
+
+
+def test_the_two_views_of_a_stereo_pair_are_different(tmp_path):
+    left, right, _ = data.stereo_motorcycle()
+    (verdict,) = verdicts([Image.fromarray(left), Image.fromarray(right)], [(0, 1)], tmp_path)
+    assert verdict["relation"] == "different"
+
+
+def poster(title: str, line: str, date: str) -> Image.Image:
+    picture = Image.new("RGB", (600, 800), (235, 225, 190))
+    draw = ImageDraw.Draw(picture)
+    draw.rectangle((0, 0, 600, 90), fill=(30, 40, 90))
+    draw.ellipse((360, 480, 560, 680), fill=(180, 80, 60))
+    for y, text, size in ((150, title, 60), (280, line, 34), (700, date, 44)):
+        draw.text((30, y), text, fill=(30, 40, 90), font=ImageFont.load_default(size=size))
+    return picture
+
+
+def test_posters_of_one_layout_with_other_text_are_different_and_their_copies_are_not(tmp_path):
+    posters = [
+        poster("JAZZ NIGHT", "harbour city concert", "12 June 2024"),
+        poster("BOOK FAIR", "science talk lecture", "3 May 2019"),
+        poster("JAZZ NIGHT", "harbour city concert", "27 July 2021"),
+    ]
+    copies = [jpeg(posters[0], 40), posters[1].resize((360, 480))]
+    found = verdicts([*posters, *copies], [(0, 1), (0, 2), (1, 2), (0, 3), (1, 4), (1, 3), (2, 3)], tmp_path)
+    expected = ["different", "different", "different", "copy", "copy", "different", "different"]
+    assert [verdict["relation"] for verdict in found] == expected
+
+
+def test_handwritten_digits_of_one_class_are_different_and_recompressed_ones_copies(tmp_path):
+    digits = load_digits()
+    threes = digits.images[digits.target == 3][:30]
+    pictures = [Image.fromarray((d * 15.9).astype(np.uint8)).resize((32, 32), Image.Resampling.BICUBIC) for d in threes]
+    pictures = [picture.convert("RGB") for picture in pictures]
+    pairs = [(a, b) for a in range(30) for b in range(a + 1, 30)] + [(i, 30 + i) for i in range(30)]
+    found = verdicts([*pictures, *(jpeg(picture, 60) for picture in pictures)], pairs, tmp_path)
+    assert {verdict["relation"] for verdict in found[:-30]} == {"different"}
+    assert {verdict["relation"] for verdict in found[-30:]} == {"copy"}
+
+
+def test_shapes_moved_by_a_pixel_or_recoloured_are_different(tmp_path):
+    def disc(x: float, colour: tuple[int, int, int]) -> Image.Image:
+        large = Image.new("RGB", (256, 256), (20, 20, 30))
+        ImageDraw.Draw(large).ellipse((4 * x - 64, 64, 4 * x + 64, 192), fill=colour)
+        return large.resize((64, 64), Image.Resampling.LANCZOS)
+
+    pictures = [disc(32, (220, 60, 60)), disc(33, (220, 60, 60)), disc(32, (60, 200, 80)), jpeg(disc(32, (220, 60, 60)), 85)]
+    found = verdicts(pictures, [(0, 1), (0, 2), (0, 3)], tmp_path)
+    assert [verdict["relation"] for verdict in found] == ["different", "different", "copy"]
+
+
+def test_an_unreadable_image_is_no_copy_and_an_absent_one_an_error(photographs, tmp_path):
+    keypoints = describe(images=image_rows([write(photographs[0], tmp_path / "a.png"), broken(tmp_path / "gone.png")]))
+    (verdict,) = verify(pairs=edge_rows([(0, 1)]), keypoints=keypoints).to_pylist()
+    assert (verdict["relation"], json.loads(verdict["evidence"])["method"]) == ("different", "unreadable")
+    with pytest.raises(KeyError, match="lack row 7"):
+        verify(pairs=edge_rows([(0, 7)]), keypoints=keypoints)
+
+
+def test_a_slice_of_keypoints_with_its_global_rows_gives_the_same_verdicts(photographs, tmp_path):
+    pictures = [*photographs, ALTERATIONS["cropped"](photographs[2])]
+    keypoints = describe(images=image_rows([write(p, tmp_path / f"{i}.png") for i, p in enumerate(pictures)]))
+    whole = verify(pairs=edge_rows([(2, 3)]), keypoints=keypoints)
+    part = verify(pairs=edge_rows([(2, 3)]), keypoints=keypoints.slice(2), rows=np.array([2, 3]))
+    assert part.equals(whole)
+
+
+def test_thumbnails_find_the_orientation_they_were_turned_by():
+    picture = np.random.default_rng(0).integers(0, 255, (32, 32, 3)).astype(np.uint8)
+    for state in range(8):
+        turned = turn(picture, state)
+        found = compare(np.stack([picture, turned]), np.array([0]), np.array([1]))
+        assert found.state[0] == state
+        assert found.grey[0] == pytest.approx(1, abs=1e-5) and found.difference[0] == 0
