@@ -21,6 +21,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from curation import tiff
 from curation.colour import to_srgb
 from curation.errors import DecodeError, FailureCode
 from curation.signatures import FORMATS, damage, missing_png_pixels, sniff, webp_size
@@ -145,9 +146,9 @@ def _open(data: bytes, policy: DecodePolicy) -> tuple[ImageFile.ImageFile, Image
         raise _translate(error, data, image_format) from error
     _check_pixels(image.size, policy)
     if found := damage(data, image_format, strict=policy.strict):
-        raise DecodeError("truncated" if found[0] == "truncated" else "corrupt", found[1])
-    if isinstance(image, TiffImageFile):
-        _check_tiff(image)
+        raise DecodeError(*found)
+    if isinstance(image, TiffImageFile) and (reason := tiff.wrongly_decoded(image)):
+        raise DecodeError("unsupported_format", reason)
     if image_format == "png":
         _load(image, image_format, len(data))  # its EXIF may follow the pixels, and Pillow would load them to look, hiding errors
     header = _header(image, image_format, data)
@@ -159,26 +160,9 @@ def _load(image: ImageFile.ImageFile, image_format: str, size_bytes: int) -> Non
     try:
         image.load()
     except _LIBRARY_ERRORS as error:
-        if isinstance(image, TiffImageFile) and _tiff_end(image) > size_bytes:
-            raise DecodeError("truncated", f"strips or tiles end at byte {_tiff_end(image)} of {size_bytes}") from error
+        if isinstance(image, TiffImageFile) and (end := tiff.last_byte(image)) > size_bytes:
+            raise DecodeError("truncated", f"strips or tiles end at byte {end} of {size_bytes}") from error
         raise _translate(error, b"", image_format) from error
-
-
-def _check_tiff(image: TiffImageFile) -> None:
-    """Refuse what Pillow decodes to wrong pixels without a word."""
-    if max(_tags(image, 258), default=1) > 8 and _tags(image, 284) == (2,):
-        raise DecodeError("unsupported_format", "TIFF with separate planes of more than 8 bits")
-
-
-def _tiff_end(image: TiffImageFile) -> int:
-    """Return the byte after the last strip or tile."""
-    starts, lengths = _tags(image, 273) or _tags(image, 324), _tags(image, 279) or _tags(image, 325)
-    return max((start + length for start, length in zip(starts, lengths, strict=False)), default=0)
-
-
-def _tags(image: TiffImageFile, tag: int) -> tuple[int, ...]:
-    values = image.tag_v2.get(tag, ())
-    return tuple(values) if isinstance(values, tuple) else (int(values),)
 
 
 def _allowed_format(data: bytes, policy: DecodePolicy) -> str:
@@ -215,7 +199,7 @@ def _header(image: ImageFile.ImageFile, image_format: str, data: bytes) -> Image
     if orientation in _TURNED and image_format != "tiff":  # Pillow turns TIFF itself
         width, height = height, width
     flags = ["multipage" if image_format == "tiff" else "animated"] if _has_frames(image) else []
-    deep = data[24:25] == b"\x10" if image_format == "png" else isinstance(image, TiffImageFile) and 16 in _tags(image, 258)
+    deep = tiff.is_deep(image) if isinstance(image, TiffImageFile) else image_format == "png" and data[24:25] == b"\x10"
     flags += ["16bit"] if deep and not image.mode.startswith("I") else []  # of mode I the conversion says it
     flags += ["oriented"] if orientation != 1 else []
     return ImageHeader(image_format, width, height, tuple(flags), exif)
@@ -253,19 +237,14 @@ def _picture(
             image.draft(None, (draft_side_px, draft_side_px))
         _load(image, header.format, size_bytes)
         picture: Image.Image = image
-        if isinstance(image, TiffImageFile) and image.mode.startswith("I;16") and _tags(image, 262) == (0,):
-            picture = _inverted(image)
+        if isinstance(image, TiffImageFile):
+            picture = tiff.black_at_zero(image)
         if sample and image.mode in ("L", "RGB", "CMYK") and "transparency" not in image.info:
             picture = _few_pixels(image)
         picture, notes = to_srgb(picture)
         return _upright(picture, image, header), notes
     except _LIBRARY_ERRORS as error:
         raise _translate(error, b"", header.format) from error
-
-
-def _inverted(image: Image.Image) -> Image.Image:
-    """Return a 16-bit TIFF whose 0 is white the usual way round; Pillow does it for 8 bits only."""
-    return Image.fromarray(65535 - np.asarray(image).astype(np.uint16))
 
 
 def _few_pixels(image: Image.Image) -> Image.Image:
@@ -294,7 +273,7 @@ def _translate(error: BaseException, data: bytes, image_format: str) -> DecodeEr
     elif isinstance(error, NotImplementedError) or any(word in lower for word in _UNKNOWN_WORDS):
         code = "unsupported_format"
     elif data and (found := damage(data, image_format)) and found[0] == "truncated":
-        return DecodeError("truncated", found[1])
+        return DecodeError(*found)
     return DecodeError(code, text)
 
 

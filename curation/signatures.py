@@ -10,6 +10,8 @@ import struct
 import zlib
 from collections.abc import Iterator
 
+from curation.errors import FailureCode
+
 FORMATS = ("jpeg", "png", "webp", "gif", "avif", "bmp", "tiff")
 """Formats we decode."""
 
@@ -37,6 +39,7 @@ _PREFIXES: tuple[tuple[bytes, str], ...] = (
     (b"v/1\x01", "openexr"),
     (b"#?RADIANCE", "hdr"),
 )
+_MAX_SCANS = 500  # encoders write about 10; thousands keep a decoder busy for hours
 _INFLATE_BYTES = 1 << 18
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 _DIB_SIZES = (12, 16, 40, 52, 56, 64, 108, 124)  # sizes of BMP's second header, the only check "BM" leaves us
@@ -73,8 +76,8 @@ def _brand(data: bytes) -> str | None:
     return "heic" if any(brand in _HEIF_BRANDS for brand in brands) else None
 
 
-def damage(data: bytes, image_format: str, *, strict: bool = False) -> tuple[str, str] | None:
-    """Return ("truncated" or "corrupt", why) when the structure of the stream shows it, else None.
+def damage(data: bytes, image_format: str, *, strict: bool = False) -> tuple[FailureCode, str] | None:
+    """Return (code, why) when the structure of the stream shows it, else None.
 
     strict: also report a JPEG whose compressed data holds markers that cannot stand there. Overwritten bytes nearly always
         contain one (a random kilobyte: four on average), but a run of zeros or one flipped bit does not.
@@ -108,13 +111,15 @@ _STRAY_MARKER = re.compile(rb"\xff+[\x01-\xbf\xc0-\xc3\xc5-\xcf\xd8\xde-\xdf\xf0
 """0xFF followed by a byte that is neither stuffing, a restart, nor a marker that may follow a scan (ITU-T T.81, table B.1)."""
 
 
-def _jpeg_damage(data: bytes, *, strict: bool) -> tuple[str, str] | None:
+def _jpeg_damage(data: bytes, *, strict: bool) -> tuple[FailureCode, str] | None:
     scan = _jpeg_scan(data)
     if scan is None:
         return "truncated", "the JPEG ends before its first scan"
     end = data.rfind(b"\xff\xd9", scan)
     if end < 0:
         return "truncated", "the JPEG has no end marker (EOI)"
+    if (scans := data.count(b"\xff\xda", scan, end)) > _MAX_SCANS:
+        return "bomb", f"the JPEG has {scans} scans, each of which repaints the picture"
     if strict and (stray := _STRAY_MARKER.search(data, scan, data.find(b"\xff\xd9", scan))):
         return "corrupt", f"marker {stray.group()[-1]:#04x} inside the compressed data at byte {stray.start()}"
     return None
@@ -136,7 +141,7 @@ def _jpeg_scan(data: bytes) -> int | None:
     return None
 
 
-def _png_damage(data: bytes) -> tuple[str, str] | None:
+def _png_damage(data: bytes) -> tuple[FailureCode, str] | None:
     for kind, start, length in _png_chunks(data):
         end = start + length
         if end + 4 > len(data):
@@ -178,7 +183,7 @@ def missing_png_pixels(data: bytes) -> int:
     return max(0, wanted - found)
 
 
-def _box_damage(data: bytes) -> tuple[str, str] | None:
+def _box_damage(data: bytes) -> tuple[FailureCode, str] | None:
     position = 0
     while position + 8 <= len(data):
         size, kind = int.from_bytes(data[position : position + 4], "big"), data[position + 4 : position + 8]

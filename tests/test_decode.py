@@ -201,6 +201,12 @@ def test_huge_compressed_text_chunk_is_a_bomb():
     assert code_of(png(2, 2, 8, 0, zlib.compress(b"\0\1\2\0\3\4"), text)) == "bomb"
 
 
+def test_jpeg_of_endless_scans_is_a_bomb():
+    progressive = encode(photo(), "JPEG", progressive=True)
+    last_scan = progressive[progressive.rindex(b"\xff\xda") : -2]
+    assert code_of(progressive[:-2] + last_scan * 1000 + b"\xff\xd9") == "bomb"
+
+
 def test_more_bytes_than_allowed_is_too_large():
     assert code_of(jpeg(), DecodePolicy(max_encoded_bytes=1000)) == "too_large"
 
