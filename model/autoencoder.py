@@ -79,7 +79,7 @@ class PCAAutoencoder:
     def save(self, path: Path) -> None:
         """Write the autoencoder as one safetensors file."""
         tensors = {"mean": self.mean, "components": self.components.contiguous(), "scale": self.scale}
-        save_file(tensors, path, metadata={"kind": "pca", "downsample": str(self.downsample)})
+        save_file(tensors, path)  # no metadata: safetensors writes it in random order
 
     @classmethod
     def load(cls, path: Path) -> "PCAAutoencoder":
@@ -97,10 +97,10 @@ class FluxVAE:
     """The Flux VAE through diffusers' AutoencoderKL, from a local folder; latents are (mode - shift) * scaling."""
 
     def __init__(self, folder: Path | str, *, device: str = "cpu") -> None:
-        from diffusers import AutoencoderKL
-
         if not (Path(folder) / "config.json").is_file():
             raise ModelError(f"{folder} has no config.json; give the folder of an AutoencoderKL")
+        from diffusers import AutoencoderKL
+
         self.model = AutoencoderKL.from_pretrained(folder, local_files_only=True).eval().requires_grad_(False).to(device)
         config = self.model.config
         self.scaling = float(config.scaling_factor or FLUX_SCALING)

@@ -77,4 +77,6 @@ def _pieces(text: str) -> list[str]:
 @lru_cache(maxsize=1)
 def _font() -> ImageFont.FreeTypeFont:
     with as_file(files("manimgx_fonts_cjk") / "NotoSansCJK-VF.otf.ttc") as path:
-        return ImageFont.truetype(str(path), TEXT_PX, index=2)  # 2: the Simplified Chinese face
+        font = ImageFont.truetype(str(path), TEXT_PX, index=2)  # 2: the Simplified Chinese face
+    font.set_variation_by_axes([450])  # the default instance is Thin
+    return font

@@ -38,13 +38,15 @@ class LabelledImages:
     captions: list[str]
 
 
-def caption_class(caption: str, classes: Mapping[str, str]) -> str | None:
-    """Return the one class whose phrase stands in `caption` as whole words, or None if none or several do."""
-    found = [name for name, phrase in classes.items() if re.search(rf"(?<!\w){re.escape(phrase)}(?!\w)", caption, re.IGNORECASE)]
+def caption_class(caption: str, classes: Mapping[str, str | Sequence[str]]) -> str | None:
+    """Return the one class of which a phrase stands in `caption` as whole words, or None if none or several do."""
+    found = [name for name, phrases in classes.items() if any(_says(caption, phrase) for phrase in _phrases(phrases))]
     return found[0] if len(found) == 1 else None
 
 
-def labelled_images(shards: Path, classes: Mapping[str, str], *, shape: Shape, groups: Sequence[str] = ()) -> LabelledImages:
+def labelled_images(
+    shards: Path, classes: Mapping[str, str | Sequence[str]], *, shape: Shape, groups: Sequence[str] = ()
+) -> LabelledImages:
     """Return the images of `groups` (empty: all) whose source caption names exactly one of the classes.
 
     Raises ConfigError if a class has fewer than 10 images.
@@ -62,7 +64,7 @@ def labelled_images(shards: Path, classes: Mapping[str, str], *, shape: Shape, g
     few = [name for i, name in enumerate(names) if labels.count(i) < 10]
     if few:
         count = labels.count(names.index(few[0]))
-        raise ConfigError(f"class {few[0]!r}: {count} source captions say {classes[few[0]]!r}; 10 are needed")
+        raise ConfigError(f"class {few[0]!r}: {count} source captions say {_phrases(classes[few[0]])}; 10 are needed")
     pixels = torch.from_numpy(np.stack([reader.pixels(row, shape) for row in rows]))
     held_out = np.array([int(reader.ids[row][:8], 16) / 2**32 < HELD_OUT_SHARE for row in rows])
     return LabelledImages(to_signed(pixels), np.array(labels), held_out, captions)
@@ -72,7 +74,7 @@ def evaluate(
     checkpoint: Path,
     *,
     shards: Path,
-    classes: Mapping[str, str],
+    classes: Mapping[str, str | Sequence[str]],
     prompts: Mapping[str, Sequence[str]],
     num_samples: int = 200,
     num_steps: int = 8,
@@ -83,7 +85,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Write out/evaluation.json (flat) and out/grid.png (some samples with their prompts), and return the former.
 
-    classes: class name -> phrase that marks it in the source caption. prompts: class name -> prompts to sample, used in turn.
+    classes: class name -> the phrase, or phrases, that mark it in the source caption.
+    prompts: class name -> prompts to sample, used in turn.
     num_samples: samples in all, spread evenly over the classes.
     Raises ConfigError if a class has no prompt or too few real images.
     """
@@ -149,3 +152,11 @@ def _other_labels(labels: np.ndarray, generator: np.random.Generator) -> np.ndar
 
 def _share(right: np.ndarray) -> float:
     return float(np.mean(right)) if len(right) else 0.0
+
+
+def _phrases(phrases: str | Sequence[str]) -> list[str]:
+    return [phrases] if isinstance(phrases, str) else list(phrases)
+
+
+def _says(caption: str, phrase: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(phrase)}(?!\w)", caption, re.IGNORECASE) is not None

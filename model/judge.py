@@ -9,7 +9,6 @@ from itertools import pairwise
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy import linalg
 from torch import Tensor, nn
 
 FEATURE_DIM = 96
@@ -76,9 +75,12 @@ def judged(judge: Judge, images: Tensor) -> tuple[np.ndarray, np.ndarray]:
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     """Return the Frechet distance of the normal distributions fitted to two sets of features. Heusel et al. 2017, eq. 6."""
     cov_a, cov_b = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
-    root = linalg.sqrtm(cov_a @ cov_b)
+    values, vectors = np.linalg.eigh(cov_a)
+    root_a = (vectors * np.sqrt(values.clip(0))) @ vectors.T
+    # tr (A B)^(1/2) = tr (A^(1/2) B A^(1/2))^(1/2): symmetric, so it works for singular covariances too
+    trace_root = np.sqrt(np.linalg.eigvalsh(root_a @ cov_b @ root_a).clip(0)).sum()
     difference = a.mean(0) - b.mean(0)
-    return float(difference @ difference + np.trace(cov_a) + np.trace(cov_b) - 2 * np.trace(np.real(root)))
+    return float(difference @ difference + np.trace(cov_a) + np.trace(cov_b) - 2 * trace_root)
 
 
 def recall(real: np.ndarray, generated: np.ndarray, *, k: int = 3) -> float:

@@ -95,10 +95,10 @@ class Qwen3:
     """hidden_states[-2] of a Qwen3 from a local folder (model and tokenizer), each caption in the chat template."""
 
     def __init__(self, folder: Path | str, *, max_tokens: int = 512, device: str = "cpu") -> None:
-        from transformers import AutoModel, AutoTokenizer
-
         if not (Path(folder) / "config.json").is_file():
             raise ModelError(f"{folder} has no config.json; give the folder of a Qwen3 model with its tokenizer")
+        from transformers import AutoModel, AutoTokenizer
+
         self.max_tokens = max_tokens
         self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         self.model = (

@@ -1,0 +1,124 @@
+from collections import Counter
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from curation.errors import ConfigError
+from curation.schema import SHARDS
+from model.plan import Plan, draws, training_shape
+
+SETTINGS = {
+    "batch_size": 8, "resolution_px": 32, "unit_px": 8, "seed": 0, "level_weights": {"source": 1.0, "short": 1.0},
+    "language_weights": {"en": 1.0, "zh": 1.0},
+}  # fmt: skip
+
+
+def index(buckets: dict[str, int], *, weights: list[float] | None = None, levels: tuple[str, ...] = ("source",)) -> pa.Table:
+    names = [name for name, count in buckets.items() for _ in range(count)]
+    lengths = [{"language": "en", "level": level, "characters": 5, "words": 2} for level in levels]
+    rows = [
+        {
+            "id": f"{i:032x}", "shard": "shard-000000.tar", "key": f"{i}", "row": i, "image_member": f"{i}.jpg",
+            "image_offset": 512 * i, "image_length": 100, "json_offset": 0, "json_length": 10,
+            "width": int(name.split("x")[0]), "height": int(name.split("x")[1]), "bucket": name, "group": "a" if i % 2 else "b",
+            "weight": 1.0 if weights is None else weights[i], "caption_lengths": lengths,
+        }
+        for i, name in enumerate(names)
+    ]  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=SHARDS)
+
+
+def counts(plan: Plan, epochs: range) -> Counter[int]:
+    return Counter(row for e in epochs for n in range(plan.epoch_length(e)) for row in plan.batch(e, n).rows)
+
+
+def test_every_sample_is_seen_equally_often_over_epochs_and_none_is_dropped():
+    plan = Plan(index({"32x32": 30, "48x16": 11}), **SETTINGS)
+    seen = counts(plan, range(8))
+    assert set(seen) == set(range(41))
+    assert max(seen.values()) - min(seen.values()) <= 1
+
+
+def test_a_batch_has_one_shape_and_the_size_of_the_configuration():
+    plan = Plan(index({"32x32": 30, "48x16": 11}), **SETTINGS)
+    shapes = set()
+    for number in range(plan.epoch_length(0)):
+        batch = plan.batch(0, number)
+        shapes.add(batch.shape)
+        assert len(batch.rows) == 8
+        assert {row < 30 for row in batch.rows} == {batch.shape == (32, 32)}
+    assert shapes == {(32, 32), (56, 16)}
+
+
+def test_a_bucket_smaller_than_a_batch_is_still_trained_on():
+    plan = Plan(index({"32x32": 16, "16x48": 3}), **SETTINGS)
+    seen = counts(plan, range(16))
+    assert {seen[row] for row in range(16, 19)} == {16}
+
+
+def test_weights_are_met_in_the_long_run():
+    weights = [0.5, 1.0, 2.0, 4.0] * 8
+    plan = Plan(index({"32x32": 32}, weights=weights), **SETTINGS)
+    seen = counts(plan, range(200))
+    per_pass = np.array([seen[i] for i in range(32)]) / 200
+    assert per_pass == pytest.approx(np.array(weights) / np.mean(weights), abs=0.03)
+    flat = Plan(index({"32x32": 32}, weights=weights), **SETTINGS, use_weights=False)
+    assert set(counts(flat, range(2)).values()) == {2}
+
+
+def test_the_plan_is_a_function_of_index_settings_and_seed():
+    a, b = (Plan(index({"32x32": 40}), **SETTINGS) for _ in range(2))
+    assert [a.batch(3, n) for n in range(5)] == [b.batch(3, n) for n in range(5)]
+    assert a.digest == b.digest
+    others = [
+        Plan(index({"32x32": 41}), **SETTINGS),
+        Plan(index({"32x32": 40}), **{**SETTINGS, "seed": 1}),
+        Plan(index({"32x32": 40}), **{**SETTINGS, "batch_size": 4}),
+    ]
+    assert len({a.digest, *(plan.digest for plan in others)}) == 4
+    assert others[1].batch(0, 0) != a.batch(0, 0)
+
+
+def test_epochs_differ():
+    plan = Plan(index({"32x32": 40}), **SETTINGS)
+    assert plan.batch(0, 0).rows != plan.batch(1, 0).rows
+
+
+def test_a_batch_far_ahead_is_found_without_replaying():
+    plan = Plan(index({"32x32": 40}), **SETTINGS)
+    far = plan.batch(100_000, 2)
+    assert len(set(far.rows)) == 8
+    assert plan.after(7, plan.epoch_length(7)) == (8, 0)
+
+
+def test_what_is_never_drawn_is_reported_by_reason():
+    captioned = index({"32x32": 10})
+    silent = index({"32x32": 4}, levels=("long",))
+    zero = index({"32x32": 3}, weights=[0.0] * 3)
+    plan = Plan(pa.concat_tables([captioned, silent, zero]), **SETTINGS, groups=["a"])
+    assert plan.excluded == {"other group": 9, "no caption of the chosen levels and languages": 2, "weight is 0": 1}
+    report = plan.report()
+    assert sum(b["samples"] for b in report["buckets"]) + sum(plan.excluded.values()) == 17
+
+
+def test_wrong_requests_are_named():
+    with pytest.raises(ConfigError, match=r"no sample has group 'c'; the shards have \['a', 'b'\]"):
+        Plan(index({"32x32": 10}), **SETTINGS, groups=["c"])
+    with pytest.raises(ConfigError, match="multiple of 8"):
+        Plan(index({"32x32": 10}), **{**SETTINGS, "resolution_px": 30})
+    with pytest.raises(ConfigError, match="no sample is left"):
+        Plan(index({"32x32": 10}, levels=("long",)), **SETTINGS)
+
+
+def test_training_shapes_keep_the_area_and_the_aspect():
+    assert training_shape("64x64", resolution_px=32, unit_px=8) == (32, 32)
+    assert training_shape("1024x1024", resolution_px=512, unit_px=16) == (512, 512)
+    width, height = training_shape("1360x768", resolution_px=256, unit_px=16)
+    assert (width, height) == (336, 192)
+    assert training_shape("2000x32", resolution_px=32, unit_px=8)[1] == 8
+
+
+def test_draws_belong_to_a_slot():
+    assert draws(0, 1, 2, 3).random() == draws(0, 1, 2, 3).random()
+    assert len({draws(*key).random() for key in ((0, 1, 2, 3), (1, 1, 2, 3), (0, 2, 2, 3), (0, 1, 3, 3), (0, 1, 2, 4))}) == 5

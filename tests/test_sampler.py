@@ -1,0 +1,118 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_run import LEARNING, MODEL
+from tiny_shards import squares, write_tiny_shards
+from torch import Tensor, nn
+
+from curation.errors import ConfigError
+from model.contact_sheet import contact_sheet
+from model.dit import DiT
+from model.flow import times
+from model.sampler import Sampler, denoise, sample
+from model.train import train
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sampler")
+    shards = write_tiny_shards(folder, squares(40))
+    return train(LEARNING, shards=shards, out=folder / "out").checkpoint
+
+
+class TowardsPoint(nn.Module):
+    """The exact velocity field of a data set that is one point; counts its calls."""
+
+    def __init__(self, point: Tensor) -> None:
+        super().__init__()
+        self.point, self.calls = point, []
+
+    def refine_text(self, text: list[Tensor]) -> list[Tensor]:
+        return text
+
+    def forward(self, latents: Tensor, t: Tensor, text: list[Tensor]) -> list[Tensor]:
+        self.calls.append(len(latents))
+        return list((self.point - latents) / (1 - t))
+
+
+@pytest.mark.parametrize(("num_steps", "shift"), [(1, 1.0), (8, 3.0), (50, 1.0)])
+def test_euler_reaches_the_data_exactly_on_a_straight_field(num_steps: int, shift: float):
+    model = TowardsPoint(torch.full((1, 2, 2), 3.0))
+    noise = torch.randn(2, 1, 2, 2, generator=torch.Generator().manual_seed(0))
+    out = denoise(model, noise, [torch.zeros(1, 4)] * 2, torch.zeros(1, 4), grid=times(num_steps, shift=shift))  # type: ignore[arg-type]
+    assert torch.allclose(out, torch.full_like(out, 3.0), atol=1e-4)
+    assert model.calls == [2] * num_steps
+
+
+def test_guidance_doubles_the_batch_until_it_is_truncated():
+    model = TowardsPoint(torch.zeros(1, 2, 2))
+    text, grid = [torch.zeros(1, 4)] * 3, times(4, shift=1.0)
+    denoise(model, torch.ones(3, 1, 2, 2), text, text[0], grid=grid, guidance=2.0, cfg_truncation=0.5)  # type: ignore[arg-type]
+    assert model.calls == [6, 6, 6, 3]
+
+
+def test_cached_text_and_plain_calls_give_the_same_image():
+    model = DiT(MODEL).initialize(seed=0).eval()
+    nn.init.normal_(model.all_final_layer["2-1"].linear.weight, std=0.1)
+    noise, text = torch.randn(2, 3, 4, 4), [torch.randn(3, 32), torch.randn(6, 32)]
+    fast = denoise(model, noise, text, torch.zeros(1, 32), grid=times(4, shift=3.0))
+    x = noise
+    with torch.no_grad():
+        for t, after in zip(times(4, shift=3.0)[:-1], times(4, shift=3.0)[1:], strict=True):
+            x = x + float(after - t) * torch.stack(model(x, torch.full((2,), float(t)), text))
+    assert torch.allclose(fast, x, atol=1e-5)
+
+
+def test_samples_follow_their_prompts(checkpoint: Path):
+    prompts = ["one red square", "one blue square", "蓝色的方块"]
+    images = Sampler(checkpoint).generate(prompts, width_px=16, height_px=16, guidance=2.0).astype(float)
+    means = images.mean(axis=(1, 2))
+    assert means[0, 0] > means[0, 2] + 40
+    assert means[1, 2] > means[1, 0] + 40
+    assert means[2, 2] > means[2, 0] + 40
+
+
+def test_an_image_does_not_depend_on_the_batch_size(checkpoint: Path):
+    sampler = Sampler(checkpoint)
+    prompts = ["one red square", "a blue square", "one blue square", "红色的方块"]
+    together = sampler.generate(prompts, width_px=16, height_px=16, seed=5)
+    alone = sampler.generate(prompts, width_px=16, height_px=16, seed=5, batch_size=1)
+    assert np.abs(together.astype(int) - alone).max() <= 1  # float32 sums in another order, then rounding
+    assert not np.array_equal(together, sampler.generate(prompts, width_px=16, height_px=16, seed=6))
+
+
+def test_sizes_other_than_the_trained_one_are_made_and_wrong_ones_named(checkpoint: Path):
+    sampler = Sampler(checkpoint)
+    assert sampler.generate(["one red square"], width_px=32, height_px=8, num_steps=2).shape == (1, 8, 32, 3)
+    with pytest.raises(ConfigError, match="multiples of 8"):
+        sampler.generate(["one red square"], width_px=30, height_px=16)
+
+
+def test_sample_writes_pngs_with_their_settings_and_a_grid(checkpoint: Path, tmp_path: Path):
+    paths = sample(
+        checkpoint, prompts=["one red square", "红色的方块"], width_px=16, height_px=16, num_steps=4, seed=3, out=tmp_path
+    )
+    assert [path.name for path in paths] == ["0000.png", "0001.png", "grid.png"]
+    with Image.open(paths[1]) as image:
+        assert image.size == (16, 16)
+        assert image.text["prompt"] == "红色的方块"
+        settings = json.loads(image.text["imageloom"])
+    assert settings == {"num_steps": 4, "guidance": 3.0, "seed": 3, "checkpoint": "step-000120", "index": 1}
+    first = paths[0].read_bytes()
+    sample(checkpoint, prompts=["one red square", "红色的方块"], width_px=16, height_px=16, num_steps=4, seed=3, out=tmp_path)
+    assert paths[0].read_bytes() == first
+
+
+def test_a_contact_sheet_shows_every_image_enlarged_with_its_prompt_below():
+    images = [np.full((32, 32, 3), 10 * i, np.uint8) for i in range(5)]
+    page = np.asarray(contact_sheet(images, ["a short prompt", "很长的中文提示" * 8, "x " * 60, "", "five"], columns=3))
+    assert page.shape[1] == 3 * (128 + 12) + 12
+    for i in range(5):
+        left, top = 12 + i % 3 * 140, 12 + i // 3 * ((page.shape[0] - 12) // 2)
+        assert (page[top + 5 : top + 120, left + 5 : left + 120] == 10 * i).all()
+        label = page[top + 132 : top + 132 + 40, left : left + 128]
+        assert (label < 128).any() == (i != 3)
