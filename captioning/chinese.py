@@ -87,7 +87,7 @@ def long(facts: Facts) -> Parts:
         listed = [[_colour(colour, share=True)] for colour in facts.colours]
         parts += ["主要色调为" if facts.grayscale else "主要颜色为", *_listed(listed), "。"]
     if facts.subjects:
-        listed = [[Clause(subject.zh, "tag", f"{subject.score:.2f}")] for subject in facts.subjects]
+        listed = [[Clause(subject.zh, "tag", f"{subject.score:.2f}")] for subject in facts.subjects if not subject.implied]
         parts += ["画面内容为", *_listed(listed), "。"]
     parts += _light(facts)
     parts += _described(facts)
@@ -193,11 +193,11 @@ def _all_text(facts: Facts) -> Parts:
     parts: Parts = ["画面中有", Clause(f"{number}行文字", "ocr", f"{number} lines")]
     used = sorted({quote.language for quote in facts.quotes} & set(LANGUAGES), reverse=True)
     if used:
-        parts += ["（", *_listed([[Clause(LANGUAGES[name], "ocr", name)] for name in used]), "）"]
+        parts += ["（", *_listed([[Clause(LANGUAGES[name], "ocr", f"language {name}")] for name in used]), "）"]
     verb = ("写着", "的文字是")[choice(facts, "verb", 2)]
     parts += ["："]
     groups = [(place, list(group)) for place, group in groupby(facts.quotes, key=lambda quote: quote.place)]
-    said = [[Clause(PLACES[place], "ocr", place), verb, *_quotes(lines)] for place, lines in groups]
+    said = [[Clause(PLACES[place], "ocr", f"place {place}"), verb, *_quotes(lines)] for place, lines in groups]
     return [*parts, *joined(said, "；", "；"), "。"]
 
 

@@ -96,8 +96,9 @@ def long(facts: Facts) -> Parts:
         listed = [[_colour(colour, share=True)] for colour in facts.colours]
         noun = "tone" if facts.grayscale else "colour"
         parts += [f" Its main {noun} is " if len(listed) == 1 else f" Its main {noun}s are ", *joined(listed, ", ", " and "), "."]
-    if facts.subjects:
-        listed = [[Clause(with_article(subject.en), "tag", _score(subject.score))] for subject in facts.subjects]
+    named = [subject for subject in facts.subjects if not subject.implied]
+    if named:
+        listed = [[Clause(with_article(subject.en), "tag", _score(subject.score))] for subject in named]
         parts += [" It shows ", *joined(listed, ", ", " and "), "."]
     parts += _light(facts)
     parts += _described(facts)
@@ -221,12 +222,12 @@ def _all_text(facts: Facts) -> Parts:
     parts: Parts = [" It carries ", count]
     used = sorted({quote.language for quote in facts.quotes} & set(LANGUAGES))
     if used:
-        parts += [" in ", *joined([[Clause(LANGUAGES[name], "ocr", name)] for name in used], ", ", " and ")]
+        parts += [" in ", *joined([[Clause(LANGUAGES[name], "ocr", f"language {name}")] for name in used], ", ", " and ")]
     parts += ["."]
     verbs = ("it reads ", "the text reads ", "it says ")
     verb = verbs[choice(facts, "verb", len(verbs))]
     for place, group in groupby(facts.quotes, key=lambda quote: quote.place):
-        where = Clause(PLACES[place].capitalize(), "ocr", place)
+        where = Clause(PLACES[place].capitalize(), "ocr", f"place {place}")
         parts += [" ", where, " ", verb, *_quotes(list(group)), "."]
     return parts
 

@@ -21,6 +21,8 @@ Row = Mapping[str, Any]  # one row of an Arrow table as Python values
 
 MAX_LINE_CHARACTERS, MAX_LINES, MAX_SOURCE_CHARACTERS = 200, 60, 600
 CAMERA_NOISE = 0.4
+ONE_SOFTMAX = "imagenet:"
+"""Beginning of the source of tags whose scores come from one softmax (curation/tags.py)."""
 INJECTION = re.compile(
     r"\b(ignore|disregard|forget|override)\b.{0,40}\b(instructions?|prompts?|rules?|above|previous)\b"
     r"|\byou are now\b|\bsystem prompt\b|\bnew instructions?\b|\bas an ai\b|<\|\w+\|>|\[/?INST\]|</?(system|assistant|user)>"
@@ -41,11 +43,15 @@ class Colour(NamedTuple):
 
 
 class Subject(NamedTuple):
-    """A label the tagger is sure of; zh is the label itself where no Chinese is known."""
+    """A label the tagger is sure of; zh is the label itself where no Chinese is known.
+
+    implied: a coarser name of another subject ("cat" beside "Egyptian cat"), for lists of tags but not for sentences.
+    """
 
     en: str
     zh: str
     score: float
+    implied: bool = False
 
 
 class Quote(NamedTuple):
@@ -92,12 +98,16 @@ def gather(
     quotes = quotable(lines, image["width"], image["height"], min_confidence=min_line_confidence)
     originals = source_captions(image)
     flags = []
-    if any(INJECTION.search(text) for text in (*(line["text"] for line in lines), " ".join(quote.text for quote in quotes))):
+    # Together as well as one by one: an order may run over two lines.
+    spoken = [*(line["text"] or "" for line in lines), " ".join(quote.text for quote in quotes)]
+    if any(INJECTION.search(text) for text in spoken):
         flags.append("ocr_injection_suspect")
     if any(INJECTION.search(text) for text in originals.values()):
         flags.append("source_injection_suspect")
-    if len(quotes) > MAX_LINES or any(len(quote.text) == MAX_LINE_CHARACTERS for quote in quotes):
+    if len(quotes) > MAX_LINES or any(len(line["text"] or "") > MAX_LINE_CHARACTERS for line in lines):
         flags.append("ocr_cut")
+    if any(len(text) > MAX_SOURCE_CHARACTERS for text in originals.values()):
+        flags.append("source_cut")
     sources = {name: cleaned(text, MAX_SOURCE_CHARACTERS) for name, text in originals.items()}
     return Facts(
         id=image["id"],
@@ -145,10 +155,20 @@ def colour_families(colours: Sequence[Row], *, grayscale: bool, min_share: float
 
 
 def subjects(tags: Sequence[Row], chinese: Mapping[str, str], *, min_score: float, limit: int) -> tuple[Subject, ...]:
-    """Return the labels of at least min_score, best first."""
+    """Return the labels of at least min_score: those that sentences name first, each kind best first.
+
+    The tagger writes a label and the sums over groups it belongs to, all of one softmax. Above one half they can only mean
+    the same thing, and the lowest score is the most particular name; the others are implied by it.
+    """
     sure = [tag for tag in tags if tag["score"] is not None and tag["score"] >= min_score]
-    ranked = sorted(sure, key=lambda tag: (-tag["score"], tag["label"]))[:limit]
-    return tuple(Subject(tag["label"], chinese.get(tag["label"], tag["label"]), tag["score"]) for tag in ranked)
+    particular: dict[str, Row] = {}
+    for tag in sorted(sure, key=lambda tag: (-tag["score"], tag["label"])):
+        particular[tag["source"] if str(tag["source"]).startswith(ONE_SOFTMAX) else tag["label"]] = tag
+    named = list(particular.values())
+    found = [
+        Subject(tag["label"], chinese.get(tag["label"], tag["label"]), tag["score"], implied=tag not in named) for tag in sure
+    ]
+    return tuple(sorted(found, key=lambda subject: (subject.implied, -subject.score, subject.en))[:limit])
 
 
 def quotable(lines: Sequence[Row], width_px: int, height_px: int, *, min_confidence: float) -> tuple[Quote, ...]:
