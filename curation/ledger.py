@@ -40,26 +40,32 @@ MAX_FAILURES = 200
 
 
 def balance(run: Run) -> dict[str, Any]:
-    """Return images in, kept, dropped by reason, failed by code and undecided; the last four add up to the first."""
-    rows: list[dict[str, Any]] = []
+    """Return images in, kept, undecided, dropped by reason and failed by code.
+
+    `adds_up`: the last four add up to the first, which is counted from IMAGES' own commits. Before selection every readable
+    image is undecided; before ingest everything is 0.
+    """
+    total = sum(commit.rows for commit in run.commits("images"))
     if run.has("selection"):
-        rows = run.read("selection", ["status", "reason"]).to_pylist()
-    elif run.has("images"):
-        errors = run.read("images", ["error"])["error"].to_pylist()
-        rows = [{"status": "failed" if code else "undecided", "reason": code} for code in errors]
-    counts = Counter((row["status"], row["reason"]) for row in rows)
+        rows = run.read("selection", ["status", "reason"])
+        counts = Counter(zip(rows["status"].to_pylist(), rows["reason"].to_pylist(), strict=True))
+    else:
+        codes: Counter[str] = Counter()
+        for commit in run.commits("images"):
+            codes.update(commit.counts)
+        counts = Counter({("undecided", "") if code == "ok" else ("failed", code): number for code, number in codes.items()})
 
     def by_reason(status: str) -> dict[str, int]:
         found = {str(reason): number for (kind, reason), number in counts.items() if kind == status}
         return dict(sorted(found.items(), key=lambda pair: (-pair[1], pair[0])))
 
-    kept, undecided = (sum(by_reason(status).values()) for status in ("kept", "undecided"))
     return {
-        "in": len(rows),
-        "kept": kept,
-        "undecided": undecided,
+        "in": total,
+        "kept": sum(by_reason("kept").values()),
+        "undecided": sum(by_reason("undecided").values()),
         "dropped": by_reason("dropped"),
         "failed": by_reason("failed"),
+        "adds_up": total == sum(counts.values()),
     }
 
 

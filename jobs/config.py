@@ -178,6 +178,9 @@ class ShardConfig(Section):
 
     max_bytes: int = Field(1 << 30, gt=0, description="a shard is closed before it grows beyond this")
     max_samples: int = Field(10_000, ge=1, description="samples per shard")
+    seed: int = Field(0, description="another seed, another order inside the buckets")
+    caption_language: str = Field("en", description="language of the caption that becomes the text member")
+    caption_level: str = Field("medium", description="level of the caption that becomes the text member")
 
 
 class SampleConfig(Section):

@@ -46,8 +46,8 @@ def tables_page() -> str:
     """Return docs/tables.md."""
     parts = [
         "# Tables\n\nWritten by `python -m jobs.document` from `curation/schema.py` and `curation/metrics.py`.\n",
-        "Every table is a folder of parquet parts in the run folder. Unless noted, a table is row-aligned with `images`: the same ids in",
-        "the same order, part by part. A row that failed keeps its id and has `error` set; its code is one of "
+        "Every table is a folder of parquet parts in the run folder. A table with an `id` is row-aligned with `images`: the same ids",
+        "in the same order, part by part. A row that failed keeps its id and has `error` set; its code is one of "
         + ", ".join(f"`{code}`" for code in FAILURE_CODES)
         + ".\n",
     ]
@@ -127,7 +127,7 @@ def _dataclass(place: str, kind: Any) -> list[str]:
     hints = get_type_hints(kind)
     rows = []
     for field in dataclasses.fields(kind):
-        default = field.default if field.default is not dataclasses.MISSING else field.default_factory()  # type: ignore[misc]
+        default = getattr(kind(), field.name)
         shown = "see below" if dataclasses.is_dataclass(default) else _default(default)
         rows.append(f"| `{field.name}` | {_type(hints[field.name])} | {shown} | {_cell(docs.get(field.name, ''))} |")
     return [

@@ -10,15 +10,19 @@ from curation.tables import Run, part_stem
 from jobs.stage import Item, Output
 
 
-def plan(run: Run, *, max_bytes: int, max_samples: int) -> list[Item]:
+def plan(run: Run, *, max_bytes: int, max_samples: int, seed: int, **_: object) -> list[Item]:
     """Return one item per shard with its global rows."""
     shards = plan_shards(
-        selection=run.read("selection"), images=run.read("images", ["id", "length"]), max_bytes=max_bytes, max_samples=max_samples
+        selection=run.read("selection"),
+        images=run.read("images", ["id", "length"]),
+        max_bytes=max_bytes,
+        max_samples=max_samples,
+        seed=seed,
     )
     return [{"parts": [number], "rows": rows} for number, rows in enumerate(shards)]
 
 
-def work(run: Run, item: Item, **_: object) -> list[Output]:
+def work(run: Run, item: Item, *, caption_language: str, caption_level: str, **_: object) -> list[Output]:
     """Write one tar beside the run's tables and return its index."""
     rows = np.array(item["rows"], dtype=np.int64)
     (part,) = item["parts"]
@@ -27,5 +31,12 @@ def work(run: Run, item: Item, **_: object) -> list[Output]:
     folder.mkdir(parents=True, exist_ok=True)
     path = Path(tempfile.mkdtemp(dir=folder)) / name
     tables = ("images", "selection", "metrics", "scores", "ocr", "tags", "captions")
-    index = write_shard(path, rows=rows, shard=name, **{table: run.take(table, rows) for table in tables})
+    index = write_shard(
+        path,
+        rows=rows,
+        shard=name,
+        caption_language=caption_language,
+        caption_level=caption_level,
+        **{table: run.take(table, rows) for table in tables},
+    )
     return [Output(part, index, files={name: path})]

@@ -1,9 +1,9 @@
 """The ledger of a run: per stage its state and cost, and the balance in = kept + dropped by reason + failed by code."""
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from curation.ledger import balance
 from curation.tables import Run
 
 
@@ -16,38 +16,6 @@ def status(run: Run, stages: Sequence[tuple[str, str]]) -> dict[str, Any]:
         "run": str(run.root),
         "stages": [_stage(run, name, table) for name, table in stages],
         "balance": balance(run),
-    }
-
-
-def balance(run: Run) -> dict[str, Any] | None:
-    """Return images in, kept, dropped by reason and failed by code; None before ingest has a part.
-
-    Before selection every readable image counts as undecided. `adds_up` is the promise that nothing disappeared.
-    """
-    commits = run.commits("images")
-    if not commits:
-        return None
-    total = sum(commit.rows for commit in commits)
-    if run.has("selection"):
-        rows = run.read("selection", ["status", "reason"])
-        statuses = rows.column("status").to_pylist()
-        reasons = rows.column("reason").to_pylist()
-        dropped = Counter(reason for state, reason in zip(statuses, reasons, strict=True) if state == "dropped")
-        failed = Counter(reason for state, reason in zip(statuses, reasons, strict=True) if state == "failed")
-        kept, undecided = statuses.count("kept"), 0
-    else:
-        counts: Counter[str] = Counter()
-        for commit in commits:
-            counts.update(commit.counts)
-        undecided, kept, dropped = counts.pop("ok", 0), 0, Counter()
-        failed = counts
-    return {
-        "in": total,
-        "kept": kept,
-        "undecided": undecided,
-        "dropped": dict(sorted(dropped.items())),
-        "failed": dict(sorted(failed.items())),
-        "adds_up": total == kept + undecided + sum(dropped.values()) + sum(failed.values()),
     }
 
 

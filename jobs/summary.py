@@ -10,11 +10,11 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from curation.ledger import balance
 from curation.tables import Run
 from jobs.config import Config
 from jobs.progress import Bars, Lines, Progress
 from jobs.runner import Outcome
-from jobs.status import balance
 
 
 @contextmanager
@@ -78,9 +78,7 @@ def _stages(outcomes: Sequence[Outcome]) -> Table:
     return table
 
 
-def _show_balance(ledger: Mapping[str, Any] | None) -> None:
-    if ledger is None:
-        return
+def _show_balance(ledger: Mapping[str, Any]) -> None:
     print(f"{ledger['in']} images = {ledger['kept']} kept", end="")
     print(f" + {ledger['undecided']} undecided" if ledger["undecided"] else "", end="")
     for word in ("dropped", "failed"):

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from curation.errors import SchemaError
+from curation.ledger import balance
 from curation.tables import Run
-from jobs.status import balance
 
 
 def problems(run: Run, tables: Sequence[str]) -> Iterator[str]:
@@ -15,7 +15,7 @@ def problems(run: Run, tables: Sequence[str]) -> Iterator[str]:
         yield from (str(error) for error in run.verify(table))
     yield from _misaligned(run, [table for table in tables if run.has(table)])
     ledger = balance(run)
-    if ledger is not None and not ledger["adds_up"]:
+    if not ledger["adds_up"]:
         yield f"the balance does not add up: {ledger}"
     if run.has("shards"):
         yield from _wrong_offsets(run)
