@@ -84,6 +84,8 @@ def shortened(text: str, max_words: int) -> str:
             break
         kept += clause
     kept = (kept or _cut(sentence, max_words)).rstrip(" ,;:，；：、-")
+    if kept.count('"') % 2 or kept.count("“") > kept.count("”"):  # never half a quotation
+        kept = kept[: max(kept.rfind('"'), kept.rfind("“"))].rstrip()
     while loose := LOOSE_END.search(kept):
         kept = kept[: loose.start()]
     return kept

