@@ -15,8 +15,8 @@ from curation.errors import ConfigError
 from jobs.config_errors import explain_errors
 from model.config import DataConfig, DiTConfig, TrainConfig
 
-for _settings in (TrainConfig, DataConfig, DiTConfig):
-    _settings.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[attr-defined]
+for _settings in (TrainConfig, DataConfig, DiTConfig):  # pydantic reads this attribute of a plain dataclass
+    setattr(_settings, "__pydantic_config__", ConfigDict(extra="forbid"))  # noqa: B010
 
 
 class Section(BaseModel):
@@ -39,6 +39,7 @@ class RayConfig(Section):
 class PolicyConfig(Section):
     """What decoding accepts; see curation/decode.py."""
 
+    formats: list[str] = Field(["jpeg", "png", "webp", "gif", "avif", "bmp", "tiff"], description="allowed, by magic bytes")
     max_encoded_bytes: int = Field(256 << 20, gt=0, description="larger files are too_large")
     max_pixels: int = Field(100_000_000, gt=0, description="larger pictures are bombs, refused from the header")
     min_side_px: int = Field(16, ge=1, description="smaller pictures are too_small")

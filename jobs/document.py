@@ -46,8 +46,8 @@ def tables_page() -> str:
     """Return docs/tables.md."""
     parts = [
         "# Tables\n\nWritten by `python -m jobs.document` from `curation/schema.py` and `curation/metrics.py`.\n",
-        "Every table is a folder of parquet parts in the run folder. A table with an `id` is row-aligned with `images`: the same ids",
-        "in the same order, part by part. A row that failed keeps its id and has `error` set; its code is one of "
+        "Every table is a folder of parquet parts in the run folder. A table with an `id` is row-aligned with `images`: the same",
+        "ids in the same order, part by part. A row that failed keeps its id and has `error` set; its code is one of "
         + ", ".join(f"`{code}`" for code in FAILURE_CODES)
         + ".\n",
     ]

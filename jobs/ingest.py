@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from curation.ingest import ingest
-from curation.sources import SourceListing, list_source
-
 from curation.decode import DecodePolicy
 from curation.errors import SourceError
+from curation.ingest import ingest
+from curation.sources import SourceListing, list_source
 from curation.tables import Run
 from jobs.stage import Item, Output
 
@@ -36,7 +35,7 @@ def work(run: Run, item: Item, *, source: str, part_rows: int, timeout_seconds: 
     """Read, hash and verify every image of one chunk."""
     rows = ingest(
         item["chunk"],
-        policy=DecodePolicy(**policy),
+        policy=DecodePolicy(**{**policy, "formats": tuple(policy["formats"])}),
         isolated=bool(item.get("isolated")),
         timeout_seconds=timeout_seconds,
     )

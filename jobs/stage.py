@@ -61,7 +61,7 @@ def load(stage: Stage, parameters: Mapping[str, Any]) -> Callable[[Run, Item], l
     """Return the stage's worker with its parameters bound; a class is built once and holds its weights."""
     code = resolve(stage.worker)
     if inspect.isclass(code):
-        call = code(**parameters)
+        call: Any = code(**parameters)
         return _rows(stage, call, {}) if stage.by_row else lambda run, item: list(call(run, item))
     return _rows(stage, code, parameters) if stage.by_row else lambda run, item: list(code(run, item, **parameters))
 

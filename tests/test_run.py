@@ -1,0 +1,121 @@
+"""The main job on real pictures, through the command line: results, ledger, resume, and independence of the worker count."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from curation.tables import Run
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+
+def command(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    result = subprocess.run([sys.executable, "-m", "jobs", *arguments], capture_output=True, text=True, timeout=600)
+    if check and result.returncode:
+        raise AssertionError(f"{arguments} exited {result.returncode}\n{result.stdout}\n{result.stderr}")
+    return result
+
+
+def settings(folder: Path) -> str:
+    path = folder / "run.yaml"
+    path.write_text("ingest: {part_rows: 3}\nverify: {pairs_per_item: 8}\nknn: {k: 5}\nshard: {max_samples: 3}\n")
+    return str(path)
+
+
+def content(run: Path) -> dict[str, str]:
+    """Return the sha256 of every file that is a result: parts and shards, not records of time."""
+    files = sorted(path for path in run.rglob("*") if path.suffix in (".parquet", ".tar") and "/_" not in path.as_posix())
+    return {path.relative_to(run).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.fixture(scope="module")
+def finished(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("finished")
+    command("run", settings(folder), "--source", str(photos), "--out", str(folder / "run"), "--workers", "2")
+    return folder / "run"
+
+
+def test_the_balance_adds_up(finished: Path) -> None:
+    ledger = json.loads(command("status", str(finished), "--json").stdout)["balance"]
+    assert ledger["adds_up"]
+    assert ledger["in"] == 10
+    assert ledger["failed"] == {"empty": 1, "not_an_image": 1, "truncated": 1}
+    assert ledger["dropped"] == {"duplicate": 3}
+    assert ledger["kept"] == 4
+
+
+def test_copies_name_their_original_as_keeper(finished: Path) -> None:
+    run = Run(finished)
+    rows = dict(zip(run.read("images", ["key"])["key"].to_pylist(), run.read("duplicates").to_pylist(), strict=True))
+    for copy, original in (("coffee-small.jpg", "coffee.jpg"), ("coffee-mirror.png", "coffee.jpg"), ("same.jpg", "rocket.jpg")):
+        assert rows[f"copies/{copy}"]["keeper"] == rows[original]["id"]
+        assert json.loads(rows[f"copies/{copy}"]["evidence"])
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict"),
+    [
+        ("astronaut.jpg", "kept, in shard-"),
+        ("coffee-small.jpg", "dropped: duplicate (copy of "),
+        ("broken/cut.jpg", "failed: truncated (the JPEG has no end marker"),
+    ],
+)
+def test_explain_tells_the_story(finished: Path, name: str, verdict: str) -> None:
+    assert verdict in command("explain", str(finished), name).stdout
+    (story,) = json.loads(command("explain", str(finished), name, "--json").stdout)
+    assert story["verdict"].startswith(verdict.split(",")[0].split("(")[0].strip())
+
+
+def test_explain_of_an_unknown_name_offers_near_ones(finished: Path) -> None:
+    result = command("explain", str(finished), "astronaught.jpg", check=False)
+    assert result.returncode == 2
+    assert "did you mean astronaut.jpg" in result.stderr
+
+
+def test_validate_finds_a_sound_run_sound(finished: Path) -> None:
+    assert "sound" in command("validate", str(finished)).stdout
+
+
+def test_the_source_caption_reaches_the_shard(finished: Path) -> None:
+    run = Run(finished)
+    captions = run.read("captions")["captions"].to_pylist()
+    sources = {c["text"] for row in captions for c in row or [] if c["level"] == "source"}
+    assert {f"a photograph called {name}" for name in ("astronaut", "coffee", "chelsea", "rocket")} <= sources
+
+
+def test_a_second_run_does_nothing_and_says_so(finished: Path, photos: Path) -> None:
+    before = content(finished)
+    started = time.monotonic()
+    result = command("run", settings(finished.parent), "--source", str(photos), "--out", str(finished))
+    assert "nothing to do" in result.stdout
+    assert time.monotonic() - started < 30  # no Ray, no models: seconds, with room for a busy machine
+    assert content(finished) == before
+
+
+def test_one_worker_gives_the_same_bytes_as_two(finished: Path, photos: Path, tmp_path: Path) -> None:
+    command("run", settings(tmp_path), "--source", str(photos), "--out", str(tmp_path / "run"), "--workers", "1", "--until", "shard")
+    assert content(tmp_path / "run") == content(finished)
+
+
+@pytest.mark.parametrize("commits", [1, 9, 30])
+def test_a_killed_run_resumes_to_the_same_bytes(finished: Path, photos: Path, tmp_path: Path, commits: int) -> None:
+    run = tmp_path / "run"
+    arguments = ["run", settings(tmp_path), "--source", str(photos), "--out", str(run), "--workers", "2", "--until", "shard"]
+    driver = subprocess.Popen([sys.executable, "-m", "jobs", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while len(list(run.glob("*/_commits/*.json"))) < commits and time.monotonic() < deadline and driver.poll() is None:
+        time.sleep(0.02)
+    assert driver.poll() is None, "the run ended before it could be killed"
+    os.kill(driver.pid, signal.SIGKILL)
+    driver.wait()
+    kept = {path: path.stat().st_mtime_ns for path in run.glob("*/part-*.parquet")}
+    command(*arguments)
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept, "a finished part was written again"
+    assert content(run) == content(finished)
