@@ -227,11 +227,15 @@ class DiT(nn.Module):
         """Return text features (L_i, cap_feat_dim) after embedding, padding and context refiner; does not depend on t."""
         config = self.config
         lengths = tuple(len(features) for features in text)
-        packing, rows = text_packing(lengths, pad_to=config.pad_to, axes_dims=config.axes_dims, theta=config.rope_theta)
-        device = self.x_pad_token.device
-        packing = Packing(groups=packing.groups, rope_TP=packing.rope_TP.to(device), rows_T=packing.rows_T.to(device))
+        packing, rows = text_packing(
+            lengths,
+            pad_to=config.pad_to,
+            axes_dims=config.axes_dims,
+            theta=config.rope_theta,
+            device=self.x_pad_token.device,
+        )
         tokens: Tensor = self.cap_embedder(torch.cat(tuple(text)))
-        tokens = _with_padding(tokens, self.cap_pad_token, None if rows is None else rows.to(device))
+        tokens = _with_padding(tokens, self.cap_pad_token, rows)
         for block in self.context_refiner:
             tokens = block(tokens, packing)
         return RefinedText(tokens, lengths)

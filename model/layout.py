@@ -36,10 +36,9 @@ class Packing:
 
 @dataclass(frozen=True)
 class Layout:
-    """The three packings of a text-to-image batch and the row gathers between them."""
+    """The image and joint packings of a text-to-image batch and the row gathers between them."""
 
     image: Packing
-    text: Packing
     joint: Packing
     pad_image_T: Tensor | None  # rows of [real image tokens ; pad token] for the image packing; None: already so
     join_T: Tensor | None  # rows of [image packing ; text packing] for the joint packing; None: one concatenation per sample
@@ -52,16 +51,14 @@ def padded(length: int, pad_to: int) -> int:
     return -(-length // pad_to) * pad_to
 
 
+@lru_cache(maxsize=64)
 def text_packing(
-    lengths: tuple[int, ...], *, pad_to: int, axes_dims: tuple[int, ...], theta: float
+    lengths: tuple[int, ...], *, pad_to: int, axes_dims: tuple[int, ...], theta: float, device: torch.device
 ) -> tuple[Packing, Tensor | None]:
     """Return the packing of texts and the rows of [real text tokens ; pad token] that fill it (None: already so)."""
     full = [padded(length, pad_to) for length in lengths]
-    ids = [
-        torch.stack([torch.arange(1, n + 1), torch.zeros(n, dtype=torch.long), torch.zeros(n, dtype=torch.long)], 1) for n in full
-    ]
-    packing = _pack(ids, list(range(len(full))), axes_dims=axes_dims, theta=theta)
-    return packing, _padding_rows(list(lengths), full)
+    packing = _pack([_text_rope(n, axes_dims, theta) for n in full])
+    return _to(packing, device), _rows_to(_padding_rows(list(lengths), full), device)
 
 
 @lru_cache(maxsize=64)
@@ -78,22 +75,20 @@ def text_to_image_layout(
     real = [rows * columns for rows, columns in sizes]
     full_image = [padded(n, pad_to) for n in real]
     full_text = [padded(n, pad_to) for n in text_lengths]
-    text, _ = text_packing(text_lengths, pad_to=pad_to, axes_dims=axes_dims, theta=theta)
-    image_ids = [
-        _image_ids(size, full, time) for size, full, time in zip(sizes, full_image, (n + 1 for n in full_text), strict=True)
+    image = [
+        _image_rope(size, full, 1 + text, axes_dims, theta) for size, full, text in zip(sizes, full_image, full_text, strict=True)
     ]
-    text_ids = [text_id[:, None] * torch.tensor([1, 0, 0]) for text_id in (torch.arange(1, n + 1) for n in full_text)]
-    rows = list(range(len(sizes)))
-    image = _pack(image_ids, rows, axes_dims=axes_dims, theta=theta)
-    joint = _pack([torch.cat(pair) for pair in zip(image_ids, text_ids, strict=True)], rows, axes_dims=axes_dims, theta=theta)
+    joint = [torch.cat([x, _text_rope(n, axes_dims, theta)]) for x, n in zip(image, full_text, strict=True)]
     join, starts = _joint_rows(full_image, full_text)
-    real_rows = torch.cat([torch.arange(start, start + n) for start, n in zip(starts, real, strict=True)])
     plain = len(set(full_image)) == 1 and len(set(full_text)) == 1
-    layout = Layout(
-        image=image, text=text, joint=joint, pad_image_T=_padding_rows(real, full_image), join_T=None if plain else join,
-        real_T=real_rows, real=_unsorted(real),
-    )  # fmt: skip
-    return _to(layout, device)
+    return Layout(
+        image=_to(_pack(image), device),
+        joint=_to(_pack(joint), device),
+        pad_image_T=_rows_to(_padding_rows(real, full_image), device),
+        join_T=None if plain else _rows_to(join, device),
+        real_T=torch.cat([torch.arange(start, start + n) for start, n in zip(starts, real, strict=True)]).to(device),
+        real=_to(_unsorted(real), device),
+    )
 
 
 def order_by_length(lengths: list[int]) -> list[int]:
@@ -101,15 +96,18 @@ def order_by_length(lengths: list[int]) -> list[int]:
     return sorted(range(len(lengths)), key=lambda i: lengths[i])
 
 
-def _pack(ids: list[Tensor], rows: list[int], *, axes_dims: tuple[int, ...], theta: float) -> Packing:
-    lengths = [len(i) for i in ids]
+def _pack(ropes: list[Tensor]) -> Packing:
+    """Pack sequences given by their RoPE tables."""
+    lengths = [len(rope) for rope in ropes]
     order = order_by_length(lengths)
     counts: dict[int, int] = {}
     for i in order:
         counts[lengths[i]] = counts.get(lengths[i], 0) + 1
-    rope = rope_table(torch.cat([ids[i] for i in order]), axes_dims=axes_dims, theta=theta)
-    which = torch.tensor([rows[i] for i in order]).repeat_interleave(torch.tensor([lengths[i] for i in order]))
-    return Packing(groups=tuple((count, length) for length, count in counts.items()), rope_TP=rope, rows_T=which)
+    return Packing(
+        groups=tuple((count, length) for length, count in counts.items()),
+        rope_TP=torch.cat([ropes[i] for i in order]),
+        rows_T=torch.tensor(order).repeat_interleave(torch.tensor([lengths[i] for i in order])),
+    )
 
 
 def _unsorted(lengths: list[int]) -> Packing:
@@ -118,11 +116,19 @@ def _unsorted(lengths: list[int]) -> Packing:
     return Packing(groups=groups, rope_TP=torch.empty(0), rows_T=rows)
 
 
-def _image_ids(size: tuple[int, int], full: int, time: int) -> Tensor:
+@lru_cache(maxsize=1024)
+def _text_rope(length: int, axes_dims: tuple[int, ...], theta: float) -> Tensor:
+    ids = torch.zeros(length, 3, dtype=torch.long)
+    ids[:, 0] = torch.arange(1, length + 1)
+    return rope_table(ids, axes_dims=axes_dims, theta=theta)
+
+
+@lru_cache(maxsize=1024)
+def _image_rope(size: tuple[int, int], full: int, time: int, axes_dims: tuple[int, ...], theta: float) -> Tensor:
     rows, columns = size
     ids = torch.zeros(full, 3, dtype=torch.long)
     ids[: rows * columns] = torch.cartesian_prod(torch.tensor([time]), torch.arange(rows), torch.arange(columns))
-    return ids
+    return rope_table(ids, axes_dims=axes_dims, theta=theta)
 
 
 def _padding_rows(real: list[int], full: list[int]) -> Tensor | None:
@@ -165,14 +171,9 @@ def _packed_starts(lengths: list[int]) -> list[int]:
     return starts
 
 
-def _to(layout: Layout, device: torch.device) -> Layout:
-    def packing(p: Packing) -> Packing:
-        return Packing(groups=p.groups, rope_TP=p.rope_TP.to(device), rows_T=p.rows_T.to(device))
+def _to(packing: Packing, device: torch.device) -> Packing:
+    return Packing(groups=packing.groups, rope_TP=packing.rope_TP.to(device), rows_T=packing.rows_T.to(device))
 
-    def rows(x: Tensor | None) -> Tensor | None:
-        return None if x is None else x.to(device)
 
-    return Layout(
-        image=packing(layout.image), text=packing(layout.text), joint=packing(layout.joint), pad_image_T=rows(layout.pad_image_T),
-        join_T=rows(layout.join_T), real_T=layout.real_T.to(device), real=packing(layout.real),
-    )  # fmt: skip
+def _rows_to(rows: Tensor | None, device: torch.device) -> Tensor | None:
+    return None if rows is None else rows.to(device)
