@@ -43,6 +43,8 @@ class Agreement:
     share_a: float  # the same among pixels with texture in picture a: 1 when b only adds something
     share_b: float
     worst_cell: float  # the lowest `share` among the cells of an 8 x 8 grid that hold texture
+    worst_cell_a: float  # the same for `share_a`: 1 when everything in a is found again in b, whatever b adds
+    worst_cell_b: float
     textured: float  # share of the seen area with texture
     seen_px: int  # area seen in both, in px of the coarser picture
 
@@ -81,7 +83,7 @@ def consensus(a: Description, b: Description, matches: NDArray[np.int64]) -> NDA
     turn = np.deg2rad(pb[:, 3] - pa[:, 3])
     octave = np.log2(np.maximum(pb[:, 2], 1e-3) / np.maximum(pa[:, 2], 1e-3))
     close = (np.cos(turn[:, None] - turn) > np.cos(np.deg2rad(25))) & (np.abs(octave[:, None] - octave) < 0.7)
-    return matches[close[close.sum(1).argmax()]]
+    return np.asarray(matches[close[close.sum(1).argmax()]])
 
 
 def fit(a: Description, b: Description, matches: NDArray[np.int64], *, iterations: int = 500) -> Fit | None:
@@ -128,15 +130,23 @@ def agree(a: Pixels, b: Pixels, matrix: Map, *, min_correlation: float = 0.6) ->
     seen = _seen(a.shape, b.shape, matrix)
     seen_px = int(np.count_nonzero(seen))
     if seen_px < 400:
-        return Agreement(0.0, 0.0, 0.0, 0.0, 0.0, seen_px)
+        return Agreement(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, seen_px)
     warped = _warp(a, b.shape, matrix)
     correlation, *variances = _local(warped, _smooth(b))
     texture_a, texture_b = (seen & (variance > TEXTURED_VARIANCE) for variance in variances)
     good, textured = correlation > min_correlation, texture_a | texture_b
-    shares = _share(good, texture_a), _share(good, texture_b)
-    share_a, share_b = shares[::-1] if swap else shares
-    worst = _worst_cell(good & textured, textured)
-    return Agreement(_share(good, textured), share_a, share_b, worst, np.count_nonzero(textured) / seen_px, seen_px)
+    one, other = ((_share(good, texture), _worst_cell(good & texture, texture)) for texture in (texture_a, texture_b))
+    (share_a, worst_a), (share_b, worst_b) = (other, one) if swap else (one, other)
+    return Agreement(
+        share=_share(good, textured),
+        share_a=share_a,
+        share_b=share_b,
+        worst_cell=_worst_cell(good & textured, textured),
+        worst_cell_a=worst_a,
+        worst_cell_b=worst_b,
+        textured=np.count_nonzero(textured) / seen_px,
+        seen_px=seen_px,
+    )
 
 
 def coverage(frame_a: Frame, frame_b: Frame, matrix: Map) -> tuple[float, float]:
@@ -213,14 +223,8 @@ def _local(a: Floats, b: Floats) -> tuple[Floats, Floats, Floats]:
 
 
 def _worst_cell(good: NDArray[np.bool_], textured: NDArray[np.bool_], cells: int = 8) -> float:
-    height, width = (n // cells * cells for n in textured.shape)
-    if not height or not width:
-        return 0.0
-
-    def count(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-        grid = mask[:height, :width].reshape(cells, height // cells, cells, width // cells)
-        return np.asarray(grid.sum((1, 3)))
-
-    total, agreeing = count(textured), count(good)
-    full = total >= 0.1 * (height // cells) * (width // cells)
+    size = (cells, cells)
+    total = cv2.resize(textured.astype(np.float32), size, interpolation=cv2.INTER_AREA)  # the mean of each cell
+    agreeing = cv2.resize(good.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    full = total >= 0.1
     return float((agreeing[full] / total[full]).min()) if full.any() else 0.0

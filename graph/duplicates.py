@@ -23,8 +23,8 @@ Floats = NDArray[np.float32]
 Edge = tuple[float, float, str]  # similarity, confidence, evidence
 
 CRITERIA = ("resolution", "bits", "sharpness", "caption", "source")
-"""What a keeper can be chosen by, the more the better: pixels; bits per pixel; METRICS.sharpness; length of the source caption;
-the place of the sub-collection in `source_priority`."""
+"""What a keeper can be chosen by, the more the better: pixels; encoded bits per pixel (less compressed); METRICS.sharpness;
+length of the source caption; the place of the sub-collection in `source_priority`."""
 
 
 def duplicates(
@@ -105,7 +105,7 @@ def _exact(
     ids: list[str], pixel_hashes: Sequence[str | None] | None, rank: Rows, usable: NDArray[np.bool_]
 ) -> tuple[Rows, list[str]]:
     """Return the row that stands for each row among its exact copies, and by which evidence."""
-    by_bytes = _best_of(ids, rank)
+    by_bytes = _best_of([id_ if usable[row] else f"row {row}" for row, id_ in enumerate(ids)], rank)
     final, how = by_bytes.copy(), ["same_bytes"] * len(ids)
     if pixel_hashes is not None:
         keys = [key if key is not None and usable[row] else f"row {row}" for row, key in enumerate(pixel_hashes)]

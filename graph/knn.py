@@ -87,8 +87,9 @@ def knn(
     """Return NEIGHBOURS: of every query the `k` nearest other rows of `vectors`.
 
     ids: the id of each query. queries, query_rows: the slice of the corpus to answer for and its global rows; all rows
-    when absent. index: an index already built over `vectors`. Rows whose vector equals the query's come first, up to `k` of
-    them, and do not count towards the `k` others, each of which stands for all rows of its vector. min_similarity: neighbours below this cosine are left out. Ties are ordered by row.
+    when absent. index: an index already built over `vectors`; centre, engine, nlist and nprobe are then its own. Rows whose
+    vector equals the query's come first, up to `k` of them, and do not count towards the `k` others, each of which stands
+    for all rows of its vector. min_similarity: neighbours below this cosine are left out. Ties are ordered by row.
     Raises ValueError when k < 1 or the lengths do not fit.
     """
     asked = np.asarray(vectors if queries is None else queries, np.float32)

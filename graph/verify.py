@@ -264,11 +264,15 @@ def _judge(
 
 
 def _agrees(found: Agreement, a: View, b: View, needed: float, inliers: int, limits: Limits) -> bool:
+    """Say whether the aligned pictures show the same: nearly everywhere, or one all of the other plus an overlay."""
     low, high = sorted((a.smooth, b.smooth))
-    if high >= 0.65 and low >= 0.45:  # drawn graphics
-        return found.share >= limits.min_agreement_flat and found.worst_cell >= limits.min_worst_cell_flat
-    overlaid = inliers >= 15 and max(found.share_a, found.share_b) >= 0.9 and found.share >= 0.45
-    return found.share >= needed or overlaid
+    best = max(found.share_a, found.share_b)
+    if high < 0.65 or low < 0.45:
+        return found.share >= needed or (inliers >= 15 and best >= 0.9 and found.share >= 0.45)
+    everywhere = found.share >= limits.min_agreement_flat and found.worst_cell >= limits.min_worst_cell_flat
+    worst = found.worst_cell_a if found.share_a >= found.share_b else found.worst_cell_b
+    added = inliers >= 30 and best >= 0.97 and worst >= limits.min_worst_cell_flat and found.share >= 0.7
+    return everywhere or added
 
 
 def _mirrored(frame: Frame, view: View) -> Frame:

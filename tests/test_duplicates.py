@@ -104,6 +104,11 @@ def test_same_pixels_collapse_without_a_verdict():
     assert json.loads(found["evidence"][0].as_py()) == {"method": "same_pixels"}
 
 
+def test_failed_images_stand_for_themselves_even_with_equal_bytes():
+    table = grouped(images([names(1)[0]] * 3, error=["empty", "empty", "empty"]), verdicts([]))
+    assert table["keeper_row"].to_pylist() == [None] * 3
+
+
 def test_containment_is_told_and_drops_nothing():
     table = grouped(images(names(3)), verdicts([(0, 1, 0.8), (0, 2, 0.9)], relation="contained"))
     assert table["keeper"].to_pylist() == [None] * 3
@@ -124,7 +129,7 @@ def test_an_unknown_criterion_and_a_missing_table_are_named():
             duplicates(images=images(names(2)), verdicts=verdicts([]), communities=joined, keeper=keeper)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=200, deadline=None, derandomize=True)
 @given(
     count=st.integers(1, 12),
     pairs=st.lists(st.tuples(st.integers(0, 11), st.integers(0, 11), st.integers(50, 99)), max_size=30),
@@ -145,6 +150,6 @@ def test_every_drop_is_an_exact_copy_of_or_verified_against_a_keeper(count, pair
             assert table["similarity"][row].as_py() is not None
     kept = [ids[row] for row, keeper in enumerate(keepers) if keeper is None]
     assert len(kept) == len(set(kept))  # complete for exact copies
-    assert not {(a, b) for a in kept for b in kept} & copies  # no two keepers are verified copies
+    assert not {(a, b) for a in kept for b in kept if a != b} & copies  # no two keepers are verified copies
     sizes = np.bincount([row if keeper is None else keeper for row, keeper in enumerate(keepers)], minlength=count)
     assert table["group_size"].to_pylist() == [sizes[row if k is None else k] for row, k in enumerate(keepers)]
