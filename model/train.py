@@ -118,13 +118,17 @@ def _train(
         _clear(out)
     checkpoint = latest_checkpoint(out)
     reader = ShardReader(shards)
-    plan = make_plan(config, reader, unit_px=_downsample(config) * config.model.patch_px)
+    kind, rest = parse_autoencoder(config.autoencoder)
+    vae = FluxVAE(rest, device=config.device) if kind == "flux" else None
+    downsample = vae.downsample if vae else int(rest.split(":")[0])
+    plan = make_plan(config, reader, unit_px=downsample * config.model.patch_px)
     if checkpoint is not None:
         _check_same_run(checkpoint, config, plan.digest)
     (out / "plan.json").write_text(json.dumps(plan.report(), indent=1) + "\n")
     logger.info("plan %s: %s", plan.digest[:8], json.dumps(plan.report()))
-    autoencoder = load_autoencoder(config, checkpoint) if checkpoint else _new_autoencoder(config, reader, plan)
-    text = TextCache(text_encoder(config.text, device=config.device), max_bytes=config.data.cache_bytes)
+    autoencoder = vae or (load_autoencoder(config, checkpoint) if checkpoint else _fitted_pca(config, reader, plan))
+    folder = None if config.text.startswith("hash:") else out / "text_features"  # hashing is faster than a disk
+    text = TextCache(text_encoder(config.text, device=config.device), folder=folder, max_bytes=config.data.cache_bytes)
     _check_fit(config, autoencoder, text.encoder.width)
     state = _state(config, checkpoint, plan.digest)
     batches = Batches(plan, reader, autoencoder, text, config, patch=config.model.patch_px)
@@ -251,11 +255,8 @@ def _save(state: _State, autoencoder: Autoencoder, config: TrainConfig, out: Pat
     prune(out, keep=config.keep_checkpoints)
 
 
-def _new_autoencoder(config: TrainConfig, reader: ShardReader, plan: Plan) -> Autoencoder:
-    kind, rest = parse_autoencoder(config.autoencoder)
-    if kind == "flux":
-        return FluxVAE(rest, device=config.device)
-    downsample, channels = (int(part) for part in rest.split(":"))
+def _fitted_pca(config: TrainConfig, reader: ShardReader, plan: Plan) -> PCAAutoencoder:
+    downsample, channels = (int(part) for part in parse_autoencoder(config.autoencoder)[1].split(":"))
     return PCAAutoencoder.fit(_images(reader, plan), downsample=downsample, channels=channels)
 
 
@@ -265,13 +266,6 @@ def _images(reader: ShardReader, plan: Plan) -> Iterator[Tensor]:
     for i in range(min(len(places), PCA_IMAGES)):
         row, shape = places[i * len(places) // min(len(places), PCA_IMAGES)]
         yield to_signed(torch.from_numpy(reader.pixels(row, shape))[None])
-
-
-def _downsample(config: TrainConfig) -> int:
-    kind, rest = parse_autoencoder(config.autoencoder)
-    if kind == "pca":
-        return int(rest.split(":")[0])
-    return int(FluxVAE(rest).downsample)
 
 
 def _check_fit(config: TrainConfig, autoencoder: Autoencoder, text_width: int) -> None:

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ from curation.errors import ConfigError, ModelError, StageFailed, StaleInput
 from model.checkpoint import is_complete, latest_checkpoint, load_model, load_released, read_config, read_progress
 from model.config import DataConfig, DiTConfig, TrainConfig, from_dict, to_dict
 from model.dit import DiT
+from model.sampler import Sampler
 from model.train import ema_decay, learning_rate, train
 
 
@@ -64,6 +66,7 @@ def test_a_run_resumed_from_any_checkpoint_has_the_bits_of_the_straight_one(
     assert weights_of(tmp_path / "run" / "step-000012") == weights_of(straight / "step-000012")
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_bits_twice(shards: Path, straight: Path, tmp_path: Path):
     out, code = tmp_path / "run", (
         "import sys, time; from pathlib import Path; sys.path.insert(0, sys.argv[3]); from tiny_run import CONFIG\n"
@@ -108,6 +111,23 @@ def test_other_settings_or_shards_are_refused_by_name(shards: Path, straight: Pa
         train(config(learning_rate=0.001), shards=shards, out=straight)
     with pytest.raises(StaleInput, match="other shards"):
         train(CONFIG, shards=write_tiny_shards(tmp_path, squares(20, seed=1)), out=straight)
+
+
+def test_a_run_with_a_vae_and_a_transformer_as_text_encoder_trains_and_samples(shards: Path, tmp_path: Path):
+    from diffusers import AutoencoderKL
+
+    torch.manual_seed(0)
+    AutoencoderKL(
+        in_channels=3, out_channels=3, down_block_types=("DownEncoderBlock2D",) * 3, up_block_types=("UpDecoderBlock2D",) * 3,
+        block_out_channels=(4, 4, 8), layers_per_block=1, latent_channels=3, norm_num_groups=4, scaling_factor=0.3611,
+        shift_factor=0.1159, use_quant_conv=False, use_post_quant_conv=False,
+    ).save_pretrained(tmp_path / "vae")  # fmt: skip
+    model = dataclasses.replace(CONFIG.model, cap_feat_dim=384)
+    settings = config(autoencoder=f"flux:{tmp_path / 'vae'}", text="minilm", model=model, num_steps=2, checkpoint_every=2)
+    result = train(settings, shards=shards, out=tmp_path / "run")
+    assert not (result.checkpoint / "autoencoder.safetensors").exists()
+    assert list((tmp_path / "run" / "text_features").rglob("*.safetensors"))
+    assert Sampler(result.checkpoint).generate(["a red square"], width_px=16, height_px=24).shape == (1, 24, 16, 3)
 
 
 def test_parts_that_do_not_fit_are_named(shards: Path, tmp_path: Path):
