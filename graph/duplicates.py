@@ -23,8 +23,9 @@ Floats = NDArray[np.float32]
 Edge = tuple[float, float, str]  # similarity, confidence, evidence
 
 CRITERIA = ("resolution", "bits", "sharpness", "caption", "source")
-"""What a keeper can be chosen by, the more the better: pixels; encoded bits per pixel (less compressed); METRICS.sharpness;
-length of the source caption; the place of the sub-collection in `source_priority`."""
+"""What a keeper can be chosen by, the more the better: pixels inside uniform borders, so that a frame added around a picture
+does not make it the better one; encoded bits per pixel (less compressed); METRICS.sharpness;
+whether the source has a caption; the place of the sub-collection in `source_priority`."""
 
 
 def duplicates(
@@ -35,12 +36,13 @@ def duplicates(
     metrics: pa.Table | None = None,
     vectors: Floats | None = None,
     pixel_hashes: Sequence[str | None] | None = None,
-    keeper: Sequence[str] = ("resolution", "bits", "sharpness", "caption"),
+    keeper: Sequence[str] = ("resolution", "caption", "bits", "sharpness"),
     source_priority: Sequence[str] = (),
 ) -> pa.Table:
     """Return DUPLICATES, one row per row of `images`.
 
-    keeper: criteria of CRITERIA in order; row order breaks ties. metrics: needed by sharpness only. vectors: float32 (N, d)
+    keeper: criteria of CRITERIA in order; row order breaks ties. metrics: needed by sharpness,
+    used by resolution. vectors: float32 (N, d)
     unit vectors, for the similarity of exact copies that no verdict names; 1.0 without. pixel_hashes: KEYPOINTS.pixel_hash.
     source_priority: values of IMAGES.group, most trusted first.
     Raises ConfigError when a criterion is unknown or lacks its table.
@@ -82,11 +84,11 @@ def _rank(images: pa.Table, metrics: pa.Table | None, keeper: Sequence[str], sou
 def _criterion(name: str, images: pa.Table, metrics: pa.Table | None, source_priority: Sequence[str]) -> NDArray[np.float64]:
     pixels = _numbers(images["width"]) * _numbers(images["height"])
     if name == "resolution":
-        return pixels
+        return _framed_pixels(images, metrics)
     if name == "bits":
         return np.asarray(np.round(_numbers(images["length"]) * 8 / np.maximum(pixels, 1), 4))
     if name == "caption":
-        return np.array([len(text or "") for text in images["caption"].to_pylist()], np.float64)
+        return np.array([bool((text or "").strip()) for text in images["caption"].to_pylist()], np.float64)
     if name == "source":
         place = {group: -i for i, group in enumerate(source_priority)}
         return np.array([place.get(group, -len(place)) for group in images["group"].to_pylist()], np.float64)
@@ -95,6 +97,16 @@ def _criterion(name: str, images: pa.Table, metrics: pa.Table | None, source_pri
     if name == "sharpness":
         raise ConfigError("keeper: 'sharpness' needs METRICS with that column; leave it out or run the profile stage")
     raise ConfigError(f"keeper: unknown criterion {name!r}; possible: {', '.join(CRITERIA)}")
+
+
+def _framed_pixels(images: pa.Table, metrics: pa.Table | None) -> NDArray[np.float64]:
+    """Return the pixels inside the uniform borders that METRICS measured; all pixels without METRICS."""
+    sides = [_numbers(images["width"]), _numbers(images["height"])]
+    for axis, ends in enumerate((("left", "right"), ("top", "bottom"))):
+        for end in ends:
+            if metrics is not None and f"border_{end}_px" in metrics.column_names:
+                sides[axis] = sides[axis] - _numbers(metrics[f"border_{end}_px"])
+    return np.asarray(np.maximum(sides[0], 0) * np.maximum(sides[1], 0))
 
 
 def _numbers(column: pa.ChunkedArray) -> NDArray[np.float64]:

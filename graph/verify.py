@@ -96,6 +96,8 @@ def verify(
     min_contained_coverage: share of the smaller that a container shows. max_views: pictures kept decoded at a time.
     Raises KeyError when a pair names a row that `keypoints` lacks.
     """
+    if not len(pairs):
+        return schema.VERDICTS.empty_table()
     cv2.setNumThreads(1)
     limits = Limits(
         min_whole_correlation,

@@ -70,7 +70,7 @@ class EmbedConfig(Section):
         description="efficientnet-lite0 | open_clip:<model>/<tag or path> | timm:<name>/<path> | transformers:<path> | "
         "torchscript:<path> | package.module:Class",
     )
-    batch_size: int = Field(32, ge=1, description="images per forward pass")
+    batch_size: int = Field(8, ge=1, description="images per forward pass; 8 keeps a CPU's caches warm, a GPU wants 64 or more")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:<n>")
 
 
@@ -101,6 +101,7 @@ class OcrConfig(Section):
     max_side_px: int = Field(960, ge=64, description="pictures are shrunk to this long side before detection")
     min_confidence: float = Field(0.6, ge=0, le=1, description="lines read with less are left out")
     min_image_side_px: int = Field(96, ge=1, description="pictures with a shorter side hold no legible text and are skipped")
+    precheck_side_px: int = Field(640, ge=64, description="long side of the quick look that finds pictures without any text")
 
 
 class KnnConfig(Section):
@@ -118,7 +119,9 @@ class KeypointConfig(Section):
     """Local features for the second look."""
 
     max_side_px: int = Field(384, ge=64, description="long side of the picture that is compared")
-    max_keypoints: int = Field(300, ge=16, description="strongest keypoints kept per image")
+    keypoint_side_px: int = Field(256, ge=64, description="long side at which keypoints are found; sets the cost")
+    min_side_px: int = Field(96, ge=16, description="pictures with a shorter side are compared whole, without keypoints")
+    max_keypoints: int = Field(250, ge=16, description="strongest keypoints kept per image")
 
 
 class VerifyConfig(Section):
@@ -146,8 +149,10 @@ class DuplicateConfig(Section):
     """Which image of a group stays."""
 
     keeper: list[str] = Field(
-        ["resolution", "bits", "sharpness", "caption"],
-        description="criteria in order; the source's order is the last tie-break",
+        ["resolution", "caption", "bits", "sharpness"],
+        description="criteria in order: resolution (pixels inside uniform borders), caption (the source has one), "
+        "bits (encoded bits per pixel), sharpness, source (place of the group in source_priority); "
+        "the source's order is the last tie-break",
     )
     source_priority: list[str] = Field([], description="sub-collections whose images stay before others', most trusted first")
 
@@ -172,6 +177,10 @@ class CaptionConfig(Section):
     levels: list[Literal["tags", "short", "medium", "long", "prompt"]] = Field(
         ["tags", "short", "medium", "long", "prompt"], description="levels written; the source's own caption is always kept"
     )
+    min_tag_score: float = Field(0.7, ge=0, le=1, description="labels below are not spoken of")
+    max_tags: int = Field(3, ge=0, description="labels spoken of per image")
+    min_line_confidence: float = Field(0.8, ge=0, le=1, description="text lines below are not quoted")
+    min_colour_share: float = Field(0.08, ge=0, le=1, description="share of the picture a colour needs to be named")
 
 
 class ShardConfig(Section):

@@ -73,7 +73,7 @@ def test_criteria_are_asked_in_order_and_the_row_decides_last():
     captioned = images(names(3), length=[1000, 2000, 2000], caption=["a long caption", None, "short"])
     joined = communities(ids=names(3), verdicts=triangle)
     found = duplicates(images=captioned, verdicts=triangle, communities=joined, keeper=("caption", "bits"))
-    assert found["keeper_row"].to_pylist() == [None, 0, 0]
+    assert found["keeper_row"].to_pylist() == [2, 2, None]
     trusted = images(names(3), group=["web", "museum", "web"])
     found = duplicates(
         images=trusted, verdicts=triangle, communities=joined, keeper=("source",), source_priority=("museum", "web")
