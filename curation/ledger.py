@@ -86,7 +86,7 @@ def stage_rows(run: Run) -> Iterator[dict[str, Any]]:
             "complete": manifest is not None,
             "rows": sum(commit.rows for commit in commits),
             "failed": max(0, failed - failed_before),
-            "wall_seconds": sum(commit.wall_seconds for commit in commits),
+            "wall_seconds": (manifest or {}).get("elapsed_seconds", sum(commit.wall_seconds for commit in commits)),
             "cpu_seconds": sum(commit.cpu_seconds for commit in commits),
             "parts": len(commits),
             "of_parts": len(commits) if manifest is not None else int((started or {}).get("parts", 0)),

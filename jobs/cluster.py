@@ -23,10 +23,10 @@ WORKER_ENVIRONMENT = {
 
 
 @contextmanager
-def session(*, address: str, num_cpus: int | None, object_store_mb: int) -> Iterator[int]:
-    """Connect to Ray, yield the number of CPUs it offers, and leave it; a Ray that is already running here is shared."""
+def session(*, address: str, num_cpus: int | None, object_store_mb: int) -> Iterator[dict[str, float]]:
+    """Connect to Ray, yield the resources it offers, and leave it; a Ray that is already running here is shared."""
     if ray.is_initialized():
-        yield int(ray.cluster_resources().get("CPU", 1))
+        yield dict(ray.cluster_resources())
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_raylet_start_wait_time_s", "240")
@@ -36,7 +36,7 @@ def session(*, address: str, num_cpus: int | None, object_store_mb: int) -> Iter
         # Workers on other machines get this folder's code; runs must lie on storage that every node sees.
         ray.init(address=address, runtime_env={"working_dir": ".", "env_vars": WORKER_ENVIRONMENT}, log_to_driver=True)
     try:
-        yield int(ray.cluster_resources().get("CPU", 1))
+        yield dict(ray.cluster_resources())
     finally:
         ray.shutdown()
 

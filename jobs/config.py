@@ -33,6 +33,9 @@ class RayConfig(Section):
     object_store_mb: int = Field(200, ge=80, description="Ray's shared memory; images never pass through it, so little is needed")
     max_attempts: int = Field(3, ge=1, description="times a part is tried when its worker dies or storage fails")
     item_timeout_seconds: float = Field(3600.0, gt=0, description="a part that runs longer is ended and tried again")
+    gpus: dict[str, float] = Field(
+        {}, description="GPUs per worker of a stage, such as {embed: 1, ocr: 0.5}; others use CPUs alone"
+    )
     max_failed_share: float = Field(0.5, ge=0, le=1, description="stop after ingest when more than this share of images failed")
 
 

@@ -50,7 +50,12 @@ NAMES = tuple(stage.name for stage in STAGES)
 
 
 def pipeline(config: Config) -> list[Planned]:
-    """Return the stages that `config` asks for, each with its parameters as plain values."""
+    """Return the stages that `config` asks for, each with its parameters as plain values.
+
+    Raises ConfigError when ray.gpus names no stage.
+    """
+    for name in config.ray.gpus:
+        _position(name, list(NAMES), "ray.gpus")
     return [Planned(stage, _parameters(stage.name, config)) for stage in STAGES if _wanted(stage.name, config)]
 
 

@@ -56,6 +56,7 @@ class Limits:
     max_attempts: int = 3
     item_timeout_seconds: float = 3600.0
     max_failed_share: float = 0.5
+    gpus: Mapping[str, float] = field(default_factory=dict)
 
 
 def run_stages(
@@ -86,29 +87,46 @@ def run_stages(
 
 
 class _Crew:
-    """Starts Ray and the workers when the first stage needs them."""
+    """Starts Ray when the first stage needs it, and one pool of workers per kind: CPU workers, and workers with GPUs."""
 
     def __init__(self, run: Run, limits: Limits, stack: ExitStack) -> None:
         self.run, self.limits, self.stack = run, limits, stack
-        self._pool: Any = None
+        self._resources: dict[str, float] = {}
+        self._pools: dict[float, Any] = {}
 
-    def pool(self) -> Any:
-        if self._pool is None:
-            from jobs.cluster import session
+    def pool(self, stage: str) -> Any:
+        gpus = self.limits.gpus.get(stage, 0.0)
+        if gpus not in self._pools:
             from jobs.pool import Pool
 
+            self._pools[gpus] = Pool(
+                str(self.run.root),
+                num_workers=self._num_workers(stage, gpus),
+                max_attempts=self.limits.max_attempts,
+                item_timeout_seconds=self.limits.item_timeout_seconds,
+                num_gpus=gpus,
+            )
+            self.stack.callback(self._pools[gpus].close)
+        return self._pools[gpus]
+
+    def _num_workers(self, stage: str, gpus: float) -> int:
+        offered = self._offered()
+        if not gpus:
+            return int(offered.get("CPU", 1))
+        workers = int(offered.get("GPU", 0) / gpus)
+        if workers < 1:
+            raise ConfigError(f"ray.gpus asks {gpus} GPUs for {stage}, but Ray offers {offered.get('GPU', 0):g}")
+        return workers
+
+    def _offered(self) -> dict[str, float]:
+        if not self._resources:
+            from jobs.cluster import session
+
             limits = self.limits
-            cpus = self.stack.enter_context(
+            self._resources = self.stack.enter_context(
                 session(address=limits.address, num_cpus=limits.num_cpus, object_store_mb=limits.object_store_mb)
             )
-            self._pool = Pool(
-                str(self.run.root),
-                num_workers=cpus,
-                max_attempts=limits.max_attempts,
-                item_timeout_seconds=limits.item_timeout_seconds,
-            )
-            self.stack.callback(self._pool.close)
-        return self._pool
+        return self._resources
 
 
 def _bring_up_to_date(run: Run, planned: Planned, print_: str, crew: _Crew, progress: Progress) -> Outcome:
@@ -139,7 +157,7 @@ def _bring_up_to_date(run: Run, planned: Planned, print_: str, crew: _Crew, prog
 
 def _results(crew: _Crew, planned: Planned, print_: str, open_items: list[Item]) -> Iterator[dict[str, Any]]:
     if open_items:
-        yield from crew.pool().map(planned.stage, planned.parameters, print_, open_items)
+        yield from crew.pool(planned.stage.name).map(planned.stage, planned.parameters, print_, open_items)
 
 
 def _check_complete(run: Run, stage: Stage, work: list[Item]) -> None:

@@ -13,12 +13,12 @@ os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 
 
 @pytest.fixture(scope="session")
-def shared_ray() -> Iterator[int]:
-    """One local Ray for the whole test run; yields its number of CPUs."""
+def shared_ray() -> Iterator[dict[str, float]]:
+    """One local Ray for the whole test run; yields its resources."""
     from jobs.cluster import session
 
-    with session(address="local", num_cpus=2, object_store_mb=100) as cpus:
-        yield cpus
+    with session(address="local", num_cpus=2, object_store_mb=100) as resources:
+        yield resources
 
 
 @pytest.fixture(scope="session")

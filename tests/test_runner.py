@@ -14,16 +14,20 @@ from jobs.stage import Stage
 pytestmark = pytest.mark.ray
 
 
-def go(run: Run, *plan: Planned, redo: tuple[str, ...] = (), timeout: float = 60.0) -> list[Outcome]:
-    limits = Limits(max_attempts=2, item_timeout_seconds=timeout)
+def go(
+    run: Run, *plan: Planned, redo: tuple[str, ...] = (), timeout: float = 60.0, gpus: dict[str, float] | None = None
+) -> list[Outcome]:
+    limits = Limits(max_attempts=2, item_timeout_seconds=timeout, gpus=gpus or {})
     return run_stages(run, plan, limits=limits, redo=redo, progress=Lines())
 
 
 def stage(function: str, table: str = "one", inputs: tuple[str, ...] = (), **parameters: object) -> Planned:
-    return Planned(Stage(table, table, inputs, f"runner_stages:{function}", "", plan="runner_stages:plan"), {"parts": 3, **parameters})
+    return Planned(
+        Stage(table, table, inputs, f"runner_stages:{function}", "", plan="runner_stages:plan"), {"parts": 3, **parameters}
+    )
 
 
-def test_a_finished_stage_is_not_run_again(tmp_path: Path, shared_ray: int) -> None:
+def test_a_finished_stage_is_not_run_again(tmp_path: Path, shared_ray: dict[str, float]) -> None:
     run = Run(tmp_path)
     assert [outcome.state for outcome in go(run, stage("count"))] == ["done"]
     before = run.manifest("one")
@@ -31,7 +35,7 @@ def test_a_finished_stage_is_not_run_again(tmp_path: Path, shared_ray: int) -> N
     assert run.manifest("one") == before
 
 
-def test_missing_parts_alone_are_computed_on_resume(tmp_path: Path, shared_ray: int) -> None:
+def test_missing_parts_alone_are_computed_on_resume(tmp_path: Path, shared_ray: dict[str, float]) -> None:
     run = Run(tmp_path)
     go(run, stage("count"))
     run.store.delete("one/_manifest.json")
@@ -41,7 +45,7 @@ def test_missing_parts_alone_are_computed_on_resume(tmp_path: Path, shared_ray: 
     assert run.read("one").num_rows == 9
 
 
-def test_a_changed_parameter_is_stale_and_names_the_command(tmp_path: Path, shared_ray: int) -> None:
+def test_a_changed_parameter_is_stale_and_names_the_command(tmp_path: Path, shared_ray: dict[str, float]) -> None:
     run = Run(tmp_path)
     go(run, stage("count"))
     with pytest.raises(StaleInput, match=r"parameter offset was None and is now 5.*--redo one"):
@@ -50,21 +54,21 @@ def test_a_changed_parameter_is_stale_and_names_the_command(tmp_path: Path, shar
     assert run.read("one").column("id")[0].as_py() == "5-0"
 
 
-def test_redo_with_the_same_result_leaves_what_follows_current(tmp_path: Path, shared_ray: int) -> None:
+def test_redo_with_the_same_result_leaves_what_follows_current(tmp_path: Path, shared_ray: dict[str, float]) -> None:
     run = Run(tmp_path)
     plan = (stage("count"), stage("count", "two", ("one",)))
     go(run, *plan)
     assert [outcome.state for outcome in go(run, *plan, redo=("one",))] == ["done", "current"]
 
 
-def test_redo_with_another_result_carries_on_to_what_follows(tmp_path: Path, shared_ray: int) -> None:
+def test_redo_with_another_result_carries_on_to_what_follows(tmp_path: Path, shared_ray: dict[str, float]) -> None:
     run = Run(tmp_path)
     go(run, stage("count"), stage("count", "two", ("one",)))
     outcomes = go(run, stage("count", offset=1), stage("count", "two", ("one",)), redo=("one",))
     assert [outcome.state for outcome in outcomes] == ["done", "done"]
 
 
-def test_a_changed_input_without_redo_is_stale(tmp_path: Path, shared_ray: int) -> None:
+def test_a_changed_input_without_redo_is_stale(tmp_path: Path, shared_ray: dict[str, float]) -> None:
     run = Run(tmp_path)
     go(run, stage("count"), stage("count", "two", ("one",)))
     go(run, stage("count", offset=1), redo=("one",))
@@ -72,27 +76,29 @@ def test_a_changed_input_without_redo_is_stale(tmp_path: Path, shared_ray: int) 
         go(run, stage("count", offset=1), stage("count", "two", ("one",)))
 
 
-def test_a_worker_that_dies_once_is_replaced(tmp_path: Path, shared_ray: int) -> None:
+def test_a_worker_that_dies_once_is_replaced(tmp_path: Path, shared_ray: dict[str, float]) -> None:
     run = Run(tmp_path / "run")
     go(run, stage("die_once", marker=str(tmp_path / "died")))
     assert (tmp_path / "died").exists()
     assert run.read("one").num_rows == 9
 
 
-def test_a_part_that_always_kills_its_worker_fails_by_name_and_keeps_the_others(tmp_path: Path, shared_ray: int) -> None:
+def test_a_part_that_always_kills_its_worker_fails_by_name_and_keeps_the_others(
+    tmp_path: Path, shared_ray: dict[str, float]
+) -> None:
     run = Run(tmp_path)
     with pytest.raises(StageFailed, match=r"one failed 2 times on part \[1\]"):
         go(run, stage("always_die"))
     assert [commit.part for commit in run.commits("one")][:1] == [0]
 
 
-def test_a_part_that_hangs_is_ended_and_tried_again(tmp_path: Path, shared_ray: int) -> None:
+def test_a_part_that_hangs_is_ended_and_tried_again(tmp_path: Path, shared_ray: dict[str, float]) -> None:
     run = Run(tmp_path / "run")
     go(run, stage("hang_once", marker=str(tmp_path / "hung")), timeout=5.0)
     assert run.read("one").num_rows == 9
 
 
-def test_a_bug_in_a_stage_is_named_with_its_part(tmp_path: Path, shared_ray: int) -> None:
+def test_a_bug_in_a_stage_is_named_with_its_part(tmp_path: Path, shared_ray: dict[str, float]) -> None:
     with pytest.raises(StageFailed, match=r"one failed on part \[1\]: ZeroDivisionError: a bug in the stage"):
         go(Run(tmp_path), stage("raise_in_one"))
 
@@ -108,3 +114,10 @@ def test_a_second_driver_on_one_run_is_refused(tmp_path: Path) -> None:
 def test_redo_of_an_unknown_stage_names_the_stages(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--redo onee: no such stage in this run; stages are one"):
         go(Run(tmp_path), stage("count"), redo=("onee",))
+
+
+def test_gpus_that_the_machine_lacks_are_refused_by_stage(tmp_path: Path, shared_ray: dict[str, float]) -> None:
+    if shared_ray.get("GPU", 0) >= 1000:
+        pytest.skip("this machine has a thousand GPUs")
+    with pytest.raises(ConfigError, match="ray.gpus asks 1000 GPUs for one"):
+        go(Run(tmp_path), stage("count"), gpus={"one": 1000})
