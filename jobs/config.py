@@ -33,9 +33,7 @@ class RayConfig(Section):
     object_store_mb: int = Field(200, ge=80, description="Ray's shared memory; images never pass through it, so little is needed")
     max_attempts: int = Field(3, ge=1, description="times a part is tried when its worker dies or storage fails")
     item_timeout_seconds: float = Field(3600.0, gt=0, description="a part that runs longer is ended and tried again")
-    gpus: dict[str, float] = Field(
-        {}, description="GPUs per worker of a stage, such as {embed: 1, ocr: 0.5}; others use CPUs alone"
-    )
+    gpus: dict[str, float] = Field({}, description="GPUs per worker of a stage: {embed: 1, ocr: 0.5}; others use CPUs alone")
     max_failed_share: float = Field(0.5, ge=0, le=1, description="stop after ingest when more than this share of images failed")
 
 
@@ -73,7 +71,7 @@ class EmbedConfig(Section):
         description="efficientnet-lite0 | open_clip:<model>/<tag or path> | timm:<name>/<path> | transformers:<path> | "
         "torchscript:<path> | package.module:Class",
     )
-    batch_size: int = Field(8, ge=1, description="images per forward pass; 8 keeps a CPU's caches warm, a GPU wants 64 or more")
+    batch_size: int | None = Field(None, ge=1, description="images per forward pass; default: 4 on a CPU, 64 on a GPU")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:<n>")
 
 

@@ -83,9 +83,7 @@ def test_a_worker_that_dies_once_is_replaced(tmp_path: Path, shared_ray: dict[st
     assert run.read("one").num_rows == 9
 
 
-def test_a_part_that_always_kills_its_worker_fails_by_name_and_keeps_the_others(
-    tmp_path: Path, shared_ray: dict[str, float]
-) -> None:
+def test_a_part_that_always_kills_its_worker_fails_by_name(tmp_path: Path, shared_ray: dict[str, float]) -> None:
     run = Run(tmp_path)
     with pytest.raises(StageFailed, match=r"one failed 2 times on part \[1\]"):
         go(run, stage("always_die"))
@@ -94,7 +92,7 @@ def test_a_part_that_always_kills_its_worker_fails_by_name_and_keeps_the_others(
 
 def test_a_part_that_hangs_is_ended_and_tried_again(tmp_path: Path, shared_ray: dict[str, float]) -> None:
     run = Run(tmp_path / "run")
-    go(run, stage("hang_once", marker=str(tmp_path / "hung")), timeout=5.0)
+    go(run, stage("hang_once", marker=str(tmp_path / "hung")), timeout=15.0)
     assert run.read("one").num_rows == 9
 
 
@@ -119,5 +117,5 @@ def test_redo_of_an_unknown_stage_names_the_stages(tmp_path: Path) -> None:
 def test_gpus_that_the_machine_lacks_are_refused_by_stage(tmp_path: Path, shared_ray: dict[str, float]) -> None:
     if shared_ray.get("GPU", 0) >= 1000:
         pytest.skip("this machine has a thousand GPUs")
-    with pytest.raises(ConfigError, match="ray.gpus asks 1000 GPUs for one"):
+    with pytest.raises(ConfigError, match=r"ray\.gpus asks 1000 GPUs for one"):
         go(Run(tmp_path), stage("count"), gpus={"one": 1000})
