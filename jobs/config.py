@@ -209,8 +209,10 @@ class SampleConfig(Section):
 class EvaluateConfig(Section):
     """Do samples follow their prompts? A judge trained on the real captioned images says."""
 
-    classes: dict[str, str] = Field(description="class name: the phrase that marks it in the source captions")
-    prompts: dict[str, list[str]] = Field({}, description="class name: prompts to sample, used in turn; default: the phrase")
+    classes: dict[str, str | list[str]] = Field(
+        description="class name: the phrase, or phrases, that mark it in the source captions"
+    )
+    prompts: dict[str, list[str]] = Field({}, description="class name: prompts to sample, used in turn; default: its phrases")
     num_samples: int = Field(200, ge=1, description="images sampled, spread evenly over the classes")
     num_steps: int = Field(8, ge=1, description="Euler steps")
     guidance: float = Field(3.0, ge=1, description="w in u + w (c - u), unconditional u and conditional c; 1 is off")

@@ -24,6 +24,23 @@ DIGIT_TEMPLATES = (
     "the number {word}, handwritten",
 )
 
+DIGIT_TEMPLATES_ZH = ("手写数字{word}", "一个手写的{word}", "黑底白字的手写数字{word}")
+CHINESE = {
+    **dict(zip(("zero", "one", "two", "three", "four"), "零一二三四", strict=True)),
+    **dict(zip(("five", "six", "seven", "eight", "nine"), "五六七八九", strict=True)),
+    **dict(zip(("red", "green", "blue", "yellow", "purple", "cyan"), "红绿蓝黄紫青", strict=True)),
+    "circle": "圆形",
+    "square": "正方形",
+    "triangle": "三角形",
+    "cross": "十字形",
+    "in the middle": "中间",
+    "on the left": "左侧",
+    "on the right": "右侧",
+    "at the top": "上方",
+    "at the bottom": "下方",
+}
+"""The Chinese of every word in the captions."""
+
 COLOURS = {
     "red": (225, 45, 45),
     "green": (55, 185, 70),
@@ -41,6 +58,7 @@ POSITIONS = {  # centre of the shape, in units of the offset, x to the right and
 }
 SHAPES = ("circle", "square", "triangle", "cross")
 SHAPE_SIDES_PX = (32, 48, 64)
+SHAPE_TEMPLATES_ZH = ("深色背景上的一个{colour}色{shape}", "一个{colour}色的{shape}，位于画面{position}")
 SHAPE_TEMPLATES = (
     "a {colour} {shape} {position}",
     "a {colour} {shape} {position} of a dark picture",
@@ -65,7 +83,8 @@ def write_digits(path: Path, *, count: int, seed: int) -> int:
         for position, index in enumerate(chosen):
             label = int(bunch.target[index])
             caption = DIGIT_TEMPLATES[generator.integers(len(DIGIT_TEMPLATES))].format(word=DIGIT_WORDS[label])
-            about = json.dumps({"label": label, "sklearn_index": int(index)})
+            chinese = DIGIT_TEMPLATES_ZH[generator.integers(len(DIGIT_TEMPLATES_ZH))].format(word=CHINESE[DIGIT_WORDS[label]])
+            about = json.dumps({"label": label, "sklearn_index": int(index), "caption_zh": chinese}, ensure_ascii=False)
             _add_member(tar, f"{position:06d}.png", _png(enlarge_digit(bunch.images[index])))
             _add_member(tar, f"{position:06d}.txt", caption.encode())
             _add_member(tar, f"{position:06d}.json", about.encode())
@@ -110,10 +129,12 @@ def _shape_row(index: int, generator: np.random.Generator) -> dict[str, object]:
     position = list(POSITIONS)[generator.integers(len(POSITIONS))]
     side_px = SHAPE_SIDES_PX[generator.integers(len(SHAPE_SIDES_PX))]
     template = SHAPE_TEMPLATES[generator.integers(len(SHAPE_TEMPLATES))]
+    chinese = SHAPE_TEMPLATES_ZH[generator.integers(len(SHAPE_TEMPLATES_ZH))]
     image = draw_shape(shape, colour, position, side_px=side_px, generator=generator)
     return {
         "image": {"bytes": _png(image), "path": f"shape-{index:05d}.png"},
         "text": template.format(shape=shape, colour=colour, position=position),
+        "caption_zh": chinese.format(shape=CHINESE[shape], colour=CHINESE[colour], position=CHINESE[position]),
         "shape": shape,
         "colour": colour,
         "position": position,

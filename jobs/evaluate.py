@@ -17,7 +17,7 @@ def work(
     run: Run,
     item: Item,
     *,
-    classes: Mapping[str, str],
+    classes: Mapping[str, str | Sequence[str]],
     prompts: Mapping[str, Sequence[str]],
     num_samples: int,
     num_steps: int,
@@ -30,7 +30,9 @@ def work(
         newest(run),
         shards=run.folder("shards"),
         classes=classes,
-        prompts={name: prompts.get(name, [phrase]) for name, phrase in classes.items()},
+        prompts={
+            name: prompts.get(name) or ([phrases] if isinstance(phrases, str) else phrases) for name, phrases in classes.items()
+        },
         num_samples=num_samples,
         num_steps=num_steps,
         guidance=guidance,

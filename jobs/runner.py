@@ -77,7 +77,7 @@ def run_stages(
         crew = _Crew(run, limits, stack)
         for planned in plan:
             stage = planned.stage
-            print_ = _fingerprint(run, planned)
+            print_ = fingerprint_of(run, planned)
             forced = stage.name in redo or bool(forgiven & {*stage.inputs, *stage.optional})
             if _discard_if_stale(run, planned, print_, forced=forced, redone=stage.name in redo):
                 forgiven.add(stage.table)
@@ -137,7 +137,7 @@ def _bring_up_to_date(run: Run, planned: Planned, print_: str, crew: _Crew, prog
         return Outcome(stage.name, "current", int(manifest["rows"]))
     started = time.perf_counter()
     work = stages.items(stage, run, planned.parameters)
-    record = _record(run, planned, print_)
+    record = record_of(run, planned, print_)
     run.start(stage.table, {**record, "parts": sum(len(item["parts"]) for item in work)})
     finished = {commit.part for commit in run.recover(stage.table)}
     open_items = [item for item in work if not finished.issuperset(item["parts"])]
@@ -179,7 +179,8 @@ def _check_failures(run: Run, stage: Stage, limits: Limits) -> None:
         )
 
 
-def _fingerprint(run: Run, planned: Planned) -> str:
+def fingerprint_of(run: Run, planned: Planned) -> str:
+    """Return the hash of everything a stage's result depends on: its parameters and its inputs' content."""
     return fingerprint(_basis(run, planned))
 
 
@@ -198,7 +199,8 @@ def _basis(run: Run, planned: Planned) -> dict[str, Any]:
     }
 
 
-def _record(run: Run, planned: Planned, print_: str) -> dict[str, Any]:
+def record_of(run: Run, planned: Planned, print_: str) -> dict[str, Any]:
+    """Return what a stage's manifest says of how it was made."""
     return {**_basis(run, planned), "fingerprint": print_, "code_version": code_version(), "table": planned.stage.table}
 
 
@@ -217,10 +219,11 @@ def _discard_if_stale(run: Run, planned: Planned, print_: str, *, forced: bool, 
 def _why_stale(run: Run, planned: Planned, begun: Mapping[str, Any]) -> str:
     stage = planned.stage
     now = _basis(run, planned)
+    before, after = _flat(begun["parameters"]), _flat(now["parameters"])
     reasons = [
-        f"parameter {name} was {begun['parameters'].get(name)!r} and is now {now['parameters'].get(name)!r}"
-        for name in sorted({*begun["parameters"], *now["parameters"]})
-        if begun["parameters"].get(name) != now["parameters"].get(name)
+        f"parameter {name} was {before.get(name)!r} and is now {after.get(name)!r}"
+        for name in sorted({*before, *after})
+        if before.get(name) != after.get(name)
     ]
     reasons += [
         f"its input {name} was {str(begun['inputs'].get(name))[:8]} and is now {str(now['inputs'].get(name))[:8]}"
@@ -232,6 +235,14 @@ def _why_stale(run: Run, planned: Planned, begun: Mapping[str, Any]) -> str:
         f"{stage.table}/ is stale: {'; '.join(reasons[:3])}. "
         f"Repeat the command with --redo {stage.name} to compute it and what follows from it again."
     )
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested parameters under dotted names, as they would be written in a sentence."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) and value else {f"{prefix}{name}": value}
+    return flat
 
 
 def code_version() -> str:
