@@ -74,7 +74,7 @@ def verify(
     rows: NDArray[np.int64] | None = None,
     min_whole_correlation: float = 0.85,
     min_identity: float = 0.997,
-    min_colour_identity: float = 0.985,
+    min_colour_identity: float = 0.992,
     max_identity_difference: float = 12.0,
     min_inliers: int = 8,
     min_agreement: float = 0.72,

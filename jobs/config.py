@@ -129,12 +129,15 @@ class VerifyConfig(Section):
     """The second look at candidate pairs: hashes, aligned pixels, keypoints with a geometric model."""
 
     pairs_per_item: int = Field(4096, ge=1, description="candidate pairs per unit of work")
-
-
-class ConfirmConfig(Section):
-    """Comparing the members of a group with each other, so that every copy has met its keeper."""
-
-    pairs_per_item: int = Field(4096, ge=1, description="pairs per unit of work")
+    min_inliers: int = Field(8, ge=4, description="keypoint matches that must agree on one geometric model")
+    min_agreement: float = Field(0.72, ge=0, le=1, description="share of textured pixels that must correlate once aligned")
+    min_agreement_flat: float = Field(0.9, ge=0, le=1, description="the same for drawn graphics and documents")
+    min_copy_coverage: float = Field(
+        0.5, ge=0, le=1, description="share of either picture that a copy shows; below, it is a part"
+    )
+    min_contained_coverage: float = Field(0.8, ge=0, le=1, description="share of the smaller picture that a container shows")
+    min_identity: float = Field(0.997, ge=0, le=1, description="grey correlation that small or plain pictures need to be copies")
+    min_colour_identity: float = Field(0.992, ge=0, le=1, description="the same in colour")
 
 
 class CommunityConfig(Section):
@@ -235,7 +238,6 @@ class Config(Section):
     keypoints: KeypointConfig = KeypointConfig()
     verify: VerifyConfig = VerifyConfig()
     communities: CommunityConfig = CommunityConfig()
-    confirm: ConfirmConfig = ConfirmConfig()
     duplicates: DuplicateConfig = DuplicateConfig()
     select: SelectConfig = SelectConfig()
     caption: CaptionConfig = CaptionConfig()

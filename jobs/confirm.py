@@ -1,5 +1,7 @@
 """Comparing the members of a group that no candidate list brought together, so that a copy meets its keeper itself."""
 
+from typing import Any
+
 import pyarrow as pa
 
 from curation.tables import Run
@@ -9,14 +11,15 @@ from jobs.stage import Item, Output
 from jobs.verify import blocks, compare
 
 
-def plan(run: Run, *, pairs_per_item: int) -> list[Item]:
+def plan(run: Run, *, pairs_per_item: int, **_: object) -> list[Item]:
     """Return one item per block of pairs inside communities that have no verdict."""
     return blocks(_pairs(run).num_rows, pairs_per_item)
 
 
-def work(run: Run, item: Item, *, pairs_per_item: int) -> list[Output]:
+def work(run: Run, item: Item, *, pairs_per_item: int, **limits: Any) -> list[Output]:
     """Compare the pairs of one block."""
-    return [Output(item["parts"][0], compare(run, _pairs(run).slice(item["begin"], item["end"] - item["begin"])))]
+    pairs = _pairs(run).slice(item["begin"], item["end"] - item["begin"])
+    return [Output(item["parts"][0], compare(run, pairs, **limits))]
 
 
 def _pairs(run: Run) -> pa.Table:

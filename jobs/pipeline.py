@@ -65,6 +65,8 @@ def _wanted(name: str, config: Config) -> bool:
 
 
 def _parameters(name: str, config: Config) -> dict[str, Any]:
+    if name == "confirm":  # the same comparison as verify, of pairs found later
+        return _parameters("verify", config)
     own = getattr(config, name, None)
     values = Config.model_dump(config, include={name}, mode="json")[name] if own is not None else {}
     if name == "ingest":
