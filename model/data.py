@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from curation.decode import decode
+from curation.decode import decode, judged_policy
 from curation.errors import SourceError
 from curation.schema import SHARDS, conform
 from curation.store import LocalStore
@@ -63,10 +63,14 @@ class ShardReader:
         self._captions: dict[int, tuple[Caption, ...]] = {}
 
     def pixels(self, row: int, shape: Shape) -> np.ndarray:
-        """Return the image covering `shape`, cropped in the middle: uint8 (height, width, 3)."""
-        width, height = int(self._numbers["width"][row]), int(self._numbers["height"][row])
+        """Return the image covering `shape`, cropped in the middle: uint8 (height, width, 3).
+
+        What ingest accepted under its own policy is accepted here, however large, small or long it is.
+        """
+        width, height, length = (int(self._numbers[name][row]) for name in ("width", "height", "image_length"))
         cover = max(shape.width_px / width, shape.height_px / height)
-        decoded = decode(self._bytes(row, "image"), max_side_px=max(1, ceil(2 * cover * max(width, height))))
+        policy = judged_policy(width_px=width, height_px=height, size_bytes=length)
+        decoded = decode(self._bytes(row, "image"), policy=policy, max_side_px=max(1, ceil(2 * cover * max(width, height))))
         return cover_crop(decoded.pixels, shape)
 
     def captions(self, row: int) -> tuple[Caption, ...]:

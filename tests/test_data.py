@@ -42,6 +42,13 @@ def test_samples_are_read_by_byte_range(shards: Path):
         assert {c.language for c in reader.captions(row)} == {"en", "zh"}
 
 
+def test_what_a_looser_ingest_accepted_is_read_for_training(tmp_path: Path):
+    tiny, long = (np.full((height, width, 3), 120, np.uint8) for width, height in ((8, 8), (400, 10)))  # too small, too long
+    reader = ShardReader(write_tiny_shards(tmp_path, [Picture(tiny, "tiny"), Picture(long, "long")]))
+    for row in range(2):
+        assert np.array_equal(reader.pixels(row, Shape(16, 16)), np.full((16, 16, 3), 120, np.uint8))
+
+
 def test_images_cover_the_shape_and_are_cropped_in_the_middle():
     pixels = np.zeros((20, 60, 3), np.uint8)
     pixels[:, 20:40] = 255
