@@ -212,8 +212,16 @@ def _discard_if_stale(run: Run, planned: Planned, print_: str, *, forced: bool, 
         return False
     if not forced:
         raise StaleInput(_why_stale(run, planned, begun))
-    shutil.rmtree(run.folder(stage.table), ignore_errors=True)
+    _discard(run.folder(stage.table))
     return True
+
+
+def _discard(folder: Path) -> None:
+    """Remove a table's folder; under its own name it vanishes at once, so a kill in between leaves no half table to resume."""
+    aside = folder.with_name(f".{folder.name}.discarded")
+    shutil.rmtree(aside, ignore_errors=True)
+    folder.rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _why_stale(run: Run, planned: Planned, begun: Mapping[str, Any]) -> str:

@@ -4,12 +4,16 @@ import fcntl
 from pathlib import Path
 
 import pytest
+from tiny_run import CONFIG, config, weights_of
+from tiny_shards import squares, write_tiny_shards
 
 from curation.errors import ConfigError, StageFailed, StaleInput
 from curation.tables import Run
+from jobs.pipeline import STAGES
 from jobs.progress import Lines
 from jobs.runner import Limits, Outcome, Planned, run_stages
 from jobs.stage import Stage
+from model.config import TrainConfig, to_dict
 
 pytestmark = pytest.mark.ray
 
@@ -74,6 +78,29 @@ def test_a_changed_input_without_redo_is_stale(tmp_path: Path, shared_ray: dict[
     go(run, stage("count", offset=1), redo=("one",))
     with pytest.raises(StaleInput, match="its input one was"):
         go(run, stage("count", offset=1), stage("count", "two", ("one",)))
+
+
+def training(settings: TrainConfig) -> Planned:
+    return Planned(next(stage for stage in STAGES if stage.name == "train"), to_dict(settings))
+
+
+def test_a_training_is_resumed_to_the_same_bits_and_redone_for_other_steps(tmp_path: Path, shared_ray: dict[str, float]) -> None:
+    run = Run(write_tiny_shards(tmp_path, squares(44)).parent)
+    folder = run.folder("checkpoints")
+    go(run, training(CONFIG))
+    straight, middle = weights_of(folder / "step-000012"), (folder / "step-000008" / "manifest.json").stat().st_mtime_ns
+    for key in ("_manifest.json", "_commits/part-00000.json", "step-000012/manifest.json"):  # as a kill after step 8 leaves it
+        run.store.delete(f"checkpoints/{key}")
+    go(run, training(CONFIG))
+    assert weights_of(folder / "step-000012") == straight
+    assert (folder / "step-000008" / "manifest.json").stat().st_mtime_ns == middle
+    with pytest.raises(StaleInput, match="parameter num_steps was 12 and is now 6.*--redo train"):
+        go(run, training(config(num_steps=6)))
+    (outcome,) = go(run, training(config(num_steps=6)), redo=("train",))
+    assert (outcome.state, outcome.rows) == ("done", 6)
+    assert [path.name for path in sorted(folder.glob("step-*"))] == ["step-000004", "step-000006"]
+    assert len((folder / "log.jsonl").read_text().splitlines()) == 6
+    assert not list(tmp_path.glob(".*.discarded"))
 
 
 def test_a_worker_that_dies_once_is_replaced(tmp_path: Path, shared_ray: dict[str, float]) -> None:
