@@ -94,7 +94,7 @@ def test_a_training_is_resumed_to_the_same_bits_and_redone_for_other_steps(tmp_p
     go(run, training(CONFIG))
     assert weights_of(folder / "step-000012") == straight
     assert (folder / "step-000008" / "manifest.json").stat().st_mtime_ns == middle
-    with pytest.raises(StaleInput, match="parameter num_steps was 12 and is now 6.*--redo train"):
+    with pytest.raises(StaleInput, match=r"parameter num_steps was 12 and is now 6.*--redo train"):
         go(run, training(config(num_steps=6)))
     (outcome,) = go(run, training(config(num_steps=6)), redo=("train",))
     assert (outcome.state, outcome.rows) == ("done", 6)
