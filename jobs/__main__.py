@@ -78,13 +78,19 @@ def explain(
     folder: RunFolder,
     name: Annotated[str, typer.Argument(help="id, beginning of an id (8 or more), file name, path, or key")],
     as_json: AsJson = False,
+    graphml: Annotated[Path | None, typer.Option(help="also write its copies and containers to this GraphML file")] = None,
 ) -> None:
     """Tell the whole story of one image: source, measures, decision, copies, captions, shard."""
     from jobs import story
     from jobs.explain import explain as find
 
-    found = find(_existing(folder), name)
+    run = _existing(folder)
+    found = find(run, name)
     print(json.dumps(found, indent=1, ensure_ascii=False, default=str)) if as_json else story.tell(found)
+    if graphml is not None:
+        from jobs.neighbourhood import write_neighbourhood
+
+        write_neighbourhood(run, found[0]["row"], graphml)
 
 
 @app.command()
@@ -171,6 +177,9 @@ def main() -> None:
     except ImageloomError as error:
         print(f"imageloom: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except OSError as error:  # a full disk, a folder without permission: the message names the file
+        print(f"imageloom: {error}", file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
         print("imageloom: interrupted; finished parts are kept, run the same command again to continue", file=sys.stderr)
         sys.exit(130)

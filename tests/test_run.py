@@ -100,7 +100,9 @@ def test_a_second_run_does_nothing_and_says_so(finished: Path, photos: Path) -> 
 
 
 def test_one_worker_gives_the_same_bytes_as_two(finished: Path, photos: Path, tmp_path: Path) -> None:
-    command("run", settings(tmp_path), "--source", str(photos), "--out", str(tmp_path / "run"), "--workers", "1", "--until", "shard")
+    command(
+        "run", settings(tmp_path), "--source", str(photos), "--out", str(tmp_path / "run"), "--workers", "1", "--until", "shard"
+    )
     assert content(tmp_path / "run") == content(finished)
 
 
@@ -119,3 +121,12 @@ def test_a_killed_run_resumes_to_the_same_bytes(finished: Path, photos: Path, tm
     command(*arguments)
     assert {path: path.stat().st_mtime_ns for path in kept} == kept, "a finished part was written again"
     assert content(run) == content(finished)
+
+
+def test_the_graph_around_an_image_is_written_as_graphml(finished: Path, tmp_path: Path) -> None:
+    networkx = pytest.importorskip("networkx")
+    command("explain", str(finished), "coffee.jpg", "--graphml", str(tmp_path / "coffee.graphml"))
+    graph = networkx.read_graphml(tmp_path / "coffee.graphml")
+    assert {"coffee.jpg", "copies/coffee-small.jpg", "copies/coffee-mirror.png"} <= {
+        data["key"] for _, data in graph.nodes(data=True)
+    }
