@@ -22,22 +22,39 @@ class DiTConfig:
     """
 
     all_patch_size: tuple[int, ...] = (2,)
+    """Side of a token in latent cells; the first entry is used."""
     all_f_patch_size: tuple[int, ...] = (1,)
+    """The same along frames: 1 for images."""
     in_channels: int = 16
+    """Channels of the latents; must be those of the autoencoder."""
     dim: int = 3840
+    """Width of a token."""
     n_layers: int = 30
+    """Blocks over image and caption together."""
     n_refiner_layers: int = 2
+    """Blocks over the image alone, and as many over the caption alone, before them."""
     n_heads: int = 30
-    n_kv_heads: int = 30  # stored, but the released forward ignores it: there is no grouped-query attention
+    """Attention heads."""
+    n_kv_heads: int = 30
+    """Stored, but the released forward ignores it: there is no grouped-query attention."""
     norm_eps: float = 1e-5
+    """Added to the mean square inside RMSNorm."""
     qk_norm: bool = True
+    """Normalise queries and keys per head."""
     cap_feat_dim: int = 2560
-    siglip_feat_dim: int | None = None  # set by the omni / edit variant
+    """Width of the caption's features; must be that of the text encoder."""
+    siglip_feat_dim: int | None = None
+    """Set by the omni / edit variant."""
     rope_theta: float = 256.0
+    """Base of the rotary frequencies."""
     t_scale: float = 1000.0
+    """What t in [0, 1] is multiplied by before its sinusoidal embedding."""
     axes_dims: tuple[int, ...] = (32, 48, 48)
-    axes_lens: tuple[int, ...] = (1024, 512, 512)  # stored; positions are computed, so no length is too long
+    """Rotary dimensions of frame or caption position, row and column; they add up to dim / n_heads."""
+    axes_lens: tuple[int, ...] = (1024, 512, 512)
+    """Stored; positions are computed, so no length is too long."""
     pad_to: int = 32
+    """Image and caption tokens are each padded to a multiple of this."""
 
     def __post_init__(self) -> None:
         """Check what must fit together; raises ConfigError with both numbers."""
@@ -100,36 +117,51 @@ class TrainConfig:
     """One training run. Steps are optimiser updates; the schedule counts steps, never seconds."""
 
     model: DiTConfig = field(default_factory=DiTConfig)
+    """Section `train.model` below."""
     data: DataConfig = field(default_factory=DataConfig)
+    """Section `train.data` below."""
     autoencoder: str = "pca:4:12"
     """`pca:<downsample>:<channels>` (fitted to the shards) or `flux:<folder of an AutoencoderKL>`."""
     text: str = "hash:64"
     """`hash:<width>`, `minilm`, or `qwen3:<folder>`."""
     num_steps: int = 900
+    """Optimiser updates of the whole run."""
     batch_size: int = 32
+    """Images per update."""
     learning_rate: float = 1.5e-3
+    """Peak rate of AdamW."""
     betas: tuple[float, float] = (0.9, 0.99)
+    """AdamW's decays of the first and second moment."""
     weight_decay: float = 0.01
+    """AdamW's decoupled weight decay, on every parameter."""
     max_grad_norm: float = 1.0
+    """Gradients are scaled down to this norm."""
     warmup_steps: int = 50
+    """Updates over which the rate rises linearly."""
     constant_share: float = 0.6
     """The learning rate is constant up to this share of num_steps, then falls linearly."""
     final_lr_share: float = 0.02
     """Learning rate of the last step over the peak."""
     ema_decay: float = 0.99
+    """Limit of the decay of the moving average of the weights, which sampling uses; shorter at first."""
     time_mean: float = 0.0
     """Mean of the normal behind the logit-normal t."""
     time_std: float = 1.0
+    """Standard deviation of that normal."""
     shift: float = 1.0
     """Static timestep shift of training and sampling; > 1 spends more steps near noise."""
     dynamic_shift: bool = False
     """Shift by token count instead (Flux's line through 256 and 4096 tokens)."""
     seed: int = 0
+    """Of the initial weights, the order of samples and every draw."""
     device: str = "cpu"
+    """cpu, cuda or cuda:<n>."""
     precision: str = "fp32"
     """fp32, or bf16 (autocast; weights stay fp32)."""
     num_threads: int = 2
+    """CPU threads of the training process."""
     checkpoint_every: int = 300
+    """Updates between checkpoints; the last update always has one."""
     keep_checkpoints: int = 2
     """Older checkpoints are removed; 0 keeps all."""
 
