@@ -62,7 +62,7 @@ def short(facts: Facts) -> Parts:
         return [*_count(facts), _subject(facts), *_medium(facts)]
     if lines:
         return [*_count(facts), "写有", quoted(lines[0], MARKS), "的", *_picture(facts)]
-    if foreign := _foreign(facts):
+    if foreign := facts.foreign_words("zh"):
         return [*_count(facts), *_picture(facts), "，来源描述为：", Clause(shortened(foreign, 15), "caption", foreign)]
     return [*_count(facts), *_of_colours(facts, 2), *_picture(facts)]
 
@@ -106,7 +106,7 @@ def prompt(facts: Facts) -> Parts:
     elif lines := prominent(facts, 1, max_words=8):
         words = quoted(lines[0], MARKS)
         manners = (["写着", words, "的", *_medium(facts)], [words, *_tones(facts)], ["图上写", words, *_tones(facts)])
-    elif foreign := _foreign(facts):
+    elif foreign := facts.foreign_words("zh"):
         manners = (["画一幅图：", Clause(shortened(foreign, 8), "caption", foreign)],)
     elif facts.colours and not facts.grayscale:
         manners = ([*_of_colours(facts, 2), *_medium(facts)], [*_medium(facts), *_tones(facts)], _tones(facts)[1:])
@@ -171,14 +171,13 @@ def _subject(facts: Facts) -> Clause:
 
 
 def _light(facts: Facts) -> Parts:
-    if facts.brightness is None or 0.2 <= facts.brightness <= 0.8:
-        return []
-    word = Clause("偏暗" if facts.brightness < 0.2 else "明亮", "metric", f"brightness {facts.brightness:.2f}")
-    return ["画面整体", word, "。"]
+    light = facts.light()
+    word = {"dark": "偏暗", "bright": "明亮"}.get(light or "", "")
+    return ["画面整体", Clause(word, "metric", f"brightness {facts.brightness:.2f}"), "。"] if light else []
 
 
 def _described(facts: Facts) -> Parts:
-    text = facts.sources.get("zh") or _foreign(facts)
+    text = facts.sources.get("zh") or facts.foreign_words("zh")
     if not text:
         return []
     stop = "" if text[-1] in ".!?。！？…" else "。"
@@ -208,8 +207,3 @@ def _quotes(lines: list[Quote]) -> Parts:
 
 def _listed(items: Sequence[Sequence[Part]]) -> Parts:
     return joined(items, "、", "和")
-
-
-def _foreign(facts: Facts) -> str:
-    """Return the source's words in another language, where there are none in Chinese."""
-    return "" if "zh" in facts.sources else next(iter(facts.sources.values()), "")

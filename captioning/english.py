@@ -70,7 +70,7 @@ def short(facts: Facts) -> Parts:
         picture += [" of ", _subject(facts)]
     elif lines:
         picture += [" with the text ", quoted(lines[0], MARKS)]
-    elif foreign := _foreign(facts):
+    elif foreign := facts.foreign_words("en"):
         picture += [" described as: ", Clause(shortened(foreign, 15), "caption", foreign)]
     else:
         picture += _in_colours(facts, 2)
@@ -120,7 +120,7 @@ def prompt(facts: Facts) -> Parts:
     elif lines := prominent(facts, 1, max_words=8):
         words = quoted(lines[0], MARKS)
         manners = ([*_medium(facts), " that says ", words], [words, *tones], ["write ", words, *_in_colours(facts, 1)])
-    elif foreign := _foreign(facts):
+    elif foreign := facts.foreign_words("en"):
         manners = (["draw this: ", Clause(shortened(foreign, 8), "caption", foreign)],)
     elif facts.colours and not facts.grayscale:
         listed = joined([[_colour(colour)] for colour in facts.colours[:2]], ", ", " and ")
@@ -199,14 +199,12 @@ def _subject(facts: Facts) -> Clause:
 
 
 def _light(facts: Facts) -> Parts:
-    if facts.brightness is None or 0.2 <= facts.brightness <= 0.8:
-        return []
-    word = Clause("dark" if facts.brightness < 0.2 else "bright", "metric", f"brightness {facts.brightness:.2f}")
-    return [" It is ", word, " overall."]
+    light = facts.light()
+    return [" It is ", Clause(light, "metric", f"brightness {facts.brightness:.2f}"), " overall."] if light else []
 
 
 def _described(facts: Facts) -> Parts:
-    text = facts.sources.get("en") or _foreign(facts)
+    text = facts.sources.get("en") or facts.foreign_words("en")
     if not text:
         return []
     stop = "" if text[-1] in ".!?。！？…" else "."
@@ -234,11 +232,6 @@ def _all_text(facts: Facts) -> Parts:
 
 def _quotes(lines: list[Quote]) -> Parts:
     return joined([[quoted(line, MARKS)] for line in lines], ", ", " and ")
-
-
-def _foreign(facts: Facts) -> str:
-    """Return the source's words in another language, where there are none in English."""
-    return "" if "en" in facts.sources else next(iter(facts.sources.values()), "")
 
 
 def _capital(parts: Parts) -> Parts:

@@ -21,6 +21,8 @@ Row = Mapping[str, Any]  # one row of an Arrow table as Python values
 
 MAX_LINE_CHARACTERS, MAX_LINES, MAX_SOURCE_CHARACTERS = 200, 60, 600
 CAMERA_NOISE = 0.4
+DARK_BELOW, BRIGHT_ABOVE = 0.2, 0.8
+"""METRICS.brightness beyond which captions speak of the light."""
 ONE_SOFTMAX = "imagenet:"
 """Beginning of the source of tags whose scores come from one softmax (curation/tags.py)."""
 INJECTION = re.compile(
@@ -79,6 +81,16 @@ class Facts:
     quotes: tuple[Quote, ...]
     sources: Mapping[str, str]  # language -> the source's own words, cleaned
     flags: tuple[str, ...]
+
+    def foreign_words(self, spoken: str) -> str:
+        """Return the source's words in another language than `spoken`, where it has none in that; else ""."""
+        return "" if spoken in self.sources else next(iter(self.sources.values()), "")
+
+    def light(self) -> Literal["dark", "bright"] | None:
+        """Return what the whole picture is when its brightness is worth a word."""
+        if self.brightness is None or DARK_BELOW <= self.brightness <= BRIGHT_ABOVE:
+            return None
+        return "dark" if self.brightness < DARK_BELOW else "bright"
 
 
 def gather(
