@@ -23,7 +23,7 @@ from scipy.sparse.csgraph import connected_components
 
 from curation import schema
 
-Method = Literal["leiden", "leidenalg", "components"]
+Method = Literal["igraph", "leidenalg", "components"]
 Rows = NDArray[np.int64]
 Weights = NDArray[np.float64]
 
@@ -32,13 +32,13 @@ GRID = 1024
 
 
 def communities(
-    *, ids: list[str], verdicts: pa.Table, resolution: float = 0.3, method: Method = "leiden", iterations: int = 4
+    *, ids: list[str], verdicts: pa.Table, resolution: float = 0.3, method: Method = "igraph", iterations: int = 4
 ) -> pa.Table:
     """Return COMMUNITIES, one row per image; an image without a copy is its own component and community.
 
     ids: of all images, by global row. verdicts: VERDICTS; only copies are edges, weighted by confidence. Rows of equal id are
     joined with or without a verdict. resolution: CPM gamma: two groups merge only if the mean weight over all pairs between
-    them (pairs without an edge count 0) exceeds it. method: leiden is igraph's; leidenalg the reference implementation, an
+    them (pairs without an edge count 0) exceeds it. method: igraph is its Leiden; leidenalg the reference implementation, an
     order of magnitude dearer; components skips Leiden.
     Raises ValueError when resolution is outside (0, 1].
     """

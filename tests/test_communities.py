@@ -81,7 +81,7 @@ def test_igraph_and_leidenalg_reach_the_same_quality():
         pairs = planted(seed)
         found = {
             method: communities(ids=names(120), verdicts=verdicts(pairs), resolution=0.3, method=method)["community"].to_pylist()
-            for method in ("leiden", "leidenalg")
+            for method in ("igraph", "leidenalg")
         }
         ours, theirs = (cpm_quality(labels, pairs, 0.3) for labels in found.values())
         assert ours >= theirs * 0.99  # two heuristics for one objective
