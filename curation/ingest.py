@@ -107,7 +107,8 @@ def _tar_chunk_items(chunk: Chunk) -> Iterator[Item]:
 def _unreadable_item(chunk: Chunk) -> Iterator[Item]:
     path, root = str(chunk["path"]), str(chunk["root"])
     key, group = clean_text(os.path.relpath(path, root)), group_of(root, path, is_container=True)
-    yield Item(path, "file", key, group, code="corrupt", detail=clean_text(str(chunk["detail"])))
+    code: FailureCode = "missing" if chunk.get("code") == "missing" else "corrupt"
+    yield Item(path, "file", key, group, code=code, detail=clean_text(str(chunk["detail"])))
 
 
 _KINDS: dict[str, Callable[[Chunk], Iterator[Item]]] = {

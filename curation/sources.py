@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from curation.cells import parquet_chunks, parquet_paths
 from curation.errors import SourceError
-from curation.items import Json, is_image_name, sidecar_names
+from curation.items import IMAGE_SUFFIXES, Json, is_image_name, sidecar_names
 from curation.records import Chunk, NoImages, csv_chunks, csv_items, jsonl_chunks, jsonl_items
 from curation.webdataset import check_tar, image_members, samples
 
@@ -27,7 +27,8 @@ class SourceListing:
 
     chunks: JSON objects in a fixed order, one part of IMAGES each. num_items: rows they will give.
     fingerprint: sha256 in hex over relative path, size and mtime of every file that is read.
-    ignored: files left out, by suffix; in tars, samples without an image, as "tar:" and the suffix of their first member.
+    ignored: files left out, by suffix, or "special" for pipes, devices and links to nothing that claim no image, and "link to
+        a folder"; in tars, samples without an image, as "tar:" and the suffix of their first member. Hidden files do not count.
     """
 
     chunks: list[dict[str, Json]]
@@ -38,12 +39,13 @@ class SourceListing:
 
 @dataclass(frozen=True)
 class _Found:
-    """A file below the source: absolute path, POSIX path relative to the source, size and mtime."""
+    """A file below the source: absolute path, POSIX path relative to the source, size and mtime; why it cannot be opened."""
 
     path: str
     relative: str
     size_bytes: int
     mtime_ns: int
+    closed: str | None = None
 
     @property
     def suffix(self) -> str:
@@ -53,8 +55,8 @@ class _Found:
 def list_source(source: str, *, part_rows: int = 512) -> SourceListing:
     """Return the chunks of the folder or file `source`, of about `part_rows` images each.
 
-    In a folder, tars and tables are containers of their own; a container that cannot be read becomes one error row, and a
-    table without image or path column is ignored. Given as the source itself, both raise.
+    In a folder, tars and tables are containers of their own; a container or folder that cannot be read becomes one error row,
+    and a table without image or path column is ignored. Given as the source itself, all raise.
     Raises SourceError when nothing is there, or `source` is a file of another kind; ValueError for part_rows below 1.
     """
     if part_rows < 1:
@@ -67,7 +69,10 @@ def list_source(source: str, *, part_rows: int = 512) -> SourceListing:
     found = _found(root, os.path.basename(root))
     folder = os.path.dirname(root)
     if found.suffix in _CONTAINERS:
-        planned, ignored = _CONTAINERS[found.suffix](root, part_rows)
+        try:
+            planned, ignored = _CONTAINERS[found.suffix](root, part_rows)
+        except OSError as error:
+            raise SourceError(f"source {source} cannot be read: {error.strerror or error}") from error
         return _listing(folder, planned, [found, *_outside(_named(folder, planned), {root})], ignored)
     if is_image_name(root):
         return _listing(folder, list(_file_chunks([(found.relative, [])], part_rows)), [found], {})
@@ -85,12 +90,11 @@ def _listing(root: str, planned: Planned, read: list[_Found], ignored: dict[str,
 
 
 def _list_folder(root: str, part_rows: int) -> SourceListing:
-    files = list(_walk(root))
-    ignored: Counter[str] = Counter()
+    files, ignored = _walk(root)
     planned: Planned = []
     used: set[str] = set()  # containers that are read, and the files that tables name
     for found in files:
-        if found.suffix in _CONTAINERS:
+        if found.closed or found.suffix in _CONTAINERS:
             chunks, skipped = _container_chunks(found, part_rows)
             used |= {found.path} if chunks else set()
             planned += chunks
@@ -109,11 +113,16 @@ def _list_folder(root: str, part_rows: int) -> SourceListing:
 def _container_chunks(found: _Found, part_rows: int) -> tuple[Planned, dict[str, int]]:
     """Return a container's chunks; one chunk of one error row when it is broken, none when it holds no images."""
     try:
-        return _CONTAINERS[found.suffix](found.path, part_rows)
+        if not found.closed:
+            return _CONTAINERS[found.suffix](found.path, part_rows)
+        code, detail = "missing", found.closed
     except NoImages:
         return [], {}
+    except PermissionError as error:
+        code, detail = "missing", f"cannot be read: {error.strerror}"
     except SourceError as error:
-        return [({"kind": "unreadable", "path": found.path, "detail": str(error)}, 1)], {}
+        code, detail = "corrupt", str(error)
+    return [({"kind": "unreadable", "path": found.path, "code": code, "detail": detail}, 1)], {}
 
 
 def _named(root: str, planned: Planned) -> set[str]:
@@ -134,16 +143,40 @@ def _outside(named: set[str], known: set[str]) -> list[_Found]:
     return [_found(name, name) for name in sorted(named - known) if os.path.isfile(name)]
 
 
-def _walk(root: str) -> Iterator[_Found]:
-    """Yield the visible regular files below `root`, sorted by relative path; links to files count, links to folders do not."""
-    found = []
-    for folder, folders, names in os.walk(root):
+def _walk(root: str) -> tuple[list[_Found], Counter[str]]:
+    """Return the visible files below `root`, sorted by relative path, and what was left out; links to folders are not followed.
+
+    A folder that cannot be listed, and a pipe, device or broken link whose name claims images, is there as a closed file.
+    Raises SourceError when `root` itself cannot be listed.
+    """
+    found: list[_Found] = []
+    ignored: Counter[str] = Counter()
+    for folder, folders, names in os.walk(root, onerror=lambda error: found.append(_closed_folder(error, root))):
         folders[:] = [name for name in folders if not name.startswith(".") and name != "__MACOSX"]
-        for name in names:
-            path = os.path.join(folder, name)
-            if not name.startswith(".") and os.path.isfile(path):
-                found.append(_found(path, os.path.relpath(path, root).replace(os.sep, "/")))
-    yield from sorted(found, key=lambda one: os.fsencode(one.relative))
+        ignored["link to a folder"] += sum(os.path.islink(os.path.join(folder, name)) for name in folders)
+        for path in (os.path.join(folder, name) for name in names if not name.startswith(".")):
+            relative = os.path.relpath(path, root).replace(os.sep, "/")
+            if os.path.isfile(path):
+                found.append(_found(path, relative))
+            elif os.path.splitext(path)[1].lower() in {*_CONTAINERS, *IMAGE_SUFFIXES}:
+                found.append(_Found(path, relative, 0, 0, _why_closed(path)))
+            else:
+                ignored["special"] += 1
+    return sorted(found, key=lambda one: os.fsencode(one.relative)), +ignored
+
+
+def _closed_folder(error: OSError, root: str) -> _Found:
+    path = str(error.filename)
+    if path == root:
+        raise SourceError(f"source {root} cannot be listed: {error.strerror}") from error
+    detail = f"the folder cannot be listed, so what it holds is unknown: {error.strerror}"
+    return _Found(path, os.path.relpath(path, root).replace(os.sep, "/"), 0, 0, detail)
+
+
+def _why_closed(path: str) -> str:
+    if os.path.islink(path) and not os.path.exists(path):
+        return f"the link leads to no file: {os.readlink(path)}"
+    return "not a regular file"
 
 
 def _found(path: str, relative: str) -> _Found:
@@ -154,7 +187,7 @@ def _found(path: str, relative: str) -> _Found:
 def _image_files(files: list[_Found]) -> tuple[list[tuple[str, list[str]]], set[str]]:
     """Return (relative path, its sidecars) for every image file, and the set of all sidecars."""
     names = {found.relative for found in files}
-    images = [found.relative for found in files if is_image_name(found.relative)]
+    images = [found.relative for found in files if not found.closed and is_image_name(found.relative)]
     items = [(name, [beside for beside in sidecar_names(name) if beside in names]) for name in images]
     return items, {name for _, beside in items for name in beside}
 

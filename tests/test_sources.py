@@ -216,3 +216,37 @@ def test_group_is_the_first_folder_else_the_container_else_the_source(tmp_path):
 def test_part_rows_below_one_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="part_rows"):
         list_source(str(tmp_path), part_rows=0)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_broken_links_and_pipes_that_claim_images_are_missing_rows(tmp_path):
+    write(tmp_path / "a.png", picture(1))
+    (tmp_path / "gone.png").symlink_to("nowhere.png")
+    (tmp_path / "self.tar").symlink_to("self.tar")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to(".")
+    listing = list_source(str(tmp_path))
+    items = {item.key: (item.code, item.detail) for chunk in listing.chunks for item in chunk_items(chunk)}
+    assert items == {
+        "a.png": (None, None),
+        "gone.png": ("missing", "the link leads to no file: nowhere.png"),
+        "self.tar": ("missing", "the link leads to no file: self.tar"),
+        "pipe.jpg": ("missing", "not a regular file"),
+    }
+    assert listing.num_items == 4
+    assert listing.ignored == {"link to a folder": 1, "special": 1}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may list everything")
+def test_a_folder_that_cannot_be_listed_is_a_missing_row(tmp_path):
+    write(tmp_path / "a.png", picture(1))
+    closed = tmp_path / "closed"
+    write(closed / "b.png", picture(2))
+    closed.chmod(0)
+    try:
+        assert keys(tmp_path) == ["a.png", "closed"]
+        with pytest.raises(SourceError, match="cannot be listed"):
+            list_source(str(closed))
+    finally:
+        closed.chmod(0o755)
