@@ -23,8 +23,10 @@ IMAGE_SUFFIXES = frozenset(
 PATH_FIELDS = ("file_name", "path", "image_path", "filepath", "file_path", "file", "filename", "image", "img_path", "img")
 """Names of a column that holds the path of an image, the first that exists is used."""
 
-CAPTION_FIELDS = ("caption", "text", "prompt", "alt_text", "alt", "description")
+CAPTION_FIELDS = ("caption", "captions", "text", "prompt", "alt_text", "alt", "description")
 """Names of a field that holds the image's caption, the first non-empty one is used."""
+
+_MAX_CAPTIONS = 20
 
 
 @dataclass(frozen=True)
@@ -109,14 +111,16 @@ def plain(value: object) -> Json:
 
 
 def caption_of(fields: dict[str, Json]) -> str | None:
-    """Return the caption that a source's fields hold; of a list of captions the first."""
-    for name in CAPTION_FIELDS:
-        value = fields.get(name)
-        if isinstance(value, list) and value:
-            value = value[0]
-        if isinstance(value, str) and value.strip():
-            return value.strip()
-    return None
+    """Return the caption that a source's fields hold; of several captions, in a list or by name, the first."""
+    return next((text for name in CAPTION_FIELDS if (text := _first_text(fields.get(name)))), None)
+
+
+def _first_text(value: Json) -> str | None:
+    if isinstance(value, dict):
+        return caption_of(value) or _first_text(list(value.values()))
+    if isinstance(value, list):
+        return next((text for one in value[:_MAX_CAPTIONS] if (text := _first_text(one))), None)
+    return (value.strip() or None) if isinstance(value, str) else None
 
 
 def path_field(names: list[str]) -> str | None:

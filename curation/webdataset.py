@@ -81,8 +81,8 @@ def tar_items(path: str, *, group: str, start: int = 0, stop: int | None = None)
                 yield _cut_item(path, group, sample, size)
                 continue
             images = image_members(sample)
-            fields, caption = _texts(file.fileno(), sample) if images else ({}, None)
             for member in images:
+                fields, caption = _texts(file.fileno(), sample, member)
                 yield _item(path, member, sample, group, size, fields, caption, shared=len(images) > 1)
 
 
@@ -128,28 +128,47 @@ def _failed(item: Item, code: FailureCode, detail: str) -> Item:
     return replace(item, code=code, detail=detail, length=length)
 
 
-def _texts(descriptor: int, sample: Sample) -> tuple[dict[str, Json], str | None]:
-    """Return a sample's text members: the JSON object's fields, other texts under their suffix, and the caption."""
+def _texts(descriptor: int, sample: Sample, image: tarfile.TarInfo) -> tuple[dict[str, Json], str | None]:
+    """Return an image's text members: the JSON object's fields, other texts under their suffix, and the caption.
+
+    In a sample of "x.left.jpg" and "x.right.jpg", "x.left.txt" and "x.txt" are of the first image, the nearer name first; texts
+    of no image ("x.en.txt") are of every one, under their suffix.
+    """
     fields: dict[str, Json] = {}
     caption: str | None = None
     others: list[Json] = []
-    for member in sample.members:
+    own = _stem(image)
+    stems = {_stem(member) for member in image_members(sample)}
+    for member in sorted(sample.members, key=lambda one: -len(_stem(one))):
         suffix = split_name(member.name)[1]
+        kind = suffix.rpartition(".")[2]
         if _last_suffix(member) in IMAGE_SUFFIXES or member.isdir():
             continue
-        if suffix not in _TEXT_SUFFIXES or not member.isreg() or member.size > _TEXT_BYTES:
+        is_own = _covers(_stem(member), own)
+        if not is_own and any(_covers(_stem(member), stem) for stem in stems):
+            continue  # another image's
+        if kind not in _TEXT_SUFFIXES or not member.isreg() or member.size > _TEXT_BYTES:
             others.append(clean_text(suffix))
             continue
         encoded = os.pread(descriptor, member.size, member.offset_data)
-        if suffix == "json":
+        if is_own and kind == "json":
             fields = {**decode_json(encoded), **fields}
-        elif suffix in _CAPTION_SUFFIXES and caption is None:
+        elif is_own and kind in _CAPTION_SUFFIXES and caption is None:
             caption = decode_text(encoded) or None
         else:
-            fields[suffix] = decode_text(encoded)
+            fields[clean_text(suffix)] = dict(decode_json(encoded)) if kind == "json" else decode_text(encoded)
     if others:
         fields["other_members"] = others
     return fields, caption or caption_of(fields)
+
+
+def _stem(member: tarfile.TarInfo) -> str:
+    return split_name(member.name)[1].rpartition(".")[0]
+
+
+def _covers(stem: str, image: str) -> bool:
+    """Say whether a text's stem is the image's or begins it at a dot."""
+    return f"{image}.".startswith(f"{stem}.") if stem else True
 
 
 def _members(path: str, start: int, stop: int | None) -> Iterator[tuple[tarfile.TarInfo | str, int]]:

@@ -503,3 +503,23 @@ def test_image_that_takes_the_process_down_gets_the_blame_alone(tmp_path, monkey
             verifier.verify(data)
         assert caught.value.code == code
         assert verifier.verify(picture(0)).width_px == 24
+
+
+def test_texts_of_a_dotted_name_belong_to_its_image(tmp_path):
+    red, blue = picture(1), picture(2)
+    members = [("x.left.jpg", red), ("x.left.txt", b"left"), ("x.right.jpg", blue), ("x.right.txt", b"right")]
+    members += [("x.json", b'{"camera": "c"}'), ("x.right.json", b'{"camera": "d"}'), ("x.en.txt", b"both")]
+    write_tar(tmp_path / "a.tar", members)
+    left, right = rows(tmp_path)
+    assert (left["caption"], metadata(left)) == ("left", {"camera": "c", "en.txt": "both"})
+    assert (right["caption"], metadata(right)) == ("right", {"camera": "d", "en.txt": "both"})
+
+
+@pytest.mark.parametrize(
+    "text", ['{"captions": ["a cat", "x"]}', '{"caption": {"en": "a cat"}}', '{"captions": [{"id": 1, "caption": "a cat"}]}']
+)
+def test_nested_captions_of_a_sidecar_are_found(tmp_path, text):
+    write(tmp_path / "a.png", picture(1))
+    write(tmp_path / "a.json", text.encode())
+    (row,) = rows(tmp_path)
+    assert row["caption"] == "a cat"
