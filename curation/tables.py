@@ -25,10 +25,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curation.errors import AlreadyExists, CorruptPart, SchemaError
+from curation.schema import SHARDS
 from curation.store import LocalStore
 
 JSON = Mapping[str, Any]
 """A JSON object: parameters and records whose keys their writer defines."""
+
+
+_MAY_HAVE_NO_PART = {"shards": SHARDS}
+"""Tables that are complete without any part: nothing kept, nothing packed."""
 
 
 @dataclass(frozen=True)
@@ -98,20 +103,32 @@ class Run:
         if not self.folder(table).is_dir():
             return []
         keys = [key for key in self.store.list(f"{table}/_commits") if not Path(key).name.startswith(".")]
-        return sorted((_commit(self.store.get(key)) for key in keys), key=lambda commit: commit.part)
+        return sorted((_commit(key, self.store.get(key)) for key in keys), key=lambda commit: commit.part)
 
     def num_parts(self, table: str) -> int:
         """Return the number of committed parts."""
         return len(self.commits(table))
 
     def read_part(self, table: str, part: int, columns: Sequence[str] | None = None) -> pa.Table:
-        """Return one part; raises FileNotFoundError when it is not committed."""
+        """Return one part; raises FileNotFoundError when it is not committed, CorruptPart when it is no parquet any more."""
         key = f"{table}/{part_stem(table, part)}.parquet"
-        return pq.read_table(pa.BufferReader(self.store.get(key)), columns=list(columns) if columns else None)
+        try:
+            value = self.store.get(key)
+        except FileNotFoundError as error:
+            if self.store.exists(f"{table}/_commits/{part_stem(table, part)}.json"):
+                raise CorruptPart(f"{key} was committed but is missing") from error
+            raise
+        try:
+            return pq.read_table(pa.BufferReader(value), columns=list(columns) if columns else None)
+        except (pa.ArrowException, OSError) as error:
+            raise CorruptPart(f"{key} cannot be read, so it has changed since it was committed: {_line(error)}") from error
 
     def read(self, table: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """Return all committed rows in order; raises FileNotFoundError when there are none."""
+        """Return all committed rows in order; raises FileNotFoundError when there are none and the table is not complete."""
         parts = [self.read_part(table, commit.part, columns) for commit in self.commits(table)]
+        if not parts and table in _MAY_HAVE_NO_PART and self.has(table):
+            empty = _MAY_HAVE_NO_PART[table].empty_table()
+            return empty.select(list(columns)) if columns else empty
         if not parts:
             raise FileNotFoundError(f"{table}/ has no committed part in {self.root}")
         return pa.concat_tables(parts)
@@ -232,7 +249,7 @@ class Run:
     # below -----------------------------------------------------------------------------------------------------------
 
     def _json(self, key: str) -> dict[str, Any] | None:
-        return dict(json.loads(self.store.get(key))) if self.store.exists(key) else None
+        return _record(key, self.store.get(key)) if self.store.exists(key) else None
 
     def _put_attempt(self, key: str, path: Path) -> str:
         self.store.put_file(key, path)
@@ -254,7 +271,7 @@ class Run:
         except AlreadyExists:
             for attempt in commit.attempts.values():
                 self.store.delete(attempt)
-            return _commit(self.store.get(key))
+            return _commit(key, self.store.get(key))
         for target, attempt in commit.attempts.items():
             self.store.publish(attempt, target)
         return commit
@@ -283,7 +300,21 @@ def count_by_status(rows: pa.Table | None) -> dict[str, int]:
     return dict(sorted((str(pair["values"]), int(pair["counts"])) for pair in counts.to_pylist()))
 
 
-def _commit(value: bytes) -> Commit:
-    record = json.loads(value)
-    files = {key: (str(sha256), int(size)) for key, (sha256, size) in record.pop("files").items()}
-    return Commit(files=files, **record)
+def _commit(key: str, value: bytes) -> Commit:
+    record = _record(key, value)
+    try:
+        files = {name: (str(sha256), int(size)) for name, (sha256, size) in record.pop("files").items()}
+        return Commit(files=files, **record)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CorruptPart(f"{key} is no commit record any more: {_line(error)}") from error
+
+
+def _record(key: str, value: bytes) -> dict[str, Any]:
+    try:
+        return dict(json.loads(value))
+    except (ValueError, TypeError) as error:
+        raise CorruptPart(f"{key} is no JSON object any more: {_line(error)}") from error
+
+
+def _line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

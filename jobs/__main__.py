@@ -143,7 +143,8 @@ def validate(folder: RunFolder) -> None:
     found = list(problems(_existing(folder), [table for _, table in TABLES]))
     for line in found:
         print(line)
-    print(f"{len(found)} problems" if found else "sound: every file, row and offset is as recorded")
+    repair = f"problems found: {len(found)}; `imageloom run ... --redo STAGE` computes a damaged table again"
+    print(repair if found else "sound: every file, row and offset is as recorded")
     if found:
         raise typer.Exit(6)
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from curation.errors import SourceError
 from curation.tables import Run
 from jobs.stage import Item, Output
 from model.checkpoint import latest_checkpoint
@@ -10,7 +11,9 @@ from model.train import train
 
 
 def plan(run: Run, **_: object) -> list[Item]:
-    """Return one item."""
+    """Return one item; raises SourceError when nothing was kept."""
+    if not run.num_parts("shards"):
+        raise SourceError(f"no image was kept, so there is nothing to train on: `imageloom status {run.root}` says why")
     return [{"parts": [0]}]
 
 

@@ -4,21 +4,36 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from curation.errors import SchemaError
+from curation.errors import CorruptPart, SchemaError
 from curation.ledger import balance
 from curation.tables import Run
 
 
 def problems(run: Run, tables: Sequence[str]) -> Iterator[str]:
     """Yield one line per finding; a sound run yields nothing."""
+    sound = []
     for table in tables:
-        yield from (str(error) for error in run.verify(table))
-    yield from _misaligned(run, [table for table in tables if run.has(table)])
-    ledger = balance(run)
-    if not ledger["adds_up"]:
-        yield f"the balance does not add up: {ledger}"
-    if run.has("shards"):
+        found = list(_damaged(run, table))
+        yield from found
+        sound += [table] if run.has(table) and not found else []
+    yield from _misaligned(run, sound)
+    if "images" in sound and ("selection" in sound or not run.has("selection")):
+        ledger = balance(run)
+        if not ledger["adds_up"]:
+            yield f"the balance does not add up: {ledger}"
+    if "shards" in sound:
         yield from _wrong_offsets(run)
+
+
+def _damaged(run: Run, table: str) -> Iterator[str]:
+    """Yield what is wrong with a table's records and files, and parts that its manifest counts but no commit names."""
+    try:
+        yield from (str(error) for error in run.verify(table))
+        manifest = run.manifest(table)
+        if manifest is not None and manifest["digest"] != run.digest(table):
+            yield f"{table}/_manifest.json counts {manifest['parts']} parts, but {table}/_commits holds other ones"
+    except CorruptPart as error:
+        yield str(error)
 
 
 ALIGNED = (
@@ -43,7 +58,7 @@ def _misaligned(run: Run, tables: Sequence[str]) -> Iterator[str]:
         for name in names[1:]:
             try:
                 run.aligned(("images", name), part)
-            except (SchemaError, FileNotFoundError) as error:
+            except (SchemaError, CorruptPart, FileNotFoundError) as error:
                 yield str(error)
 
 

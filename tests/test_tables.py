@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
 
-from curation.errors import SchemaError
+from curation.errors import CorruptPart, SchemaError
 from curation.schema import SELECTION, conform, embeddings_schema
 from curation.tables import Cost, Run, part_stem
 
@@ -132,3 +132,27 @@ def test_float16_vectors_survive_parquet_to_the_bit(tmp_path: Path) -> None:
     found = run.read("embeddings").column("embedding").combine_chunks().flatten().to_numpy().reshape(-1, 4)
     assert found.dtype == np.float16
     assert np.array_equal(found, vectors)
+
+
+def test_a_table_complete_without_parts_is_empty(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.finish("shards", {"stage": "shard"})
+    assert run.read("shards", ["key", "row"]).num_rows == 0
+
+
+def test_damaged_files_are_corrupt_parts_not_tracebacks(tmp_path: Path) -> None:
+    run = filled(tmp_path)
+    run.finish("images", {"stage": "ingest"})
+    folder = run.folder("images")
+    (folder / "part-00000.parquet").write_bytes(b"PAR1")
+    (folder / "part-00001.parquet").unlink()
+    with pytest.raises(CorruptPart, match=r"part-00000.parquet cannot be read"):
+        run.read("images")
+    with pytest.raises(CorruptPart, match=r"part-00001.parquet was committed but is missing"):
+        run.read_part("images", 1)
+    (folder / "_manifest.json").write_bytes(b'{"rows": ')
+    with pytest.raises(CorruptPart, match=r"_manifest.json is no JSON"):
+        run.manifest("images")
+    (folder / "_commits" / "part-00002.json").write_bytes(b"{}")
+    with pytest.raises(CorruptPart, match=r"part-00002.json is no commit"):
+        run.commits("images")
