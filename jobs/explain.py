@@ -1,13 +1,21 @@
 """The whole story of one image: where it came from, what was measured, what was decided and why, where it went."""
 
 import json
+import logging
+import re
 from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
 
 from curation.errors import ConfigError
+from curation.items import clean_text
 from curation.tables import Run
+
+log = logging.getLogger(__name__)
+
+MAX_STORIES = 20
+"""How many images of one name are explained."""
 
 PER_IMAGE = ("metrics", "scores", "tags", "ocr", "duplicates", "selection", "captions")
 
@@ -18,21 +26,24 @@ def explain(run: Run, name: str) -> list[dict[str, Any]]:
     Raises ConfigError when there is none, naming the closest keys.
     """
     images = run.read("images", ["id", "uri", "key", "member"])
-    rows = _matching(images.to_pylist(), name)
+    name = clean_text(name)
+    rows = _matching(images.to_pylist(), name) if name.strip("./") else []
     if not rows:
         raise ConfigError(f"no image in {run.root} is called {name!r}{_closest(images.column('key').to_pylist(), name)}")
-    return [_story(run, row) for row in rows[:20]]
+    if len(rows) > MAX_STORIES:
+        log.warning("%d images are called %r; here are the first %d: give more of the path", len(rows), name, MAX_STORIES)
+    return [_story(run, row) for row in rows[:MAX_STORIES]]
 
 
 def _matching(images: list[dict[str, Any]], name: str) -> list[int]:
     exact = [row for row, image in enumerate(images) if name in (image["id"], image["key"], image["uri"], image["member"])]
     if exact:
         return exact
-    tail = "/" + name.lstrip("./")
+    tail = "/" + re.sub(r"^(\.{0,2}/)+", "", name)
     by_tail = [
         row
         for row, image in enumerate(images)
-        if any(("/" + str(image[k] or "")).endswith(tail) for k in ("key", "uri", "member"))
+        if any(image[k] and f"/{image[k]}".endswith(tail) for k in ("key", "uri", "member"))
     ]
     if by_tail:
         return by_tail
