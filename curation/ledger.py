@@ -3,6 +3,7 @@
 Reads manifests, commits and a few narrow columns; every number is counted from the tables, none is kept beside them.
 """
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -35,6 +36,9 @@ TABLES: Mapping[str, str] = {
 }
 """The tables of a run in the order of their making, and what making them does, in a newcomer's words."""
 
+LEFT_OUT = "images/_left_out.json"
+"""Key of the source's files that claim no image, counted by suffix when the source was listed."""
+
 MAX_FAILURES = 200
 """Failed files that the report lists one by one."""
 
@@ -43,7 +47,7 @@ def balance(run: Run) -> dict[str, Any]:
     """Return images in, kept, undecided, dropped by reason and failed by code.
 
     `adds_up`: the last four add up to the first, which is counted from IMAGES' own commits. Before selection every readable
-    image is undecided; before ingest everything is 0.
+    image is undecided; before ingest everything is 0. `left_out` counts the source's files that claim no image, by suffix.
     """
     total = sum(commit.rows for commit in run.commits("images"))
     if run.has("selection"):
@@ -66,6 +70,7 @@ def balance(run: Run) -> dict[str, Any]:
         "dropped": by_reason("dropped"),
         "failed": by_reason("failed"),
         "adds_up": total == sum(counts.values()),
+        "left_out": json.loads(run.store.get(LEFT_OUT)) if run.store.exists(LEFT_OUT) else {},
     }
 
 

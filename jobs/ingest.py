@@ -7,8 +7,9 @@ from typing import Any
 from curation.decode import DecodePolicy
 from curation.errors import SourceError
 from curation.ingest import ingest
+from curation.ledger import LEFT_OUT
 from curation.sources import SourceListing, list_source
-from curation.tables import Run
+from curation.tables import Run, canonical
 from jobs.stage import Item, Output
 
 
@@ -23,11 +24,12 @@ def source_digest(*, source: str, part_rows: int, **_: object) -> str:
 
 
 def plan(run: Run, *, source: str, part_rows: int, **_: object) -> list[Item]:
-    """Return one item per chunk of the source; raises SourceError when it holds no image."""
+    """Return one item per chunk of the source and record what is left out of it; raises SourceError when it holds no image."""
     listing = _listing(source, part_rows)
     if not listing.chunks:
         ignored = ", ".join(f"{count} {suffix or 'without suffix'}" for suffix, count in sorted(listing.ignored.items()))
         raise SourceError(f"no image found in {source}" + (f" (ignored: {ignored})" if ignored else ""))
+    run.store.put(LEFT_OUT, canonical(listing.ignored) + b"\n")
     return [{"parts": [part], "chunk": chunk} for part, chunk in enumerate(listing.chunks)]
 
 

@@ -84,10 +84,16 @@ def _show_balance(ledger: Mapping[str, Any]) -> None:
     for word in ("dropped", "failed"):
         print(f" + {sum(ledger[word].values())} {word}{_by(ledger[word])}", end="")
     print("" if ledger["adds_up"] else "   THIS DOES NOT ADD UP")
+    if ledger["left_out"]:
+        print(f"left out, for they claim no image: {_listed(ledger['left_out'])}")
 
 
 def _by(counts: Mapping[str, int]) -> str:
-    return f" ({', '.join(f'{name} {count}' for name, count in counts.items())})" if counts else ""
+    return f" ({_listed(counts)})" if counts else ""
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items())
 
 
 def _short(path: Path) -> str:
