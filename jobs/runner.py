@@ -79,8 +79,11 @@ def run_stages(
             stage = planned.stage
             print_ = fingerprint_of(run, planned)
             forced = stage.name in redo or bool(forgiven & {*stage.inputs, *stage.optional})
-            if _discard_if_stale(run, planned, print_, forced=forced, redone=stage.name in redo):
-                forgiven.add(stage.table)
+            try:
+                if _discard_if_stale(run, planned, print_, forced=forced, redone=stage.name in redo):
+                    forgiven.add(stage.table)
+            except StaleInput as error:
+                raise StaleInput(f"{error}. {_remedy(run, plan, redo, done=len(outcomes))}") from None
             outcomes.append(_bring_up_to_date(run, planned, print_, crew, progress))
             _check_failures(run, stage, limits)
     return outcomes
@@ -173,9 +176,9 @@ def _check_failures(run: Run, stage: Stage, limits: Limits) -> None:
         return
     rows, ok = int(manifest["rows"]), int(manifest["counts"].get("ok", 0))
     if rows and (rows - ok) / rows > limits.max_failed_share:
+        codes = ", ".join(f"{code} {number}" for code, number in manifest["counts"].items() if code != "ok")
         raise TooManyFailures(
-            f"{rows - ok} of {rows} images failed, more than max_failed_share = {limits.max_failed_share}: "
-            f"{ {code: n for code, n in manifest['counts'].items() if code != 'ok'} }"
+            f"{rows - ok} of {rows} images failed, more than ray.max_failed_share = {limits.max_failed_share} allows: {codes}"
         )
 
 
@@ -206,13 +209,16 @@ def record_of(run: Run, planned: Planned, print_: str) -> dict[str, Any]:
 
 def _discard_if_stale(run: Run, planned: Planned, print_: str, *, forced: bool, redone: bool) -> bool:
     """Remove the table when it must be computed again; returns whether it was removed."""
-    stage = planned.stage
-    begun = run.manifest(stage.table) or run.started(stage.table)
-    if begun is None or (begun["fingerprint"] == print_ and not redone):
+    table = planned.stage.table
+    if not run.folder(table).is_dir():
         return False
-    if not forced:
-        raise StaleInput(_why_stale(run, planned, begun))
-    _discard(run.folder(stage.table))
+    if not redone:  # what is redone may be damaged
+        begun = _begun(run, table)
+        if begun is None or begun["fingerprint"] == print_:
+            return False
+        if not forced:
+            raise StaleInput(_why_stale(run, planned, begun))
+    _discard(run.folder(table))
     return True
 
 
@@ -222,6 +228,10 @@ def _discard(folder: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
     folder.rename(aside)
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def _begun(run: Run, table: str) -> dict[str, Any] | None:
+    return run.manifest(table) or run.started(table)
 
 
 def _why_stale(run: Run, planned: Planned, begun: Mapping[str, Any]) -> str:
@@ -234,15 +244,30 @@ def _why_stale(run: Run, planned: Planned, begun: Mapping[str, Any]) -> str:
         if before.get(name) != after.get(name)
     ]
     reasons += [
-        f"its input {name} was {str(begun['inputs'].get(name))[:8]} and is now {str(now['inputs'].get(name))[:8]}"
+        "files of the source were added, removed or changed since it was listed"
+        if name == "source"
+        else f"its input {name} was {str(begun['inputs'].get(name))[:8]} and is now {str(now['inputs'].get(name))[:8]}"
         for name in sorted({*begun["inputs"], *now["inputs"]})
         if begun["inputs"].get(name) != now["inputs"].get(name)
     ]
     reasons = reasons or [f"version {begun.get('stage_version')} of the stage is now {stage.version}"]
-    return (
-        f"{stage.table}/ is stale: {'; '.join(reasons[:3])}. "
-        f"Repeat the command with --redo {stage.name} to compute it and what follows from it again."
-    )
+    return f"{stage.table}/ is stale: {'; '.join(reasons[:3])}"
+
+
+def _remedy(run: Run, plan: Sequence[Planned], redo: Sequence[str], *, done: int) -> str:
+    """Return the options that bring everything up to date: stages that are stale by themselves, and what was asked for."""
+    stale = {planned.stage.name for planned in plan[done:]} & set(redo)
+    again: set[str] = set()  # tables
+    for planned in plan:
+        stage = planned.stage
+        if not again & {*stage.inputs, *stage.optional}:
+            begun = _begun(run, stage.table)
+            if begun is None or begun["fingerprint"] == fingerprint_of(run, planned):
+                continue
+            stale.add(stage.name)
+        again.add(stage.table)
+    options = " ".join(f"--redo {planned.stage.name}" for planned in plan if planned.stage.name in stale)
+    return f"Repeat the command with {options} to compute what is stale, and what follows from it, again."
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -7,8 +7,8 @@ import pytest
 from tiny_run import CONFIG, config, weights_of
 from tiny_shards import squares, write_tiny_shards
 
-from curation.errors import ConfigError, StageFailed, StaleInput
-from curation.tables import Run
+from curation.errors import ConfigError, CorruptPart, StageFailed, StaleInput
+from curation.tables import Cost, Run
 from jobs.pipeline import STAGES
 from jobs.progress import Lines
 from jobs.runner import Limits, Outcome, Planned, run_stages
@@ -49,6 +49,24 @@ def test_missing_parts_alone_are_computed_on_resume(tmp_path: Path, shared_ray: 
     assert run.read("one").num_rows == 9
 
 
+def test_a_stale_message_names_every_stage_that_must_be_redone(tmp_path: Path, shared_ray: dict[str, float]) -> None:
+    run = Run(tmp_path)
+    followers = [stage("count", table, ("one",)) for table in ("two", "three")] + [stage("count", "four", ("two",))]
+    go(run, stage("count"), *followers)
+    go(run, stage("count", offset=5), redo=("one",))
+    with pytest.raises(StaleInput, match=r"its input one was .* Repeat the command with --redo two --redo three to compute"):
+        go(run, stage("count", offset=5), *followers)
+
+
+def test_a_damaged_manifest_can_be_redone(tmp_path: Path, shared_ray: dict[str, float]) -> None:
+    run = Run(tmp_path)
+    go(run, stage("count"))
+    (run.folder("one") / "_manifest.json").write_text('{"rows"')
+    with pytest.raises(CorruptPart, match="_manifest"):
+        go(run, stage("count"))
+    assert [outcome.state for outcome in go(run, stage("count"), redo=("one",))] == ["done"]
+
+
 def test_a_changed_parameter_is_stale_and_names_the_command(tmp_path: Path, shared_ray: dict[str, float]) -> None:
     run = Run(tmp_path)
     go(run, stage("count"))
@@ -86,6 +104,9 @@ def training(settings: TrainConfig) -> Planned:
 
 def test_a_training_is_resumed_to_the_same_bits_and_redone_for_other_steps(tmp_path: Path, shared_ray: dict[str, float]) -> None:
     run = Run(write_tiny_shards(tmp_path, squares(44)).parent)
+    run.commit_part(
+        "shards", 0, None, fingerprint="", cost=Cost(0, 0), published=list(run.store.list("shards")), counts={"ok": 44}
+    )
     folder = run.folder("checkpoints")
     go(run, training(CONFIG))
     straight, middle = weights_of(folder / "step-000012"), (folder / "step-000008" / "manifest.json").stat().st_mtime_ns
