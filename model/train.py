@@ -5,12 +5,14 @@ bits as an undisturbed run, for the log is cut back to that step and every draw 
 Out: log.jsonl (one line per step), plan.json (the bucket report), step-NNNNNN/ checkpoints, tensorboard/.
 """
 
+import fcntl
 import json
 import logging
 import math
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,6 +94,7 @@ def train(
 ) -> TrainResult:
     """Train on the shards of a folder until config.num_steps and return the result; a finished run returns at once.
 
+    While another process trains in `out`, this one waits: the worker of a killed driver lives on for some seconds.
     progress: called after every step with its log line.
     resume: go on from the newest complete checkpoint in `out`; false starts over and removes what is there.
     Raises StaleInput if `out` was trained on other shards or settings, ConfigError if model, autoencoder and text do not fit,
@@ -100,9 +103,23 @@ def train(
     started, threads = time.monotonic(), torch.get_num_threads()
     torch.set_num_threads(config.num_threads)
     try:
-        return _train(config, Path(shards), Path(out), progress, resume, started)
+        with _alone(Path(out)):
+            return _train(config, Path(shards), Path(out), progress, resume, started)
     finally:
         torch.set_num_threads(threads)
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Hold the lock of a training folder; it ends with the process, even by kill -9."""
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / "_lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            logger.warning("another process is training in %s; waiting for it to end", out)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _train(
@@ -113,7 +130,6 @@ def _train(
     resume: bool,
     started: float,
 ) -> TrainResult:
-    out.mkdir(parents=True, exist_ok=True)
     if not resume:
         _clear(out)
     checkpoint = latest_checkpoint(out)

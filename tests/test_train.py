@@ -1,4 +1,5 @@
 import dataclasses
+import fcntl
 import json
 import os
 import shutil
@@ -6,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -86,6 +88,16 @@ def test_a_killed_run_goes_on_to_the_same_bits_twice(shards: Path, straight: Pat
     train(CONFIG, shards=shards, out=out)
     assert losses(out) == losses(straight)
     assert weights_of(out / "step-000012") == weights_of(straight / "step-000012")
+
+
+def test_a_second_trainer_waits_until_the_first_has_ended(shards: Path, tmp_path: Path):
+    with (tmp_path / "_lock").open("w") as first, ThreadPoolExecutor(1) as pool:
+        fcntl.flock(first, fcntl.LOCK_EX)
+        second = pool.submit(train, config(num_steps=2), shards=shards, out=tmp_path)
+        time.sleep(1)
+        assert not (tmp_path / "log.jsonl").exists()
+        fcntl.flock(first, fcntl.LOCK_UN)
+        assert second.result(timeout=60).step == 2
 
 
 def test_a_finished_run_returns_at_once_and_resume_false_starts_over(shards: Path, straight: Path, tmp_path: Path):
