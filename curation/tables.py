@@ -119,7 +119,9 @@ class Run:
                 raise CorruptPart(f"{key} was committed but is missing") from error
             raise
         try:
-            return pq.read_table(pa.BufferReader(value), columns=list(columns) if columns else None)
+            # Not read_table: its threads may let go of Python's buffer while the interpreter ends, which aborts the process.
+            file = pq.ParquetFile(pa.BufferReader(value))
+            return file.read(columns=list(columns) if columns else None, use_threads=False)
         except (pa.ArrowException, OSError) as error:
             raise CorruptPart(f"{key} cannot be read, so it has changed since it was committed: {_line(error)}") from error
 
@@ -146,8 +148,7 @@ class Run:
         wanted = np.unique(rows)
         part_of = np.searchsorted(offsets, wanted, side="right") - 1
         pieces = [
-            self.read_part(table, int(part), columns).take(wanted[part_of == part] - offsets[part])
-            for part in np.unique(part_of)
+            self.read_part(table, int(part), columns).take(wanted[part_of == part] - offsets[part]) for part in np.unique(part_of)
         ]
         found = pa.concat_tables(pieces) if pieces else self.read_part(table, 0, columns).slice(0, 0)
         return found.take(np.searchsorted(wanted, rows))
@@ -194,9 +195,7 @@ class Run:
         counts: rows by status; by default taken from the columns status or error.
         """
         attempt = f"{table}/_attempts/{uuid4().hex}"
-        moved = {
-            f"{table}/{name}": self._put_attempt(f"{attempt}.{name}", path) for name, path in (files or {}).items()
-        }
+        moved = {f"{table}/{name}": self._put_attempt(f"{attempt}.{name}", path) for name, path in (files or {}).items()}
         if rows is not None:
             name = f"{part_stem(table, part)}.parquet"
             moved[f"{table}/{name}"] = self._put_table(f"{attempt}.{name}", rows)
