@@ -34,9 +34,7 @@ IMAGES = pa.schema(
         field("member", pa.string(), "name inside the container: tar member, or parquet 'column#row'; null for a file"),
         field("offset", pa.int64(), "where the image's bytes begin in uri; null for parquet", unit="bytes"),
         field("length", pa.int64(), "number of bytes of the encoded image", unit="bytes"),
-        field(
-            "key", pa.string(), "the source's own name of the sample: relative path or WebDataset key", nullable=False
-        ),
+        field("key", pa.string(), "the source's own name of the sample: relative path or WebDataset key", nullable=False),
         field(
             "group",
             pa.string(),
@@ -61,9 +59,7 @@ TAG = pa.struct(
         pa.field("source", pa.string()),
     ]
 )
-TAGS = pa.schema(
-    [ID, field("tags", pa.list_(TAG), "labels above the calibrated cut, best first", unit="probability"), ERROR]
-)
+TAGS = pa.schema([ID, field("tags", pa.list_(TAG), "labels above the calibrated cut, best first", unit="probability"), ERROR])
 
 LINE = pa.struct(
     [
@@ -80,9 +76,7 @@ SCORES = pa.schema(
         ID,
         field("nsfw", pa.float32(), "probability that the image is not safe for work", unit="probability"),
         field("aesthetics", pa.float32(), "aesthetic score of the configured judge; null without one"),
-        field(
-            "watermark", pa.float32(), "probability of a visible watermark; null without a judge", unit="probability"
-        ),
+        field("watermark", pa.float32(), "probability of a visible watermark; null without a judge", unit="probability"),
         field(
             "ai_generated",
             pa.float32(),
@@ -104,9 +98,7 @@ KEYPOINTS = pa.schema(
         ID,
         field("count", pa.int32(), "number of keypoints"),
         field("scale", pa.float32(), "long side of the analysed picture over that of the image"),
-        field(
-            "points", pa.binary(), "float32 (n, 4): x, y in px of the analysed picture, size in px, angle in degrees"
-        ),
+        field("points", pa.binary(), "float32 (n, 4): x, y in px of the analysed picture, size in px, angle in degrees"),
         field("descriptors", pa.binary(), "uint8 (n, 128): RootSIFT"),
         field("picture", pa.binary(), "the analysed grey picture as PNG or JPEG"),
         field("thumbnail", pa.binary(), "uint8 (32, 32, 3): the whole picture squeezed into a square, sRGB"),
@@ -208,9 +200,7 @@ SHARDS = pa.schema(
         field("image_member", pa.string(), "name of the image's member", nullable=False),
         field("image_offset", pa.int64(), "where the image's bytes begin in the tar", unit="bytes", nullable=False),
         field("image_length", pa.int64(), "number of bytes of the image", unit="bytes", nullable=False),
-        field(
-            "json_offset", pa.int64(), "where the JSON member's bytes begin in the tar", unit="bytes", nullable=False
-        ),
+        field("json_offset", pa.int64(), "where the JSON member's bytes begin in the tar", unit="bytes", nullable=False),
         field("json_length", pa.int64(), "number of bytes of the JSON member", unit="bytes", nullable=False),
         field("width", pa.int32(), "width after EXIF orientation", unit="px", nullable=False),
         field("height", pa.int32(), "height after EXIF orientation", unit="px", nullable=False),

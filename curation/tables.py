@@ -32,6 +32,9 @@ JSON = Mapping[str, Any]
 """A JSON object: parameters and records whose keys their writer defines."""
 
 
+LOCK = "_lock"
+"""Name of the empty file that a run's driver locks; its presence says that a folder is a run."""
+
 _MAY_HAVE_NO_PART = {"shards": SHARDS}
 """Tables that are complete without any part: nothing kept, nothing packed."""
 

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from curation.errors import ConfigError, StageFailed, StaleInput, TooManyFailures
 from curation.schema import VERSION
-from curation.tables import Run, fingerprint
+from curation.tables import LOCK, Run, fingerprint
 from jobs import stage as stages
 from jobs.progress import Progress
 from jobs.stage import Item, Stage
@@ -289,8 +289,12 @@ def code_version() -> str:
 @contextmanager
 def _exclusive(run: Run) -> Iterator[None]:
     """Hold the run's lock: a second driver on the same run is told so; the lock ends with the process, even by kill -9."""
-    run.root.mkdir(parents=True, exist_ok=True)
-    with (run.root / "_lock").open("w") as file:
+    try:
+        run.root.mkdir(parents=True, exist_ok=True)
+        file = (run.root / LOCK).open("w")
+    except OSError as error:
+        raise ConfigError(f"out {run.root} cannot be made or written: {error.strerror}") from error
+    with file:
         _lock(file, run.root)
         yield
 
