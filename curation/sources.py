@@ -15,6 +15,7 @@ from curation.cells import parquet_chunks, parquet_paths
 from curation.errors import SourceError
 from curation.items import IMAGE_SUFFIXES, Json, is_image_name, sidecar_names
 from curation.records import Chunk, NoImages, csv_chunks, csv_items, jsonl_chunks, jsonl_items
+from curation.tables import LOCK
 from curation.webdataset import check_tar, image_members, samples
 
 Planned: TypeAlias = list[tuple[Chunk, int]]
@@ -27,8 +28,9 @@ class SourceListing:
 
     chunks: JSON objects in a fixed order, one part of IMAGES each. num_items: rows they will give.
     fingerprint: sha256 in hex over relative path, size and mtime of every file that is read.
-    ignored: files left out, by suffix, or "special" for pipes, devices and links to nothing that claim no image, and "link to
-        a folder"; in tars, samples without an image, as "tar:" and the suffix of their first member. Hidden files do not count.
+    ignored: files left out, by suffix; "special" for pipes, devices and links to nothing that claim no image; "link to a
+        folder"; "run folder"; in tars, samples without an image, as "tar:" and the suffix of their first member. Hidden files
+        do not count.
     """
 
     chunks: list[dict[str, Json]]
@@ -64,6 +66,8 @@ def list_source(source: str, *, part_rows: int = 512) -> SourceListing:
     root = os.path.abspath(os.path.expanduser(source))
     if os.path.isdir(root):
         return _list_folder(root, part_rows)
+    if "://" in source and not os.path.exists(root):
+        raise SourceError(f"source {source} is a URL; only files and folders of this machine are read: mount or copy it first")
     if not os.path.isfile(root):
         raise SourceError(f"source {source} does not exist or is neither a file nor a folder")
     found = _found(root, os.path.basename(root))
@@ -144,7 +148,7 @@ def _outside(named: set[str], known: set[str]) -> list[_Found]:
 
 
 def _walk(root: str) -> tuple[list[_Found], Counter[str]]:
-    """Return the visible files below `root`, sorted by relative path, and what was left out; links to folders are not followed.
+    """Return the visible files below `root`, sorted by relative path, and what was left out: links to folders, runs of ours.
 
     A folder that cannot be listed, and a pipe, device or broken link whose name claims images, is there as a closed file.
     Raises SourceError when `root` itself cannot be listed.
@@ -152,6 +156,10 @@ def _walk(root: str) -> tuple[list[_Found], Counter[str]]:
     found: list[_Found] = []
     ignored: Counter[str] = Counter()
     for folder, folders, names in os.walk(root, onerror=lambda error: found.append(_closed_folder(error, root))):
+        if LOCK in names and folder != root:
+            ignored["run folder"] += 1
+            folders.clear()
+            continue
         folders[:] = [name for name in folders if not name.startswith(".") and name != "__MACOSX"]
         ignored["link to a folder"] += sum(os.path.islink(os.path.join(folder, name)) for name in folders)
         for path in (os.path.join(folder, name) for name in names if not name.startswith(".")):

@@ -250,3 +250,19 @@ def test_a_folder_that_cannot_be_listed_is_a_missing_row(tmp_path):
             list_source(str(closed))
     finally:
         closed.chmod(0o755)
+
+
+def test_run_folders_inside_a_source_are_left_out(tmp_path):
+    write(tmp_path / "a.png", picture(1))
+    alone = list_source(str(tmp_path)).fingerprint
+    write(tmp_path / "runs" / "x" / "_lock")
+    write(tmp_path / "runs" / "x" / "samples" / "grid.png", picture(2))
+    assert keys(tmp_path) == ["a.png"]
+    listing = list_source(str(tmp_path))
+    assert listing.ignored == {"run folder": 1}
+    assert listing.fingerprint == alone
+
+
+def test_a_url_is_refused_as_a_source():
+    with pytest.raises(SourceError, match="is a URL"):
+        list_source("s3://bucket/images")
