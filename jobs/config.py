@@ -6,10 +6,10 @@ names the nearest known one.
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from curation.errors import ConfigError
 from jobs.config_errors import explain_errors
@@ -23,6 +23,15 @@ class Section(BaseModel):
     """A group of keys; unknown ones are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_switch_for_a_number(cls, value: object, info: ValidationInfo) -> object:
+        """Refuse yes and no, which YAML reads as true and false, where a number is wanted."""
+        kind = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and {int, float} & {kind, *get_args(kind)}:
+            raise ValueError("Input should be a number")
+        return value
 
 
 class RayConfig(Section):
@@ -40,7 +49,9 @@ class RayConfig(Section):
 class PolicyConfig(Section):
     """What decoding accepts; see curation/decode.py."""
 
-    formats: list[str] = Field(["jpeg", "png", "webp", "gif", "avif", "bmp", "tiff"], description="allowed, by magic bytes")
+    formats: list[Literal["jpeg", "png", "webp", "gif", "avif", "bmp", "tiff"]] = Field(
+        ["jpeg", "png", "webp", "gif", "avif", "bmp", "tiff"], min_length=1, description="allowed, by magic bytes"
+    )
     max_encoded_bytes: int = Field(256 << 20, gt=0, description="larger files are too_large")
     max_pixels: int = Field(100_000_000, gt=0, description="larger pictures are bombs, refused from the header")
     min_side_px: int = Field(16, ge=1, description="smaller pictures are too_small")
@@ -144,9 +155,7 @@ class CommunityConfig(Section):
     """Groups of copies among the verified pairs."""
 
     method: Literal["igraph", "leidenalg", "components"] = Field("igraph", description="Leiden by igraph or leidenalg, or none")
-    resolution: float = Field(
-        0.5, gt=0, le=1, description="CPM gamma: the density of verified copies that holds a group together"
-    )
+    resolution: float = Field(0.3, gt=0, le=1, description="CPM gamma: the mean confidence between the members of a group")
 
 
 class DuplicateConfig(Section):
@@ -225,8 +234,8 @@ class EvaluateConfig(Section):
 class Config(Section):
     """A run: its source, its folder, and one section per stage."""
 
-    source: str = Field(description="folder, WebDataset tar, parquet or JSONL of images")
-    out: str = Field(description="the run folder; made when absent")
+    source: str = Field(min_length=1, description="folder, WebDataset tar, parquet or JSONL of images; ~ is your home folder")
+    out: str = Field(min_length=1, description="the run folder; made when absent; ~ is your home folder")
     ray: RayConfig = RayConfig()
     ingest: IngestConfig = IngestConfig()
     profile: ProfileConfig = ProfileConfig()
@@ -254,8 +263,13 @@ def read_config(path: Path | None, overrides: dict[str, Any]) -> Config:
     """
     values = read_yaml(path) if path else {}
     for key, value in overrides.items():
-        if value is not None:
-            values[key] = {**(values.get(key) or {}), **value} if isinstance(value, dict) else value
+        if value is None:
+            continue
+        section = values.get(key) or {}
+        if not isinstance(value, dict):
+            values[key] = value
+        elif isinstance(section, dict):  # what is no section is refused below
+            values[key] = {**section, **value}
     return parse_config(values, origin=str(path or "command line"))
 
 

@@ -77,7 +77,7 @@ def _parameters(name: str, config: Config) -> dict[str, Any]:
 
 
 def _absolute(source: str) -> str:
-    return source if "://" in source else str(Path(source).absolute())
+    return source if "://" in source else str(Path(source).expanduser().absolute())
 
 
 TABLES = tuple((stage.name, stage.table) for stage in STAGES)

@@ -70,3 +70,31 @@ def test_until_and_from_cut_the_list(tmp_path: Path) -> None:
 def test_an_unknown_stage_is_refused_by_name(tmp_path: Path, name: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         between(pipeline(parse()), Run(tmp_path), start=None, until=name)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"source": ""}, "source: String should have at least 1 character"),
+        ({"out": ""}, "out: String should have at least 1 character"),
+        ({"knn": {"k": True}}, "knn.k: Value error, Input should be a number (it is True)"),
+        ({"tag": {"min_score": False}}, "tag.min_score: Value error, Input should be a number"),
+        ({"ingest": {"policy": {"formats": ["jpg"]}}}, "ingest.policy.formats.0: Input should be 'jpeg', 'png'"),
+    ],
+)
+def test_a_value_of_another_kind_is_refused(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(**values)
+    assert message in str(caught.value)
+
+
+def test_a_section_that_is_a_number_is_refused_under_an_override(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("source: a\nout: b\nray: 5\n")
+    with pytest.raises(ConfigError, match="ray: Input should be a valid dictionary"):
+        read_config(path, {"ray": {"num_cpus": 1}})
+
+
+def test_a_tilde_is_the_home_folder() -> None:
+    (ingest,) = between(pipeline(parse(source="~/x")), Run("."), start=None, until="ingest")
+    assert ingest.parameters["source"] == str(Path.home() / "x")
