@@ -23,6 +23,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+INTERRUPTED = 130
+"""Exit code of a command ended by Ctrl-C."""
+
 RunFolder = Annotated[Path, typer.Argument(help="the run folder (out in the YAML, --out on the command line)")]
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON value instead of text")]
 
@@ -54,7 +57,7 @@ def run(
 
     ray = {key: value for key, value in (("address", address), ("num_cpus", workers)) if value is not None}
     settings = read_config(config, {"source": source, "out": out, "ray": ray or None})
-    target = Run(settings.out)
+    target = Run(Path(settings.out).expanduser())
     plan = between(pipeline(settings), target, start=from_, until=until)
     with summary.progress() as bars:
         outcomes = run_stages(target, plan, limits=Limits(**settings.ray.model_dump()), redo=redo or [], progress=bars)
@@ -120,11 +123,11 @@ def sample(
     checkpoint: Annotated[Path, typer.Argument(help="a checkpoint folder, a folder of checkpoints, or a run folder")],
     prompt: Annotated[list[str], typer.Option(help="one image per prompt; may be repeated")],
     out: Annotated[Path, typer.Option(help="folder for the PNGs and grid.png")],
-    num_steps: Annotated[int, typer.Option(help="Euler steps")] = 8,
-    guidance: Annotated[float, typer.Option(help="w in u + w (c - u); 1 is off")] = 3.0,
+    num_steps: Annotated[int, typer.Option(min=1, help="Euler steps")] = 8,
+    guidance: Annotated[float, typer.Option(min=1, help="w in u + w (c - u); 1 is off")] = 3.0,
     seed: Annotated[int, typer.Option(help="seed of the first image; the next has seed + 1")] = 0,
-    width_px: Annotated[int, typer.Option(help="width of the images")] = 32,
-    height_px: Annotated[int, typer.Option(help="height of the images")] = 32,
+    width_px: Annotated[int, typer.Option(min=1, help="width of the images")] = 32,
+    height_px: Annotated[int, typer.Option(min=1, help="height of the images")] = 32,
 ) -> None:
     """Sample images for prompts and write them with a contact sheet."""
     from jobs.direct import sample_from
@@ -181,9 +184,11 @@ def main() -> None:
     except OSError as error:  # a full disk, a folder without permission: the message names the file
         print(f"imageloom: {error}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as ended:  # typer turns the first into the second
+        if isinstance(ended, SystemExit) and ended.code != INTERRUPTED:
+            raise
         print("imageloom: interrupted; finished parts are kept, run the same command again to continue", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from curation.errors import ConfigError, ModelError
-from jobs.config import parse_config, read_yaml
+from jobs.config import Config, parse_config, read_yaml
 from model.config import TrainConfig
 
 
@@ -36,6 +36,8 @@ def train_on(shards: Path, config: Path, out: Path) -> None:
 def train_config(path: Path) -> TrainConfig:
     """Return the training settings of a YAML file; raises ConfigError naming a wrong key."""
     values = read_yaml(path)
+    if "train" not in values and set(values) & set(Config.model_fields):
+        raise ConfigError(f"{path} has no section `train`")
     section = values.get("train", values)
     config = parse_config({"source": ".", "out": ".", "train": section}, origin=str(path))
     if config.train is None:
