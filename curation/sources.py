@@ -162,7 +162,7 @@ def _walk(root: str) -> tuple[list[_Found], Counter[str]]:
             continue
         folders[:] = [name for name in folders if not name.startswith(".") and name != "__MACOSX"]
         ignored["link to a folder"] += sum(os.path.islink(os.path.join(folder, name)) for name in folders)
-        for path in (os.path.join(folder, name) for name in names if not name.startswith(".")):
+        for path in (os.path.join(folder, name) for name in names if not name.startswith(".") and name != LOCK):
             relative = os.path.relpath(path, root).replace(os.sep, "/")
             if os.path.isfile(path):
                 found.append(_found(path, relative))

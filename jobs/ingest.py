@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from curation.decode import DecodePolicy
-from curation.errors import ConfigError, SourceError
+from curation.errors import SourceError
 from curation.ingest import ingest
 from curation.ledger import LEFT_OUT
 from curation.sources import SourceListing, list_source
@@ -26,8 +25,6 @@ def source_digest(*, source: str, part_rows: int, **_: object) -> str:
 
 def plan(run: Run, *, source: str, part_rows: int, **_: object) -> list[Item]:
     """Return one item per chunk of the source and record what is left out of it; raises SourceError when it holds no image."""
-    if Path(source).expanduser().absolute() == run.root:
-        raise ConfigError(f"source and out are the same folder, {run.root}: a run needs a folder of its own")
     listing = _listing(source, part_rows)
     if not listing.chunks:
         ignored = ", ".join(f"{count} {suffix or 'without suffix'}" for suffix, count in sorted(listing.ignored.items()))

@@ -52,8 +52,10 @@ NAMES = tuple(stage.name for stage in STAGES)
 def pipeline(config: Config) -> list[Planned]:
     """Return the stages that `config` asks for, each with its parameters as plain values.
 
-    Raises ConfigError when ray.gpus names no stage.
+    Raises ConfigError when ray.gpus names no stage, or source and out are one folder.
     """
+    if _absolute(config.source) == _absolute(config.out):
+        raise ConfigError(f"source and out are the same folder, {_absolute(config.out)}: a run needs a folder of its own")
     for name in config.ray.gpus:
         _position(name, list(NAMES), "ray.gpus")
     return [Planned(stage, _parameters(stage.name, config)) for stage in STAGES if _wanted(stage.name, config)]

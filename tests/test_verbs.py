@@ -8,7 +8,7 @@ import pytest
 from image_rows import image_rows, save
 from skimage import data
 
-from curation.errors import ConfigError, SourceError
+from curation.errors import SourceError
 from curation.ledger import balance
 from curation.tables import Cost, Run
 from jobs.__main__ import main
@@ -50,6 +50,7 @@ def test_a_mistake_is_one_line_and_its_exit_code(
     assert message in error
     assert error.startswith("imageloom: ")
     assert len(error.splitlines()) == 1
+    assert not Path("_lock").exists()
 
 
 @pytest.mark.parametrize("option", [("--num-steps", "0"), ("--guidance", "0.5"), ("--width-px", "0")])
@@ -92,8 +93,3 @@ def test_what_ingest_leaves_out_is_in_the_ledger(tmp_path: Path) -> None:
 def test_a_run_that_kept_nothing_has_nothing_to_train_on(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no image was kept"):
         plan_training(Run(tmp_path))
-
-
-def test_a_run_needs_a_folder_of_its_own(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="same folder"):
-        plan(Run(tmp_path), source=str(tmp_path), part_rows=9)
