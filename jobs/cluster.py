@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import ray
+from ray.exceptions import RayError
+
+from curation.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
@@ -24,17 +27,25 @@ WORKER_ENVIRONMENT = {
 
 @contextmanager
 def session(*, address: str, num_cpus: int | None, object_store_mb: int) -> Iterator[dict[str, float]]:
-    """Connect to Ray, yield the resources it offers, and leave it; a Ray that is already running here is shared."""
+    """Connect to Ray, yield the resources it offers, and leave it; a Ray that is already running here is shared.
+
+    Raises ConfigError when Ray does not start or no cluster answers at the address.
+    """
     if ray.is_initialized():
         yield dict(ray.cluster_resources())
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_raylet_start_wait_time_s", "240")
-    if address == "local":
-        _start_local(num_cpus, object_store_mb)
-    else:
-        # Workers on other machines get this folder's code; runs must lie on storage that every node sees.
-        ray.init(address=address, runtime_env={"working_dir": ".", "env_vars": WORKER_ENVIRONMENT}, log_to_driver=True)
+    try:
+        if address == "local":
+            _start_local(num_cpus, object_store_mb)
+        else:
+            # Workers on other machines get this folder's code; runs must lie on storage that every node sees.
+            ray.init(address=address, runtime_env={"working_dir": ".", "env_vars": WORKER_ENVIRONMENT}, log_to_driver=True)
+    except (RayError, OSError, RuntimeError, ValueError) as error:
+        line = (str(error).splitlines() or [type(error).__name__])[0]
+        hint = "is the disk full, or memory short?" if address == "local" else "is the cluster up, and the address right?"
+        raise ConfigError(f"ray.address {address}: Ray cannot be started or joined ({line}); {hint}") from error
     try:
         yield dict(ray.cluster_resources())
     finally:
