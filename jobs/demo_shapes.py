@@ -110,11 +110,11 @@ def _png(image: Image.Image) -> bytes:
 
 
 def write_shapes(path: Path, *, count: int, seed: int) -> int:
-    """Write a parquet of drawn shapes: image {bytes, path}, text, and what was drawn as shape, colour, position."""
+    """Write a parquet of drawn shapes: image {bytes, path}, text, caption_zh, and what was drawn as shape, colour, position."""
     generator = np.random.default_rng([seed, 3])
     rows = [_shape_row(index, generator) for index in range(count)]
     image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    text_columns = [(name, pa.string()) for name in ("text", "shape", "colour", "position")]
+    text_columns = [(name, pa.string()) for name in ("text", "caption_zh", "shape", "colour", "position")]
     features = {"image": {"_type": "Image"}} | {name: {"dtype": "string", "_type": "Value"} for name, _ in text_columns}
     described = {"huggingface": json.dumps({"info": {"features": features}})}
     schema = pa.schema([("image", image), *text_columns], metadata=described)

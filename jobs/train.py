@@ -24,4 +24,4 @@ def work(run: Run, item: Item, **parameters: Any) -> list[Output]:
     last = latest_checkpoint(folder)
     assert last is not None, "a finished training has a checkpoint"
     files = sorted(path.relative_to(run.root).as_posix() for path in last.rglob("*") if path.is_file())
-    return [Output(0, None, published=files, counts={"steps": result.step})]
+    return [Output(0, None, published=files, counts={"ok": result.step})]
