@@ -14,7 +14,7 @@ def tell(stories: Sequence[Mapping[str, Any]]) -> None:
 def _lines(story: Mapping[str, Any]) -> list[str]:
     image = story["images"]
     lines = [
-        f"{image['key']}: {story['verdict']}",
+        _harmless(f"{image['key']}: {story['verdict']}"),
         _row("id", image["id"]),
         _row("where", f"{image['uri']}" + (f" :: {image['member']}" if image["member"] else "")),
     ]
@@ -72,4 +72,9 @@ def _captions(row: Mapping[str, Any]) -> list[str]:
 
 
 def _row(name: str, text: str) -> str:
-    return f"  {name:<10} {text}"
+    return f"  {name:<10} {_harmless(text)}"
+
+
+def _harmless(text: str) -> str:
+    """Return `text` without newlines or escape sequences: names and captions are other people's, the terminal is the user's."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)

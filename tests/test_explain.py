@@ -9,6 +9,7 @@ from skimage import data
 from curation.errors import ConfigError
 from curation.tables import Cost, Run
 from jobs.explain import MAX_STORIES, explain
+from jobs.story import tell
 
 
 def images_of(root: Path, *names: str) -> Run:
@@ -48,3 +49,10 @@ def test_stories_of_a_run_that_packed_nothing_are_told(tmp_path: Path) -> None:
     run.finish("shards", {"stage": "shard"})
     (story,) = explain(run, "a.png")
     assert story["shards"] is None
+
+
+def test_a_name_cannot_steer_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tell(explain(images_of(tmp_path, "a\x1b[31m\nb.png"), "a\x1b[31m\nb.png"))
+    printed = capsys.readouterr().out
+    assert "\x1b" not in printed
+    assert "a\\x1b[31m\\nb.png" in printed
