@@ -158,7 +158,7 @@ def _write(results: dict[str, Any], options: argparse.Namespace) -> None:
 def _page(results: dict[str, Any], about: dict[str, Any], cores: int) -> str:
     lines = [
         "# The pipeline on the demo collection\n",
-        f"`{about['command']}`, {about['date']}, {about['machine']}, load before",
+        f"`{about['command']}`, {about['date']}, {about['machine']}. Load before",
         "",
     ]
     lines[1] += (
