@@ -9,6 +9,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -19,6 +20,17 @@ from jobs.stage import Item, Stage
 from jobs.worker import Worker
 
 log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Flight:
+    """An item on its way: `since` is set once the worker's process is up, so its start does not count against the limit."""
+
+    actor: Any
+    item: Item
+    attempts: int
+    ready: Any
+    since: float | None = None
 
 
 class Pool:
@@ -33,49 +45,51 @@ class Pool:
         self.item_timeout_seconds = item_timeout_seconds
         self._remote = ray.remote(num_cpus=1, num_gpus=num_gpus, max_restarts=0)(Worker)
         self._idle: deque[Any] = deque()
-        self._size = 0
+        self._actors: list[Any] = []
 
     def map(self, stage: Stage, parameters: Mapping[str, Any], fingerprint: str, items: list[Item]) -> Iterator[dict[str, Any]]:
         """Yield each item's result as it is committed, in any order; raises StageFailed naming the item."""
         waiting = deque((item, 0) for item in items)
-        flying: dict[Any, tuple[Any, Item, int, float]] = {}
+        flying: dict[Any, _Flight] = {}
         while waiting or flying:
             while waiting and len(flying) < self.num_workers:
                 item, attempts = waiting.popleft()
                 actor = self._actor()
-                ref = actor.work.remote(stage, dict(parameters), fingerprint, item)
-                flying[ref] = (actor, item, attempts, time.monotonic())
+                ready = actor.ready.remote()
+                flying[actor.work.remote(stage, dict(parameters), fingerprint, item)] = _Flight(actor, item, attempts, ready)
             done, _ = ray.wait(list(flying), num_returns=1, timeout=1.0)
             for ref in done:
-                actor, item, attempts, _ = flying.pop(ref)
-                result = self._collect(ref, actor, stage, item)
+                flight = flying.pop(ref)
+                result = self._collect(ref, flight.actor, stage, flight.item)
                 if result is None:
-                    waiting.append(self._retry(stage, item, attempts + 1))
+                    waiting.append(self._retry(stage, flight.item, flight.attempts + 1))
                 else:
                     yield result
             for ref in self._overdue(flying):
-                actor, item, attempts, _ = flying.pop(ref)
-                log.warning("%s %s ran longer than %.0f s and was ended", stage.name, item["parts"], self.item_timeout_seconds)
-                self._discard(actor)
-                waiting.append(self._retry(stage, item, attempts + 1))
+                flight = flying.pop(ref)
+                limit = self.item_timeout_seconds
+                log.warning("%s %s ran longer than %.0f s and was ended", stage.name, flight.item["parts"], limit)
+                self._discard(flight.actor)
+                waiting.append(self._retry(stage, flight.item, flight.attempts + 1))
 
     def close(self) -> None:
-        """End the workers."""
-        while self._idle:
-            self._discard(self._idle.pop())
+        """End the workers, those with an item in hand too."""
+        self._idle.clear()
+        while self._actors:
+            ray.kill(self._actors.pop())
 
     def _actor(self) -> Any:
         if self._idle:
             return self._idle.popleft()
-        self._size += 1
-        return self._remote.remote(self.root)
+        self._actors.append(self._remote.remote(self.root))
+        return self._actors[-1]
 
     def _collect(self, ref: Any, actor: Any, stage: Stage, item: Item) -> dict[str, Any] | None:
         try:
             result = dict(ray.get(ref))
         except RayActorError as error:
             log.warning("%s %s: the worker process died (%s)", stage.name, item["parts"], str(error).splitlines()[0])
-            self._size -= 1
+            self._actors.remove(actor)
             return None
         except RayTaskError as error:
             cause = error.cause
@@ -100,10 +114,13 @@ class Pool:
             "Finished parts are kept: run the same command again to continue."
         )
 
-    def _overdue(self, flying: Mapping[Any, tuple[Any, Item, int, float]]) -> list[Any]:
-        limit = time.monotonic() - self.item_timeout_seconds
-        return [ref for ref, (_, _, _, since) in flying.items() if since < limit]
+    def _overdue(self, flying: Mapping[Any, _Flight]) -> list[Any]:
+        now = time.monotonic()
+        for flight in flying.values():
+            if flight.since is None and ray.wait([flight.ready], timeout=0)[0]:
+                flight.since = now
+        return [ref for ref, flight in flying.items() if flight.since and now - flight.since > self.item_timeout_seconds]
 
     def _discard(self, actor: Any) -> None:
-        self._size -= 1
+        self._actors.remove(actor)
         ray.kill(actor)

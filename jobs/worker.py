@@ -21,6 +21,9 @@ class Worker:
         self.run = Run(root)
         self._loaded: tuple[str, Any] | None = None
 
+    def ready(self) -> None:
+        """Answer once the process is up."""
+
     def work(self, stage: Stage, parameters: Mapping[str, Any], fingerprint: str, item: Item) -> dict[str, Any]:
         """Compute and commit one item; returns rows, counts and cost."""
         cpu, wall = _cpu_seconds(), time.perf_counter()
