@@ -1,9 +1,9 @@
-"""Claim: on ragged batches our packed S3-DiT is faster than diffusers' padded one, and no slower on uniform ones; same outputs.
+"""How our packed S3-DiT compares with diffusers' padded one, on ragged batches and on uniform ones; outputs must agree.
 
     python -m benchmarks.dit [--threads 2] [--repeats 5] [--out benchmarks/results/dit.json]
 
 Both models get the same random weights (dim 512, 6 layers, 2 + 2 refiners) and the same batches, in turns, on the CPU in float32.
-Printed: median seconds of each and the median of the ratios of neighbouring runs. About two minutes on two cores.
+Printed: median seconds of each and the median of the ratios of neighbouring runs. About five minutes on one thread.
 """
 
 import argparse
