@@ -110,7 +110,8 @@ class Run:
 
     def num_parts(self, table: str) -> int:
         """Return the number of committed parts."""
-        return len(self.commits(table))
+        manifest = self.manifest(table)
+        return len(self.commits(table)) if manifest is None else int(manifest["parts"])
 
     def read_part(self, table: str, part: int, columns: Sequence[str] | None = None) -> pa.Table:
         """Return one part; raises FileNotFoundError when it is not committed, CorruptPart when it is no parquet any more."""
@@ -140,7 +141,9 @@ class Run:
 
     def offsets(self, table: str) -> np.ndarray:
         """Return int64 (parts + 1,): the global row at which each part begins, and the total."""
-        return np.cumsum([0, *(commit.rows for commit in self.commits(table))], dtype=np.int64)
+        manifest = self.manifest(table) or {}
+        rows = manifest.get("part_rows") or [commit.rows for commit in self.commits(table)]
+        return np.cumsum([0, *rows], dtype=np.int64)
 
     def take(self, table: str, rows: np.ndarray, columns: Sequence[str] | None = None) -> pa.Table:
         """Return the given global rows in the given order, reading only the parts that hold them."""
@@ -166,7 +169,12 @@ class Run:
         return found
 
     def digest(self, table: str) -> str:
-        """Return the content hash of a table: a function of its committed files alone."""
+        """Return the content hash of a table: a function of its committed files alone; a complete table's manifest holds it."""
+        manifest = self.manifest(table)
+        return self.committed_digest(table) if manifest is None else str(manifest["digest"])
+
+    def committed_digest(self, table: str) -> str:
+        """Return the content hash as the commit records alone give it, whatever the manifest says."""
         return fingerprint([[commit.part, sorted(commit.files.items())] for commit in self.commits(table)])
 
     # writing ---------------------------------------------------------------------------------------------------------
@@ -229,6 +237,7 @@ class Run:
             **record,
             "parts": len(commits),
             "rows": sum(commit.rows for commit in commits),
+            "part_rows": [commit.rows for commit in commits],
             "counts": dict(sorted(totals.items())),
             "digest": self.digest(table),
             "wall_seconds": round(sum(commit.wall_seconds for commit in commits), 3),

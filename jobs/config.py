@@ -116,6 +116,16 @@ class OcrConfig(Section):
     precheck_side_px: int = Field(640, ge=64, description="long side of the quick look that finds pictures without any text")
 
 
+class DedupConfig(Section):
+    """How copies are recognised."""
+
+    method: Literal["verified", "fast", "similarity"] = Field(
+        "verified",
+        description="verified: near neighbours, then a second look at pixels and keypoints; fast: hashes and embeddings alone; "
+        "similarity: every pair of a calibrated copy-detection embedder above a threshold, for the largest collections",
+    )
+
+
 class KnnConfig(Section):
     """Nearest neighbours: the candidates of deduplication."""
 
@@ -243,6 +253,7 @@ class Config(Section):
     tag: TagConfig = TagConfig()
     score: ScoreConfig = ScoreConfig()
     ocr: OcrConfig = OcrConfig()
+    dedup: DedupConfig = DedupConfig()
     knn: KnnConfig = KnnConfig()
     keypoints: KeypointConfig = KeypointConfig()
     verify: VerifyConfig = VerifyConfig()

@@ -51,7 +51,7 @@ def tables_page() -> str:
         + ", ".join(f"`{code}`" for code in FAILURE_CODES)
         + ".\n",
     ]
-    writers = {stage.table: stage for stage in STAGES}
+    writers = {stage.table: stage for stage in reversed(STAGES)}  # the first line of a table speaks for the others
     for name, fields in TABLES.items():
         stage = writers[name]
         parts.append(f"## {name}\n\nStage `{stage.name}`: {stage.does}.\n\n| column | type | unit | meaning |\n|---|---|---|---|")

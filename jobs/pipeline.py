@@ -22,13 +22,14 @@ STAGES: tuple[Stage, ...] = (
     Stage("knn", "neighbours", ("images", "embeddings"), "jobs.knn:Searcher", "nearest neighbours of every image",
           plan="jobs.knn:plan"),
     Stage("edges", "edges", ("neighbours",), "jobs.edges:work", "candidate pairs, once each", plan="jobs.edges:plan"),
-    Stage("keypoints", "keypoints", ("images",), "graph.keypoints:describe", "local features for the second look"),
+    Stage("keypoints", "keypoints", ("images",), "graph.keypoints:describe", "local features for the second look",
+          methods=("verified",)),
     Stage("verify", "verdicts", ("images", "edges", "keypoints"), "jobs.verify:work", "a second look at every candidate pair",
           plan="jobs.verify:plan"),
     Stage("communities", "communities", ("images", "verdicts"), "jobs.communities:work", "groups of copies",
           plan="jobs.communities:plan"),
     Stage("confirm", "confirmations", ("embeddings", "keypoints", "verdicts", "communities"), "jobs.confirm:work",
-          "members of a group compared with each other", plan="jobs.confirm:plan"),
+          "members of a group compared with each other", plan="jobs.confirm:plan", methods=("verified",)),
     Stage("duplicates", "duplicates",
           ("images", "metrics", "embeddings", "keypoints", "verdicts", "communities", "confirmations"), "jobs.duplicates:work",
           "who stands for whom", plan="jobs.duplicates:plan"),
@@ -46,7 +47,8 @@ STAGES: tuple[Stage, ...] = (
           "the whole run as one page", plan="jobs.report:plan", optional=("checkpoints", "samples", "evaluation")),
 )  # fmt: skip
 
-NAMES = tuple(stage.name for stage in STAGES)
+NAMES = tuple(dict.fromkeys(stage.name for stage in STAGES))
+"""Names of all stages in order; a name has several lines in STAGES where the methods of deduplication go about it differently."""
 
 
 def pipeline(config: Config) -> list[Planned]:
@@ -58,12 +60,13 @@ def pipeline(config: Config) -> list[Planned]:
         raise ConfigError(f"source and out are the same folder, {_absolute(config.out)}: a run needs a folder of its own")
     for name in config.ray.gpus:
         _position(name, list(NAMES), "ray.gpus")
-    return [Planned(stage, _parameters(stage.name, config)) for stage in STAGES if _wanted(stage.name, config)]
+    return [Planned(stage, _parameters(stage.name, config)) for stage in STAGES if _wanted(stage, config)]
 
 
-def _wanted(name: str, config: Config) -> bool:
+def _wanted(stage: Stage, config: Config) -> bool:
     needs = {"train": ("train",), "sample": ("train", "sample"), "evaluate": ("train", "evaluate")}
-    return all(getattr(config, section) is not None for section in needs.get(name, ()))
+    asked = all(getattr(config, section) is not None for section in needs.get(stage.name, ()))
+    return asked and (not stage.methods or config.dedup.method in stage.methods)
 
 
 def _parameters(name: str, config: Config) -> dict[str, Any]:
@@ -82,7 +85,7 @@ def _absolute(source: str) -> str:
     return source if "://" in source else str(Path(source).expanduser().absolute())
 
 
-TABLES = tuple((stage.name, stage.table) for stage in STAGES)
+TABLES = tuple({(stage.name, stage.table): None for stage in STAGES})
 """Every stage with its table, in order."""
 
 

@@ -44,6 +44,7 @@ class Stage:
     digest: str | None = None  # fingerprint of inputs outside the run
     optional: tuple[str, ...] = ()  # inputs used when they exist
     version: int = 1
+    methods: tuple[str, ...] = ()  # values of dedup.method the stage belongs to; none named: all
 
     @property
     def by_row(self) -> bool:

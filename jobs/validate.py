@@ -30,7 +30,7 @@ def _damaged(run: Run, table: str) -> Iterator[str]:
     try:
         yield from (str(error) for error in run.verify(table))
         manifest = run.manifest(table)
-        if manifest is not None and manifest["digest"] != run.digest(table):
+        if manifest is not None and manifest["digest"] != run.committed_digest(table):
             yield f"{table}/_manifest.json counts {manifest['parts']} parts, but {table}/_commits holds other ones"
     except CorruptPart as error:
         yield str(error)
