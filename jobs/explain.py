@@ -25,14 +25,20 @@ def explain(run: Run, name: str) -> list[dict[str, Any]]:
 
     Raises ConfigError when there is none, naming the closest keys.
     """
+    rows = rows_called(run, name)
+    if len(rows) > MAX_STORIES:
+        log.warning("%d images are called %r; here are the first %d: give more of the path", len(rows), name, MAX_STORIES)
+    return [_story(run, row) for row in rows[:MAX_STORIES]]
+
+
+def rows_called(run: Run, name: str) -> list[int]:
+    """Return the global rows of the images whose id, id prefix, key, file name or path is `name`; ConfigError when none is."""
     images = run.read("images", ["id", "uri", "key", "member"])
     name = clean_text(name)
     rows = _matching(images.to_pylist(), name) if name.strip("./") else []
     if not rows:
         raise ConfigError(f"no image in {run.root} is called {name!r}{_closest(images.column('key').to_pylist(), name)}")
-    if len(rows) > MAX_STORIES:
-        log.warning("%d images are called %r; here are the first %d: give more of the path", len(rows), name, MAX_STORIES)
-    return [_story(run, row) for row in rows[:MAX_STORIES]]
+    return rows
 
 
 def _matching(images: list[dict[str, Any]], name: str) -> list[int]:
