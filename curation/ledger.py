@@ -21,6 +21,7 @@ TABLES: Mapping[str, str] = {
     "tags": "names what the picture shows",
     "scores": "asks trained judges, such as the not-safe-for-work one",
     "ocr": "reads the text in the picture",
+    "exact": "finds files with the same bytes or the same pixels",
     "neighbours": "finds each picture's nearest vectors",
     "edges": "lists every near pair once",
     "keypoints": "marks corners and blobs that survive resizing and cropping",

@@ -6,6 +6,7 @@ profiles size, compression, border variance, re-encoded bytes per pixel and degr
 released, so blur, noise and cast are measured by published formulae instead.
 """
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -115,6 +116,13 @@ def contrast(picture: Picture) -> float:
     return float(np.sqrt(picture.histogram @ (levels - mean) ** 2))
 
 
+def pixel_hash(picture: Picture) -> str:
+    """Return 32 hex digits of the SHA-256 over the size of the image and its analysed pixels; equal for the same pixels."""
+    height, width = picture.rgb.shape[:2]
+    size = f"{picture.width_px}x{picture.height_px}:{width}x{height}:".encode()
+    return hashlib.sha256(size + np.ascontiguousarray(picture.rgb).tobytes()).hexdigest()[:32]
+
+
 def _border(side: str) -> Metric:
     doc = f"width of the one-coloured border at the {side}; a wholly uniform picture counts as top border"
     return Metric(lambda picture: picture.borders_px[side], pa.int32(), "px", doc)
@@ -158,6 +166,7 @@ METRICS: dict[str, Metric] = {
     "dominant_colours": Metric(
         lambda p: palette.dominant_colours(p.thumbnail), COLOURS, "share", "k-means in OKLab, largest share first"
     ),
+    "pixel_hash": Metric(pixel_hash, pa.string(), "hex", "hash of size and analysed pixels; equal for the same pixels"),
     "pdq": Metric(_pdq_hash, pa.string(), "hex", "PDQ perceptual hash, 256 bits"),
     "pdq_quality": Metric(lambda p: p.pdq[1], pa.int32(), "0-100", "structure PDQ found; below 50 the hash is unreliable"),
     "pdq_dihedral": Metric(_dihedral_hashes, pa.list_(pa.string()), "hex", "PDQ in eight orientations, see hashing.ORIENTATIONS"),

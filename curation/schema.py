@@ -107,6 +107,14 @@ KEYPOINTS = pa.schema(
     ]
 )
 
+EXACT = pa.schema(
+    [
+        ID,
+        field("representative", pa.int64(), "smallest global row of the same image; its own row when alone", nullable=False),
+        field("how", pa.string(), "same_bytes or same_pixels as the representative; null for the representative itself"),
+    ]
+)
+
 NEIGHBOURS = pa.schema(
     [
         ID,

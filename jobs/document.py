@@ -28,6 +28,7 @@ TABLES: dict[str, pa.Schema] = {
     "tags": schema.TAGS,
     "scores": schema.SCORES,
     "ocr": schema.OCR,
+    "exact": schema.EXACT,
     "neighbours": schema.NEIGHBOURS,
     "edges": schema.EDGES,
     "keypoints": schema.KEYPOINTS,

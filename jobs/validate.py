@@ -43,6 +43,7 @@ ALIGNED = (
     "tags",
     "scores",
     "ocr",
+    "exact",
     "neighbours",
     "keypoints",
     "communities",
