@@ -7,12 +7,10 @@ is a function of the tables alone, so two reports of one run are equal.
 
 import base64
 import io
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 from markupsafe import Markup
 from PIL import Image
@@ -53,48 +51,6 @@ def data_uri(pixels: np.ndarray) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def duplicate_groups(run: Run, *, num_groups: int = 12, num_copies: int = 7) -> list[Exhibit]:
-    """Return the largest groups of copies: keeper first, then its copies from the least to the most similar."""
-    table = run.read("duplicates", ["keeper_row", "similarity", "evidence"])
-    keepers = table["keeper_row"].to_numpy()
-    copies = np.flatnonzero(~np.isnan(keepers.astype(float)))
-    found, sizes = np.unique(keepers[copies].astype(np.int64), return_counts=True)
-    similarity = table["similarity"].fill_null(1.0).to_numpy()
-    groups = []
-    largest = sorted(zip((-sizes).tolist(), found.tolist(), strict=True))[:num_groups]
-    for negative_size, keeper in largest:
-        members = copies[keepers[copies] == keeper]
-        shown = members[np.argsort(similarity[members], kind="stable")][:num_copies].tolist()
-        groups.append({"keeper": keeper, "rows": shown, "num_copies": -negative_size})
-    rows = [row for group in groups for row in (group["keeper"], *group["rows"])]
-    pictures = thumbnails(run, rows, side_px=176, max_total_bytes=1_600_000)
-    described = _described(run, rows)
-    measured = table.take(pa.array(rows, pa.int64())).to_pylist()
-    copied = dict(zip(rows, measured, strict=True))
-
-    def card(row: int) -> Exhibit:
-        measures = {"similarity": copied[row]["similarity"], "evidence": facts(copied[row]["evidence"])}
-        return described[row] | measures | {"picture": pictures.get(row)}
-
-    return [
-        {"keeper": card(group["keeper"]), "copies": [card(row) for row in group["rows"]], "num_copies": group["num_copies"]}
-        for group in groups
-    ]
-
-
-def contained(run: Run, *, num_examples: int = 8) -> list[Exhibit]:
-    """Return images, copies left out, that another image shows in full, with that image."""
-    table = run.read("duplicates", ["id", "contained_in", "keeper"])
-    inside = np.flatnonzero(pc.and_(table["contained_in"].is_valid(), table["keeper"].is_null()).to_numpy())[:num_examples]
-    outside = pc.index_in(table["contained_in"].take(inside), table["id"].combine_chunks()).to_pylist()
-    pairs = [(int(row), int(whole)) for row, whole in zip(inside, outside, strict=True) if whole is not None]
-    rows = [row for pair in pairs for row in pair]
-    pictures = thumbnails(run, rows, side_px=176, max_total_bytes=500_000)
-    described = _described(run, rows)
-    cards = {row: described[row] | {"picture": pictures.get(row)} for row in rows}
-    return [{"part": cards[row], "whole": cards[whole]} for row, whole in pairs]
-
-
 def text_lines(run: Run, *, num_examples: int = 8, max_parts: int = 40) -> list[Exhibit]:
     """Return the images with the most text lines, one of each group of copies, with the outlines of their lines."""
     lines: dict[int, list[dict[str, Any]]] = {}
@@ -106,9 +62,9 @@ def text_lines(run: Run, *, num_examples: int = 8, max_parts: int = 40) -> list[
     best += [row for row in sorted(originals, key=lambda row: -len(_languages(lines[row]))) if row not in best]
     chosen = best[:num_examples]
     pictures = thumbnails(run, chosen, side_px=420, max_total_bytes=1_200_000)
-    described = _described(run, chosen)
+    known = described(run, chosen)
     return [
-        described[row] | {"picture": pictures.get(row), "lines": lines[row], "outlines": _outlines(lines[row], described[row])}
+        known[row] | {"picture": pictures.get(row), "lines": lines[row], "outlines": _outlines(lines[row], known[row])}
         for row in chosen
     ]
 
@@ -117,32 +73,16 @@ def captioned(run: Run, *, num_examples: int = 8) -> list[Exhibit]:
     """Return images spread over the sub-collections, with every caption by level and language."""
     rows = _spread(run, num_examples)
     pictures = thumbnails(run, rows, side_px=260, max_total_bytes=800_000)
-    described = _described(run, rows)
+    known = described(run, rows)
     captions = run.take("captions", np.array(rows, dtype=np.int64), ["captions"])["captions"].to_pylist()
     return [
-        described[row] | {"picture": pictures.get(row), "levels": _by_level(found or [])}
+        known[row] | {"picture": pictures.get(row), "levels": _by_level(found or [])}
         for row, found in zip(rows, captions, strict=True)
     ]
 
 
-def facts(evidence: str | None, *, max_facts: int = 8) -> list[tuple[str, str]]:
-    """Return a JSON object as short (name, value) pairs, nested names joined by dots."""
-    try:
-        value = json.loads(evidence) if evidence else {}
-    except ValueError:
-        return [("evidence", str(evidence))]
-    return list(_flat("", value))[:max_facts]
-
-
-def _flat(prefix: str, value: object) -> Iterable[tuple[str, str]]:
-    if isinstance(value, dict):
-        for name, item in value.items():
-            yield from _flat(f"{prefix}.{name}" if prefix else str(name), item)
-    else:
-        yield prefix or "evidence", f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def _described(run: Run, rows: Sequence[int]) -> dict[int, Exhibit]:
+def described(run: Run, rows: Sequence[int]) -> dict[int, Exhibit]:
+    """Return id, key, group, size and format of the images at global `rows`."""
     columns = ["id", "key", "group", "width", "height", "format"]
     table = run.take("images", np.array(list(rows), dtype=np.int64), columns)
     return {int(row): values for row, values in zip(rows, table.to_pylist(), strict=True)}

@@ -7,7 +7,7 @@ words. Every section appears as soon as its tables are complete, so a report can
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -22,8 +22,11 @@ from curation import charts, exhibits, learning, ledger
 from curation.tables import Run
 
 
-def render(run: Run) -> str:
-    """Return the report of a run as one HTML page, from whatever tables are complete."""
+def render(run: Run, *, copies: Mapping[str, Any] | None = None) -> str:
+    """Return the report of a run as one HTML page, from whatever tables are complete.
+
+    copies: what is to be shown of deduplication, as `graph.showcase.copies` returns it; that section is left out without it.
+    """
     counted, stages = ledger.balance(run), list(ledger.stage_rows(run))
     page: dict[str, Any] = {
         "name": run.root.name,
@@ -35,8 +38,7 @@ def render(run: Run) -> str:
         "sizes": _sizes(run),
         "buckets": ledger.bucket_rows(run),
         "tags": _top_tags(run),
-        "groups": exhibits.duplicate_groups(run) if run.has("duplicates") else [],
-        "contained": exhibits.contained(run) if run.has("duplicates") else [],
+        "copies": copies,
         "texts": exhibits.text_lines(run) if run.has("ocr") else [],
         "captions": exhibits.captioned(run) if run.has("captions") else [],
         "failures": ledger.failure_rows(run),

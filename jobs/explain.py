@@ -11,11 +11,19 @@ import pyarrow.compute as pc
 from curation.errors import ConfigError
 from curation.items import clean_text
 from curation.tables import Run
+from graph.evidence import describe
+from graph.showcase import limits_of
 
 log = logging.getLogger(__name__)
 
 MAX_STORIES = 20
 """How many images of one name are explained."""
+
+MAX_RELATED = 12
+"""How many copies, containers and parts of an image are listed."""
+
+MAX_LOOK_ALIKES = 5
+"""How many images that look alike but were not merged are listed, the most similar first."""
 
 PER_IMAGE = ("metrics", "scores", "tags", "ocr", "duplicates", "selection", "captions")
 
@@ -72,6 +80,8 @@ def _story(run: Run, row: int) -> dict[str, Any]:
         if run.has(table):
             story[table] = {k: v for k, v in run.take(table, one).to_pylist()[0].items() if k != "id"}
     story |= _neighbourhood(run, row)
+    if (story.get("duplicates") or {}).get("keeper_row") is not None:
+        story["duplicates"]["says"] = describe(story["duplicates"]["evidence"], limits=limits_of(run))
     if run.has("shards"):
         story["shards"] = _where(run.read("shards"), row)
     story["verdict"] = _verdict(story)
@@ -79,20 +89,70 @@ def _story(run: Run, row: int) -> dict[str, Any]:
 
 
 def _neighbourhood(run: Run, row: int) -> dict[str, Any]:
+    """Return the image's relations: its keeper, what it stands for, what was compared with it and what became of that."""
     found: dict[str, Any] = {}
+    limits = limits_of(run)
     if run.has("verdicts"):
-        verdicts = run.read("verdicts")
-        mine = verdicts.filter(pc.or_(pc.equal(verdicts["row_a"], row), pc.equal(verdicts["row_b"], row)))
-        related = [verdict for verdict in mine.to_pylist() if verdict["relation"] != "different"]
-        others = np.array([v["row_b"] if v["row_a"] == row else v["row_a"] for v in related], dtype=np.int64)
-        keys = run.take("images", others, ["key"]).column("key").to_pylist() if related else []
-        found["related"] = [
-            {"key": key, **v, "evidence": json.loads(v["evidence"])} for key, v in zip(keys, related, strict=True)
-        ]
+        verdicts = _compared(run, row)
+        related = [verdict for verdict in verdicts if verdict["relation"] != "different"]
+        refused = sorted((v for v in verdicts if v["relation"] == "different"), key=lambda v: -(v["similarity"] or 0))
+        found["related"] = _told(run, row, related[:MAX_RELATED], limits)
+        found["look_alikes"] = _told(run, row, refused[:MAX_LOOK_ALIKES], limits)
     if run.has("duplicates"):
-        duplicates = run.read("duplicates", ["keeper_row"])
-        copies = np.flatnonzero(pc.fill_null(pc.equal(duplicates["keeper_row"], row), False).to_numpy())
-        found["stands_for"] = run.take("images", copies, ["key"]).column("key").to_pylist() if len(copies) else []
+        found |= _standing(run, row)
+    return found
+
+
+def _compared(run: Run, row: int) -> list[dict[str, Any]]:
+    """Return the verdicts that name `row`, of both rounds."""
+    found = []
+    for table in ("verdicts", "confirmations"):
+        for part in range(run.num_parts(table) if run.has(table) else 0):
+            verdicts = run.read_part(table, part)
+            mine = verdicts.filter(pc.or_(pc.equal(verdicts["row_a"], row), pc.equal(verdicts["row_b"], row)))
+            found += mine.to_pylist()
+    return found
+
+
+def _told(run: Run, row: int, verdicts: list[dict[str, Any]], limits: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return each verdict with the other image's key and a sentence of what was measured."""
+    others = np.array([v["row_b"] if v["row_a"] == row else v["row_a"] for v in verdicts], dtype=np.int64)
+    keys = run.take("images", others, ["key"]).column("key").to_pylist() if verdicts else []
+    return [
+        {
+            "key": key,
+            **verdict,
+            "relation": _seen_from(row, verdict),
+            "evidence": json.loads(verdict["evidence"]),
+            "says": describe(verdict["evidence"], relation=verdict["relation"], limits=limits),
+        }
+        for key, verdict in zip(keys, verdicts, strict=True)
+    ]
+
+
+def _seen_from(row: int, verdict: dict[str, Any]) -> str:
+    """Return the relation with `row` as its subject: contains, when it shows all of the other."""
+    turned = {"contains": "contained", "contained": "contains"}
+    relation = str(verdict["relation"])
+    return relation if verdict["row_a"] == row else turned.get(relation, relation)
+
+
+def _standing(run: Run, row: int) -> dict[str, Any]:
+    """Return the keys of the image's keeper, of the images it stands for, and of an image that shows all of it."""
+    one = run.take("duplicates", np.array([row])).to_pylist()[0]
+    keepers = run.read("duplicates", ["keeper_row"])["keeper_row"]
+    copies = np.flatnonzero(pc.fill_null(pc.equal(keepers, row), False).to_numpy())
+    found: dict[str, Any] = {
+        "stands_for": run.take("images", copies, ["key"]).column("key").to_pylist() if len(copies) else [],
+        "keeper_key": None,
+        "container_key": None,
+    }
+    if one["keeper_row"] is not None:
+        found["keeper_key"] = run.take("images", np.array([one["keeper_row"]]), ["key"])["key"][0].as_py()
+    if one["contained_in"] is not None:
+        images = run.read("images", ["id", "key"])
+        at = pc.index(images["id"], one["contained_in"]).as_py()
+        found["container_key"] = images["key"][at].as_py() if at >= 0 else None
     return found
 
 

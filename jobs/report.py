@@ -2,6 +2,7 @@
 
 from curation.report import render
 from curation.tables import Run
+from graph.showcase import copies
 from jobs.stage import Item, Output
 
 
@@ -10,7 +11,12 @@ def plan(run: Run, **_: object) -> list[Item]:
     return [{"parts": [0]}]
 
 
+def page(run: Run) -> str:
+    """Return the page, with what the graph has to show of copies."""
+    return render(run, copies=copies(run))
+
+
 def work(run: Run, item: Item) -> list[Output]:
     """Write report.html at the top of the run folder."""
-    run.store.put("report.html", render(run).encode())
+    run.store.put("report.html", page(run).encode())
     return [Output(0, None, published=("report.html",), counts={"ok": 1})]

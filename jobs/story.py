@@ -1,6 +1,5 @@
 """`explain` as text for a person."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -34,14 +33,14 @@ def _relations(story: Mapping[str, Any]) -> list[str]:
     lines = []
     duplicate = story.get("duplicates") or {}
     if duplicate.get("keeper_row") is not None:
-        evidence = json.dumps(json.loads(duplicate["evidence"] or "{}"))
-        lines.append(_row("copy of", f"{duplicate['keeper']}, cosine {duplicate['similarity']:.3f}, {evidence}"))
+        keeper = story.get("keeper_key") or duplicate["keeper"]
+        lines.append(_row("copy of", f"{keeper}, {_cosine(duplicate)}{duplicate['says']}"))
     if story.get("stands_for"):
         lines.append(_row("stands for", ", ".join(story["stands_for"])))
-    lines += [
-        _row(pair["relation"], f"{pair['key']}, cosine {pair['similarity']:.3f}, {json.dumps(pair['evidence'])}")
-        for pair in (story.get("related") or [])[:12]
-    ]
+    if duplicate.get("contained_in"):
+        lines.append(_row("inside", f"{story.get('container_key') or duplicate['contained_in']} shows all of it"))
+    lines += [_row(pair["relation"], f"{pair['key']}, {_cosine(pair)}{pair['says']}") for pair in story.get("related") or []]
+    lines += [_row("not", f"{pair['key']}, {_cosine(pair)}{pair['says']}") for pair in story.get("look_alikes") or []]
     selection = story.get("selection") or {}
     if selection.get("status") == "kept":
         lines.append(_row("selection", f"weight {selection['weight']:.3f}, bucket {selection['bucket']} px"))
@@ -49,6 +48,10 @@ def _relations(story: Mapping[str, Any]) -> list[str]:
         place = story["shards"]
         lines.append(_row("shard", f"{place['shard']}, {place['image_length']} bytes at {place['image_offset']}"))
     return lines
+
+
+def _cosine(pair: Mapping[str, Any]) -> str:
+    return f"cosine {pair['similarity']:.3f}: " if pair.get("similarity") is not None else ""
 
 
 def _numbers(row: Mapping[str, Any]) -> list[str]:

@@ -14,14 +14,14 @@ from PIL import Image, ImageDraw
 from skimage import data
 
 from curation.charts import curve, histogram, size_map, ticks
-from curation.exhibits import facts
 from curation.ledger import balance
 from curation.metrics import profile
-from curation.report import render, shown
+from curation.report import shown
 from curation.schema import CAPTIONS, DUPLICATES, IMAGES, OCR, SCORES, TAGS
 from curation.selection import select
 from curation.shards import plan_shards, write_shard
 from curation.tables import Cost, Run
+from jobs.report import page as render
 
 HOSTILE = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "</script><b>", "{{ 7 * 7 }}", "a\u202eb\x1b[31m")
 PHOTOS = (data.astronaut, data.chelsea, data.coffee, data.rocket)
@@ -260,12 +260,6 @@ def test_a_run_whose_images_all_failed_still_renders(run: Run, tmp_path: Path) -
 def test_control_and_direction_characters_are_replaced_and_long_text_is_cut() -> None:
     assert shown("a\u202eb\x00\u5927 c") == "a\ufffdb\ufffd\u5927 c"
     assert shown("x" * 50, 10) == "xxxxxxx..."
-
-
-def test_evidence_that_is_no_json_is_shown_as_it_is() -> None:
-    assert facts('{"a": {"b": 0.12345}, "c": true}') == [("a.b", "0.123"), ("c", "True")]
-    assert facts("not json") == [("evidence", "not json")]
-    assert facts(None) == []
 
 
 def test_charts_draw_constant_and_single_values() -> None:

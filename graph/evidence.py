@@ -1,0 +1,171 @@
+"""What was measured of a pair, in one sentence: the report, `explain` and the contact sheets all say it in these words.
+
+Enters: the JSON object of VERDICTS.evidence or DUPLICATES.evidence, the relation, and the limits that applied. Leaves: a sentence
+for a person. For a pair that only looks alike the sentence names the first limit that it missed, since that is why it was not
+merged. Evidence of an unknown method is told name by name, so a new method never makes a report fail.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Evidence = Mapping[str, Any]
+Limits = Mapping[str, Any]
+"""Values of the thresholds by their names in the configuration; one that is absent is not mentioned."""
+
+ORIENTATIONS = (
+    "",
+    "turned by a quarter",
+    "turned upside down",
+    "turned by three quarters",
+    "mirrored",
+    "mirrored and turned by a quarter",
+    "mirrored and turned upside down",
+    "mirrored and turned by three quarters",
+)
+"""The states of `graph.thumbnails.turn`, in words."""
+
+
+def describe(evidence: Evidence | str | None, *, relation: str = "copy", limits: Limits | None = None) -> str:
+    """Return one sentence that says what was measured of a pair, and what decided.
+
+    evidence: as stored, a JSON text or its object; None and text that is no JSON object are told as they are.
+    relation: copy, contains, contained or different. limits: thresholds of the run that measured it.
+    """
+    known = _object(evidence)
+    if known is None:
+        return f"Evidence: {evidence}." if evidence else "No evidence was kept."
+    method = str(known.get("method", ""))
+    tell = _SENTENCES.get(method, _any_method)
+    through = " (measured on an exact copy of this image)" if known.get("through") else ""
+    return f"{tell(known, relation, limits or {})}{through}."
+
+
+def method_of(evidence: Evidence | str | None) -> str:
+    """Return the name of the method that decided; empty when none is named."""
+    return str((_object(evidence) or {}).get("method", ""))
+
+
+def _object(evidence: Evidence | str | None) -> Evidence | None:
+    if not isinstance(evidence, str):
+        return evidence
+    try:
+        value = json.loads(evidence)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _same_bytes(known: Evidence, relation: str, limits: Limits) -> str:
+    return "The two files hold the same bytes"
+
+
+def _same_pixels(known: Evidence, relation: str, limits: Limits) -> str:
+    return "The files differ, the pictures do not: same size, same pixels"
+
+
+def _unreadable(known: Evidence, relation: str, limits: Limits) -> str:
+    return "One of the two could not be read, so nothing was compared"
+
+
+def _whole(known: Evidence, relation: str, limits: Limits) -> str:
+    return f"Laid over each other whole{_turned(known)}, {_agreement(known)}"
+
+
+def _identity(known: Evidence, relation: str, limits: Limits) -> str:
+    grey, colour = known.get("thumbnail_correlation"), known.get("colour_correlation")
+    difference = known.get("mean_difference")
+    opening = "Too small or too plain for keypoints, so only near identity counts"
+    if relation == "copy":
+        return f"{opening}: correlation {_plain(grey)} in grey and {_plain(colour)} in colour{_turned(known)}"
+    for value, limit, name in ((grey, "min_identity", "in grey"), (colour, "min_colour_identity", "in colour")):
+        if value is not None and value < limits.get(limit, float("-inf")):
+            return f"{opening}: the best correlation {name} is {_plain(value)}, and {_plain(limits[limit])} is needed"
+    if difference is not None and difference > limits.get("max_identity_difference", float("inf")):
+        allowed = f"{limits['max_identity_difference']:.3g}"
+        return f"{opening}: colours differ by {difference:.3g} of 255 on average, and {allowed} is allowed"
+    return f"{opening}: correlation {_plain(grey)} in grey and {_plain(colour)} in colour is not enough"
+
+
+def _keypoints(known: Evidence, relation: str, limits: Limits) -> str:
+    inliers, matches = int(known.get("inliers", 0)), int(known.get("matches", 0))
+    if relation == "different" and inliers < limits.get("min_inliers", 1):
+        needed = f", and {limits['min_inliers']} are needed" if "min_inliers" in limits else ""
+        found = f"only {inliers} keypoints" if inliers else "no keypoints"
+        return f"Some things look alike, but {found} agree on how one picture would lie on the other{needed}"
+    mapped = f"{inliers} of {matches} matched keypoints fit one map{', mirrored' if known.get('mirrored') else ''}"
+    covers = _covered(known)
+    if relation in ("contains", "contained"):
+        return f"{mapped}; {_agreement(known)}, and {covers}: one is a part of the other"
+    if relation == "copy":
+        return f"{mapped}; under it {_agreement(known)}, and {covers}"
+    return f"{mapped}, but {_missed(known, limits, covers)}"
+
+
+def _missed(known: Evidence, limits: Limits, covers: str) -> str:
+    """Return which limit a pair with a fitted map missed."""
+    if known.get("overlap"):
+        copy, part = limits.get("min_copy_coverage"), limits.get("min_contained_coverage")
+        needs = f"; a copy needs {_percent(copy)} of both, a part {_percent(part)} of itself" if copy and part else ""
+        return f"the pictures only overlap, for {covers}{needs}"
+    agreement, needed = known.get("agreement", 0.0), known.get("needed", limits.get("min_agreement"))
+    if needed is None or agreement < needed:
+        return f"once aligned only {_agreement(known)}" + ("" if needed is None else f" (at least {_percent(needed)} is needed)")
+    flat, worst = limits.get("min_agreement_flat", 1.0), known.get("worst_cell", 0.0)
+    if agreement < flat or worst < limits.get("min_worst_cell_flat", 1.0):
+        needs = f"drawn graphics need {_percent(flat)} over all, and no place that differs"
+        return f"{_agreement(known)}, and {_percent(worst)} where they differ most ({needs})"
+    return f"what is seen in both is too small to tell: {covers}"
+
+
+def _similarity(known: Evidence, relation: str, limits: Limits) -> str:
+    value = known.get("similarity", known.get("cosine"))
+    bound = known.get("threshold", limits.get("threshold"))
+    if relation == "different":
+        return f"Cosine {_plain(value)} is below the threshold {_plain(bound)}"
+    return f"Cosine {_plain(value)} to the keeper" + (f", at least the threshold {_plain(bound)}" if bound is not None else "")
+
+
+def _any_method(known: Evidence, relation: str, limits: Limits) -> str:
+    listed = ", ".join(
+        f"{name.replace('_', ' ')} {_value(value)}" for name, value in known.items() if name not in ("method", "through")
+    )
+    opening = f"Measured by {str(known['method']).replace('_', ' ')}" if known.get("method") else "Measured"
+    return f"{opening}: {listed}" if listed else opening
+
+
+_SENTENCES: Mapping[str, Callable[[Evidence, str, Limits], str]] = {
+    "same_bytes": _same_bytes,
+    "same_pixels": _same_pixels,
+    "unreadable": _unreadable,
+    "whole": _whole,
+    "identity": _identity,
+    "keypoints": _keypoints,
+    "similarity": _similarity,
+}
+
+
+def _turned(known: Evidence) -> str:
+    state = int(known.get("orientation", 0))
+    return f", one {ORIENTATIONS[state]}" if 0 < state < len(ORIENTATIONS) else ""
+
+
+def _agreement(known: Evidence) -> str:
+    return f"{_percent(known.get('agreement'))} of what has texture agrees"
+
+
+def _covered(known: Evidence) -> str:
+    a, b = known.get("coverage_a"), known.get("coverage_b")
+    return f"it covers {_percent(a)} of the one picture and {_percent(b)} of the other"
+
+
+def _percent(value: float | None) -> str:
+    return "an unknown share" if value is None else f"{100 * value:.0f} %"
+
+
+def _plain(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3f}"
+
+
+def _value(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,227 @@
+"""The report's exhibits of deduplication: groups with their keeper, look-alikes that were not merged, parts of other images.
+
+Enters: a run whose DUPLICATES are complete. Leaves: plain values for the page, each pair with a sentence (`graph.evidence`) and,
+where keypoints decided, a drawing of the matches. What is shown is a function of the tables alone and bounded in number and
+bytes: a run of a billion images has a page of the same size.
+"""
+
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from curation import charts
+from curation.exhibits import Exhibit, data_uri, described, thumbnails
+from curation.pixels import read_pixels
+from curation.tables import Run
+from graph import keypoints, tally, verify
+from graph.drawing import matched_lines, side_by_side
+from graph.evidence import describe, method_of
+
+Rows = NDArray[np.int64]
+
+MEASURED_BY_KEYPOINTS = ("keypoints", "whole")
+"""Methods whose pairs are worth a drawing of matched keypoints."""
+
+
+def copies(run: Run) -> dict[str, Any] | None:
+    """Return what the report says of copies; None before DUPLICATES is complete."""
+    if not run.has("duplicates"):
+        return None
+    table = run.read("duplicates", ["keeper_row", "similarity", "evidence", "group_size"])
+    limits = limits_of(run)
+    near = tally.near_similarities(table)
+    return {
+        "counts": tally.copies(table) | relations(run),
+        "methods": tally.methods(table["evidence"]),
+        "sizes": tally.group_sizes(table),
+        "similarity": charts.histogram(near, np.ones(len(near), bool), name="cosine to the keeper") if len(near) else None,
+        "giants": _giants(run, table),
+        "groups": groups(run, table, limits),
+        "look_alikes": look_alikes(run, table, limits),
+        "contained": contained(run, limits),
+    }
+
+
+def limits_of(run: Run) -> dict[str, Any]:
+    """Return the thresholds that the run's verdicts were made with: those of its record, and the defaults of the rest."""
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(verify.verify).parameters.items()
+        if isinstance(parameter.default, int | float)
+    }
+    return defaults | dict((run.manifest("verdicts") or {}).get("parameters", {}))
+
+
+def relations(run: Run) -> dict[str, int]:
+    """Return how many pairs were compared, and how many are different, or a part of one another; zeros without VERDICTS."""
+    if not run.has("verdicts"):
+        return {"compared": 0, "different": 0, "parts": 0}
+    counted = pc.value_counts(run.read("verdicts", ["relation"])["relation"].combine_chunks()).to_pylist()
+    found = {str(row["values"]): int(row["counts"]) for row in counted}
+    parts = found.get("contains", 0) + found.get("contained", 0)
+    return {"compared": sum(found.values()), "different": found.get("different", 0), "parts": parts}
+
+
+def groups(run: Run, table: pa.Table, limits: Mapping[str, Any], *, num_groups: int = 10, num_copies: int = 5) -> list[Exhibit]:
+    """Return the largest groups: keeper, then copies from the least to the most similar, the first hard one drawn."""
+    keepers = keeper_rows(table)
+    similarity = table["similarity"].fill_null(1.0).to_numpy()
+    copied = np.flatnonzero(keepers != np.arange(len(keepers)))
+    found, sizes = np.unique(keepers[copied], return_counts=True)
+    chosen = found[np.lexsort((found, -sizes))][:num_groups]
+    members = {int(k): copied[keepers[copied] == k] for k in chosen}
+    shown = {k: rows[np.argsort(similarity[rows], kind="stable")][:num_copies].tolist() for k, rows in members.items()}
+    listed = [row for keeper, rows in shown.items() for row in (keeper, *rows)]
+    cards = _cards(run, listed, max_total_bytes=1_500_000)
+    evidence = dict(zip(listed, table.take(pa.array(listed, pa.int64())).to_pylist(), strict=True))
+    for rows in shown.values():
+        for row in rows:
+            cards[row] |= {
+                "similarity": evidence[row]["similarity"],
+                "says": describe(evidence[row]["evidence"], limits=limits),
+            }
+    hard = [_hardest(rows, evidence, keeper) for keeper, rows in shown.items()]
+    drawings = drawn(run, [pair for pair in hard if pair is not None])
+    return [
+        {
+            "keeper": cards[keeper],
+            "copies": [cards[row] for row in rows],
+            "num_copies": len(members[keeper]),
+            "drawing": drawings.get(pair) if pair is not None else None,
+            "drawn": cards[pair[1]] if pair is not None else None,
+        }
+        for (keeper, rows), pair in zip(shown.items(), hard, strict=True)
+    ]
+
+
+def look_alikes(run: Run, table: pa.Table, limits: Mapping[str, Any], *, num: int = 8) -> list[Exhibit]:
+    """Return the most similar pairs that were compared and not merged, each image at most once, with the reason."""
+    if not run.has("verdicts"):
+        return []
+    chosen = _refused(run, keeper_rows(table), num)
+    pairs = [(pair["row_a"], pair["row_b"]) for pair in chosen]
+    cards = _cards(run, [row for pair in pairs for row in pair], max_total_bytes=700_000)
+    measured = [pair for pair, verdict in zip(pairs, chosen, strict=True) if _is_drawn(verdict["evidence"])]
+    drawings = drawn(run, measured)
+    return [
+        {
+            "pair": [cards[row] for row in pair],
+            "similarity": verdict["similarity"],
+            "says": describe(verdict["evidence"], relation="different", limits=limits),
+            "drawing": drawings.get(pair),
+        }
+        for pair, verdict in zip(pairs, chosen, strict=True)
+    ]
+
+
+def contained(run: Run, limits: Mapping[str, Any], *, num: int = 8) -> list[Exhibit]:
+    """Return images, copies left out, that another image shows in full, with that image and what was measured."""
+    table = run.read("duplicates", ["id", "contained_in", "keeper"])
+    inside = np.flatnonzero(pc.and_(table["contained_in"].is_valid(), table["keeper"].is_null()).to_numpy())[:num]
+    outside = pc.index_in(table["contained_in"].take(inside), table["id"].combine_chunks()).to_pylist()
+    pairs = [(int(row), int(whole)) for row, whole in zip(inside, outside, strict=True) if whole is not None]
+    cards = _cards(run, [row for pair in pairs for row in pair], max_total_bytes=500_000)
+    known = verdicts_of(run, pairs)
+    drawings = drawn(run, [pair for pair in pairs if pair in known and _is_drawn(known[pair]["evidence"])][:4])
+    return [
+        {
+            "part": cards[pair[0]],
+            "whole": cards[pair[1]],
+            "says": describe(known[pair]["evidence"], relation="contains", limits=limits) if pair in known else None,
+            "drawing": drawings.get(pair),
+        }
+        for pair in pairs
+    ]
+
+
+def keeper_rows(duplicates: pa.Table) -> Rows:
+    """Return int64 (N,): the row that stands for each image, itself when it is no copy."""
+    own = pa.array(np.arange(duplicates.num_rows, dtype=np.int64))
+    return np.asarray(pc.coalesce(duplicates["keeper_row"].combine_chunks(), own).to_numpy())
+
+
+def verdicts_of(run: Run, pairs: Iterable[tuple[int, int]]) -> dict[tuple[int, int], dict[str, Any]]:
+    """Return the verdict of each pair, in either order, that was compared, in both rounds where there are two."""
+    wanted = {(min(pair), max(pair)): pair for pair in pairs}
+    firsts = pa.array(sorted({pair[0] for pair in wanted}), pa.int64())
+    found = {}
+    for table in ("verdicts", "confirmations"):
+        for part in range(run.num_parts(table) if run.has(table) and wanted else 0):
+            rows = run.read_part(table, part)
+            for row in rows.filter(pc.is_in(rows["row_a"], value_set=firsts)).to_pylist():
+                if (row["row_a"], row["row_b"]) in wanted:
+                    found[wanted[row["row_a"], row["row_b"]]] = row
+    return found
+
+
+def drawn(run: Run, pairs: Sequence[tuple[int, int]], *, side_px: int = 256) -> dict[tuple[int, int], Exhibit]:
+    """Return a picture of the matched keypoints of each pair that has any: data URI and number of lines.
+
+    Empty for a run without KEYPOINTS.
+    """
+    if not pairs or not run.has("keypoints"):
+        return {}
+    rows = np.unique(np.array(pairs, np.int64))
+    stored = dict(zip(rows.tolist(), run.take("keypoints", rows).to_pylist(), strict=True))
+    pixels = dict(zip(rows.tolist(), read_pixels(run.take("images", rows), max_side_px=side_px), strict=True))
+    found = {}
+    for pair in pairs:
+        pictures = [pixels[row] for row in pair]
+        if any(not stored[row]["count"] for row in pair) or pictures[0] is None or pictures[1] is None:
+            continue
+        lines = matched_lines(*(keypoints.unpack(stored[row]) for row in pair))
+        if len(lines):
+            page = side_by_side(pictures[0].pixels, pictures[1].pixels, lines)
+            found[pair] = {"picture": data_uri(page), "lines": len(lines), "width": page.shape[1], "height": page.shape[0]}
+    return found
+
+
+def _cards(run: Run, rows: Sequence[int], *, max_total_bytes: int) -> dict[int, Exhibit]:
+    pictures = thumbnails(run, rows, side_px=176, max_total_bytes=max_total_bytes)
+    return {row: card | {"picture": pictures.get(row)} for row, card in described(run, rows).items()}
+
+
+def _hardest(rows: Sequence[int], evidence: Mapping[int, Any], keeper: int) -> tuple[int, int] | None:
+    """Return keeper and the least similar copy that keypoints recognised."""
+    return next(((keeper, row) for row in rows if _is_drawn(evidence[row]["evidence"])), None)
+
+
+def _is_drawn(evidence: str | None) -> bool:
+    return method_of(evidence) in MEASURED_BY_KEYPOINTS
+
+
+def _giants(run: Run, table: pa.Table) -> list[dict[str, int]]:
+    if not run.has("communities"):
+        return []
+    return tally.giants(run.read("communities", ["component", "community"]), keeper_rows(table))
+
+
+def _refused(run: Run, keepers: Rows, num: int) -> list[dict[str, Any]]:
+    """Return the most similar different pairs, half of them from keypoints where there are enough; no keeper twice."""
+    best = pa.concat_tables([_most_similar(run, part, 40 * num) for part in range(run.num_parts("verdicts"))])
+    ordered = best.take(pc.sort_indices(best, [("similarity", "descending"), ("row_a", "ascending"), ("row_b", "ascending")]))
+    seen: set[int] = set()
+    by_kind: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
+    for verdict in ordered.to_pylist():
+        stand = {int(keepers[verdict["row_a"]]), int(keepers[verdict["row_b"]])}
+        kind = by_kind[_is_drawn(verdict["evidence"])]
+        if len(stand) == 2 and not stand & seen and len(kind) < num and method_of(verdict["evidence"]) != "unreadable":
+            seen |= stand
+            kind.append(verdict)
+    hard = by_kind[True][: max(num // 2, num - len(by_kind[False]))]
+    return sorted(hard + by_kind[False][: num - len(hard)], key=lambda verdict: -verdict["similarity"])
+
+
+def _most_similar(run: Run, part: int, num: int) -> pa.Table:
+    """Return the different pairs of one part with the highest similarity, drawn ones and others apart."""
+    table = run.read_part("verdicts", part)
+    refused = table.filter(pc.equal(table["relation"], "different"))
+    named = pc.struct_field(pc.extract_regex(refused["evidence"], tally.METHOD), "method")
+    is_drawn = pc.fill_null(pc.is_in(named, value_set=pa.array(MEASURED_BY_KEYPOINTS)), False)
+    halves = [refused.filter(is_drawn), refused.filter(pc.invert(is_drawn))]
+    return pa.concat_tables([half.take(pc.select_k_unstable(half, num, [("similarity", "descending")])) for half in halves])

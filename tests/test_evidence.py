@@ -1,0 +1,99 @@
+"""Sentences of evidence: each method has its own, a refused pair names the limit it missed, anything else is told as it is."""
+
+import json
+
+import pytest
+
+from graph.evidence import describe, method_of
+
+LIMITS = {
+    "min_identity": 0.997,
+    "min_colour_identity": 0.992,
+    "max_identity_difference": 12.0,
+    "min_inliers": 8,
+    "min_agreement": 0.72,
+    "min_agreement_flat": 0.9,
+    "min_copy_coverage": 0.5,
+    "min_contained_coverage": 0.8,
+    "min_worst_cell_flat": 0.5,
+}
+FITTED = {"method": "keypoints", "inliers": 24, "matches": 63, "agreement": 0.95, "coverage_a": 1.0, "coverage_b": 0.6}
+SMALL = {"method": "identity", "thumbnail_correlation": 0.999, "colour_correlation": 0.995, "mean_difference": 4.0}
+
+
+def refused(evidence: dict[str, object], **changes: object) -> str:
+    return describe(evidence | changes, relation="different", limits=LIMITS)
+
+
+def test_exact_copies_need_no_number() -> None:
+    assert describe({"method": "same_bytes"}) == "The two files hold the same bytes."
+    assert "same pixels" in describe({"method": "same_pixels"})
+
+
+def test_a_verified_copy_says_what_agreed() -> None:
+    said = describe(FITTED | {"mirrored": True}, limits=LIMITS)
+    assert "24 of 63 matched keypoints fit one map, mirrored" in said
+    assert "95 % of what has texture agrees" in said
+    assert "100 % of the one picture and 60 % of the other" in said
+
+
+def test_a_whole_comparison_says_the_orientation() -> None:
+    said = describe({"method": "whole", "orientation": 5, "agreement": 0.98}, limits=LIMITS)
+    assert "one mirrored and turned by a quarter" in said
+    assert "98 % of what has texture agrees" in said
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"thumbnail_correlation": 0.99}, "in grey is 0.990, and 0.997 is needed"),
+        ({"colour_correlation": 0.99}, "in colour is 0.990, and 0.992 is needed"),
+        ({"mean_difference": 20.0}, "differ by 20 of 255 on average, and 12 is allowed"),
+    ],
+)
+def test_a_small_look_alike_names_the_first_limit_it_missed(changes: dict[str, object], reason: str) -> None:
+    assert reason in refused(SMALL, **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"inliers": 0, "matches": 0}, "no keypoints agree on how one picture would lie on the other, and 8 are needed"),
+        ({"agreement": 0.28}, "once aligned only 28 % of what has texture agrees (at least 72 % is needed)"),
+        ({"agreement": 0.95, "worst_cell": 0.0}, "0 % where they differ most (drawn graphics need 90 % over all"),
+        ({"agreement": 0.95, "worst_cell": 0.9}, "too small to tell"),
+        ({"overlap": True}, "a copy needs 50 % of both, a part 80 % of itself"),
+    ],
+)
+def test_a_look_alike_with_keypoints_names_the_limit_it_missed(changes: dict[str, object], reason: str) -> None:
+    assert reason in refused(FITTED, **changes)
+
+
+def test_containment_says_that_one_is_a_part() -> None:
+    assert describe(FITTED, relation="contains").endswith("one is a part of the other.")
+
+
+def test_evidence_measured_on_an_exact_copy_says_so() -> None:
+    assert "measured on an exact copy" in describe(FITTED | {"through": "same_bytes"})
+
+
+def test_unknown_methods_and_texts_are_told_as_they_are() -> None:
+    assert describe({"method": "stars", "agreement": 0.12345}) == "Measured by stars: agreement 0.123."
+    assert describe('{"method": "same_bytes"}') == describe({"method": "same_bytes"})
+    assert describe("not json") == "Evidence: not json."
+    assert describe(None) == "No evidence was kept."
+    assert describe({}) == "Measured."
+
+
+def test_every_sentence_is_one_line_and_ends_once() -> None:
+    for method in ("same_bytes", "same_pixels", "whole", "identity", "keypoints", "similarity", "unreadable", "other"):
+        for relation in ("copy", "contains", "contained", "different"):
+            said = describe({"method": method}, relation=relation, limits=LIMITS)
+            assert "\n" not in said
+            assert said.endswith(".")
+            assert not said.endswith("..")
+
+
+def test_the_method_is_read_from_text_or_object() -> None:
+    assert method_of(json.dumps(FITTED)) == method_of(FITTED) == "keypoints"
+    assert method_of(None) == method_of("[1]") == ""
