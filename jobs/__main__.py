@@ -99,10 +99,10 @@ def explain(
 @app.command()
 def report(folder: RunFolder) -> None:
     """Write RUN/report.html again from the tables as they are, also in the middle of a run."""
-    from curation.report import render
+    from jobs.report import page
 
     target = _existing(folder)
-    target.store.put("report.html", render(target).encode())
+    target.store.put("report.html", page(target).encode())
     print(target.root / "report.html")
 
 
