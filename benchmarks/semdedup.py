@@ -1,4 +1,4 @@
-"""SemDeDup as published and as its users run it, with our matrix product: the method that ours is compared with.
+"""SemDeDup as published and as its users run it, with the same matrix product as ours: the method that ours is compared with.
 
 Spherical k-means; inside each cluster the items are sorted by preference, and an item is dropped when its cosine to any earlier
 item reaches the threshold, even to one that was itself dropped. So nothing promises that a dropped item resembles a kept one.
@@ -8,10 +8,13 @@ Abbas et al. 2023, https://arxiv.org/abs/2303.09540; https://github.com/facebook
 """
 
 import itertools
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+
+from graph.scan import native_dtype
+from graph.vectors import to_float32
 
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -38,38 +41,47 @@ def sweep(
     cuts = np.searchsorted(cluster[order], np.arange(num_clusters + 1))
     for begin, end in itertools.pairwise(cuts):
         members = order[begin:end]
-        x = torch.from_numpy(vectors[members]).bfloat16()
+        rows = to_float32(vectors[members])
         for low in range(0, len(members), BLOCK_ROWS):
             high = min(low + BLOCK_ROWS, len(members))
-            cosine = x[low:high] @ x[:high].T
-            cosine[:, low:high].tril_(-1)  # an item has only earlier ones to fear; zeros are below any threshold
-            closest[members[low:high]] = cosine.amax(1).float().numpy()
+            cosine = product(rows[low:high], rows[:high])
+            cosine[:, low:high] = np.tril(cosine[:, low:high], -1)  # an item has only earlier ones to fear
+            closest[members[low:high]] = cosine.max(1)
     return {threshold: closest < threshold for threshold in thresholds}
 
 
-def kmeans(vectors: NDArray[np.float16], *, num_clusters: int, seed: int) -> torch.Tensor:
-    """Return bfloat16 unit centroids (num_clusters, d) of a sample of 30 rows per cluster, after 6 iterations."""
+def kmeans(vectors: NDArray[np.float16], *, num_clusters: int, seed: int) -> Floats:
+    """Return unit centroids (num_clusters, d) of a sample of 30 rows per cluster, after 6 iterations."""
     generator = np.random.default_rng(seed)
     size = min(len(vectors), SAMPLE_PER_CLUSTER * num_clusters)
-    sample = torch.from_numpy(vectors[np.sort(generator.choice(len(vectors), size, replace=False))]).bfloat16()
+    sample = to_float32(vectors[np.sort(generator.choice(len(vectors), size, replace=False))])
     centroids = sample[generator.choice(size, num_clusters, replace=False)]
     for _ in range(ITERATIONS):
         nearest = _nearest(sample, centroids)
-        total = torch.zeros(num_clusters, sample.shape[1]).index_add_(0, nearest, sample.float())
-        empty = torch.bincount(nearest, minlength=num_clusters) == 0
-        total[empty] = sample[generator.choice(size, int(empty.sum()))].float()
-        centroids = torch.nn.functional.normalize(total, dim=1).bfloat16()
+        order = np.argsort(nearest, kind="stable")
+        present, first = np.unique(nearest[order], return_index=True)
+        total = sample[generator.choice(size, num_clusters)]  # an empty cluster takes a random row
+        total[present] = np.add.reduceat(sample[order], first, axis=0)
+        centroids = total / np.linalg.norm(total, axis=1, keepdims=True)
     return centroids
 
 
-def assign(vectors: NDArray[np.float16], centroids: torch.Tensor) -> Rows:
+def assign(vectors: NDArray[np.float16], centroids: Floats) -> Rows:
     """Return the number of the closest centroid of every row."""
-    nearest = np.empty(len(vectors), np.int64)
-    for begin in range(0, len(vectors), 16 * BLOCK_ROWS):
-        block = torch.from_numpy(np.ascontiguousarray(vectors[begin : begin + 16 * BLOCK_ROWS])).bfloat16()
-        nearest[begin : begin + len(block)] = _nearest(block, centroids).numpy()
-    return nearest
+    blocks = range(0, len(vectors), 4 * BLOCK_ROWS)
+    return np.concatenate([_nearest(to_float32(vectors[at : at + 4 * BLOCK_ROWS]), centroids) for at in blocks])
 
 
-def _nearest(rows: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
-    return torch.cat([(block @ centroids.T).argmax(1) for block in rows.split(BLOCK_ROWS)])
+def product(a: Floats, b: Floats) -> Floats:
+    """Return all cosines of a and b, (len(a), len(b)): in bfloat16 where the CPU multiplies it natively, as our own join."""
+    if native_dtype() == "fp32":
+        return np.asarray(a @ b.T)
+    import torch
+
+    cosine: Any = torch.from_numpy(a).bfloat16() @ torch.from_numpy(b).bfloat16().T
+    return np.asarray(cosine.float().numpy())
+
+
+def _nearest(rows: Floats, centroids: Floats) -> Rows:
+    blocks = range(0, len(rows), BLOCK_ROWS)
+    return np.concatenate([product(rows[at : at + BLOCK_ROWS], centroids).argmax(1) for at in blocks])
