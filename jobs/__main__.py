@@ -97,6 +97,33 @@ def explain(
 
 
 @app.command()
+def search(
+    folder: RunFolder,
+    image: Annotated[Path | None, typer.Option(help="images like this picture file")] = None,
+    text: Annotated[str | None, typer.Option(help='images of this text; "quotation marks" make a phrase of words')] = None,
+    community: Annotated[str | None, typer.Option(help="the community of this row, id or name, and what lies near it")] = None,
+    id_: Annotated[str | None, typer.Option("--id", help="images like this one of the run: id, beginning of it, or name")] = None,
+    k: Annotated[int, typer.Option("--k", "-k", min=1, max=10_000, help="images that are listed")] = 20,
+    kept_only: Annotated[bool, typer.Option(help="only images that the selection keeps")] = False,
+    words: Annotated[bool, typer.Option(help="search --text by words even when the embedder reads texts")] = False,
+    as_json: AsJson = False,
+    html: Annotated[Path | None, typer.Option(help="also write a contact sheet, one HTML file, here")] = None,
+) -> None:
+    """Find images by a picture, by words, by an image of the run, or by a community.
+
+    Give exactly one of --image, --text, --community and --id. Example:
+
+        imageloom search runs/pictures --text "red kite" --html kites.html
+    """
+    from jobs.search import answer
+    from jobs.search_view import present
+
+    run = _existing(folder)
+    found = answer(run, image=image, text=text, community=community, id_=id_, k=k, kept_only=kept_only, words=words)
+    present(run, found, as_json=as_json, html=html)
+
+
+@app.command()
 def report(folder: RunFolder) -> None:
     """Write RUN/report.html again from the tables as they are, also in the middle of a run."""
     from jobs.report import page

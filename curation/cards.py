@@ -1,0 +1,91 @@
+"""Images as cards: what a person wants to see of a row, and static pages of such cards.
+
+Search, remediation and voids show the same card: thumbnail, name, size, decision with its reason, caption. A page is one file
+with pictures as data URIs, no script, and a Content-Security-Policy that forbids everything else, as the report is.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from curation.exhibits import thumbnails
+from curation.report import shown
+from curation.tables import Run
+
+Card = dict[str, Any]
+"""What a page, a table or JSON shows of one image, by name."""
+
+CAPTION_ORDER = ("source", "medium", "short", "prompt", "long", "tags")
+"""Levels of captions by how well one line of them speaks for the picture."""
+
+
+def cards(run: Run, rows: Sequence[int]) -> list[Card]:
+    """Return a card without picture for each of the global `rows`, in order.
+
+    status, reason, detail: the selection's, or the failure, or None before the selection. caption: the source's own, or the
+    best of CAPTION_ORDER; captions: one such line per language.
+    """
+    wanted = np.array(list(rows), np.int64)
+    columns = ["id", "key", "group", "width", "height", "format", "caption", "error", "error_detail"]
+    found = run.take("images", wanted, columns).to_pylist()
+    decided = _decisions(run, wanted, found)
+    captions = _captions(run, wanted)
+    return [
+        {
+            "row": int(row),
+            **{name: image[name] for name in columns[:6]},
+            **decision,
+            "caption": image["caption"] or next(iter(lines.values()), None),
+            "captions": lines,
+        }
+        for row, image, decision, lines in zip(wanted, found, decided, captions, strict=True)
+    ]
+
+
+def with_pictures(run: Run, shown_cards: Sequence[Card], *, side_px: int = 176, max_total_bytes: int = 6_000_000) -> list[Card]:
+    """Return the cards with a thumbnail each, as a data URI; those beyond the budget have None."""
+    pictures = thumbnails(run, [card["row"] for card in shown_cards], side_px=side_px, max_total_bytes=max_total_bytes)
+    return [{**card, "picture": pictures.get(card["row"])} for card in shown_cards]
+
+
+def page(template: str, values: Mapping[str, Any]) -> str:
+    """Return a page of curation/templates as one HTML text; every value is escaped."""
+    return _environment().get_template(template).render(values)
+
+
+def _decisions(run: Run, rows: np.ndarray, images: Sequence[Card]) -> list[Card]:
+    if run.has("selection"):
+        return list(run.take("selection", rows, ["status", "reason", "detail"]).to_pylist())
+    undecided: list[str | None] = ["failed" if image["error"] else None for image in images]
+    return [
+        {"status": status, "reason": image["error"], "detail": image["error_detail"]}
+        for status, image in zip(undecided, images, strict=True)
+    ]
+
+
+def _captions(run: Run, rows: np.ndarray) -> list[dict[str, str]]:
+    if not run.has("captions"):
+        return [{} for _ in rows]
+    written = run.take("captions", rows, ["captions"])["captions"].to_pylist()
+    return [_best_lines(row or []) for row in written]
+
+
+def _best_lines(captions: Sequence[Card]) -> dict[str, str]:
+    lines: dict[str, str] = {}
+    for caption in sorted(captions, key=lambda one: (CAPTION_ORDER.index(one["level"]), one["language"] != "en")):
+        if caption["text"]:
+            lines.setdefault(caption["language"], caption["text"])
+    return lines
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("curation"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["shown"] = shown
+    environment.filters["count"] = lambda number: f"{number:,}"
+    return environment

@@ -1,0 +1,130 @@
+"""The images nearest to vectors: parts of EMBEDDINGS stream by, FAISS scans each, and only the best so far are kept.
+
+A query is answered once and thrown away, so no index is built: scanning a part costs what adding it to an index would. Memory
+is one part and the answers, whatever the number of images. As in graph/knn.py, candidates are sought among vectors minus
+the collection's mean and reported, and ordered, by the plain cosine of the stored vectors. Text vectors are not centred:
+the mean picture is no mean text.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Rows = NDArray[np.int64]
+Part = tuple[int, Floats]
+"""The global row of a part's first image, and its vectors (n, d); NaN where an image failed."""
+
+MARGIN = 16
+"""Candidates taken beyond k: the float32 sums of a scan depend on its blocks, so near ties are decided by exact sums."""
+
+
+def corpus_mean(parts: Iterable[Part]) -> Floats:
+    """Return the mean (d,) of the distinct unit vectors, in one pass; 8 bytes per image are remembered.
+
+    Vectors that are equal bit for bit count once, as in graph/knn.py; they are told by a 64-bit hash.
+    """
+    seen = np.empty(0, np.uint64)
+    total, num = np.zeros(0), 0
+    for _, vectors in parts:
+        unit = unit_rows(vectors)[usable(vectors)]
+        hashes, first = np.unique(_hashes(unit), return_index=True)
+        fresh = ~np.isin(hashes, seen, assume_unique=True)
+        total = (total if total.size else np.zeros(vectors.shape[1])) + unit[first[fresh]].sum(0, dtype=np.float64)
+        num += int(fresh.sum())
+        seen = np.union1d(seen, hashes)
+    return np.asarray(total / num if num > 1 else np.zeros_like(total), np.float32)
+
+
+def nearest(
+    *,
+    queries: Floats,
+    parts: Iterable[Part],
+    k: int,
+    mean: Floats | None = None,
+    allowed: NDArray[np.bool_] | None = None,
+    excluded: Rows | None = None,
+) -> list[tuple[Rows, Floats]]:
+    """Return, for every query, the global rows of its `k` nearest images and their cosines, nearest first, ties by row.
+
+    queries: (Q, d). mean: what is subtracted from queries and images while candidates are sought; None: nothing.
+    allowed: bool (rows,), others are passed over. excluded: rows to pass over, such as the query itself.
+    Raises ValueError when k < 1.
+    """
+    if k < 1:
+        raise ValueError(f"k = {k}: at least 1")
+    asked = unit_rows(np.asarray(queries, np.float32))
+    centre = np.zeros(asked.shape[1], np.float32) if mean is None else mean
+    best = [_Best(k) for _ in asked]
+    for rows, unit in _candidates(parts, allowed, excluded):
+        moved = unit_rows(unit - centre)
+        _, found = faiss.knn(unit_rows(asked - centre), moved, min(k + MARGIN, len(rows)), metric=faiss.METRIC_INNER_PRODUCT)
+        for number, query in enumerate(asked):
+            at = found[number][found[number] >= 0]
+            best[number].add(rows[at], _exact(moved[at], unit_row(query - centre)), _exact(unit[at], query))
+    return [one.result() for one in best]
+
+
+class _Best:
+    """The k best candidates so far of one query."""
+
+    def __init__(self, k: int) -> None:
+        self._k = k
+        self._rows, self._sought, self._cosine = np.empty(0, np.int64), np.empty(0), np.empty(0)
+
+    def add(self, rows: Rows, sought: NDArray[np.float64], cosine: NDArray[np.float64]) -> None:
+        rows = np.concatenate([self._rows, rows])
+        sought, cosine = np.concatenate([self._sought, sought]), np.concatenate([self._cosine, cosine])
+        keep = np.lexsort((rows, -sought))[: self._k]
+        self._rows, self._sought, self._cosine = rows[keep], sought[keep], cosine[keep]
+
+    def result(self) -> tuple[Rows, Floats]:
+        cosine = np.minimum(self._cosine, 1.0).astype(np.float32)
+        order = np.lexsort((self._rows, -cosine))
+        return self._rows[order], cosine[order]
+
+
+def cosines(*, query: Floats, vectors: Floats) -> Floats:
+    """Return the cosine (n,) of one vector (d,) and each of `vectors` (n, d); NaN where there is no vector."""
+    cosine = np.minimum(_exact(unit_rows(vectors), unit_row(query)), 1.0)
+    return np.asarray(np.where(usable(vectors), cosine, np.nan), np.float32)
+
+
+def usable(vectors: Floats) -> NDArray[np.bool_]:
+    """Return bool (n,): vectors that are finite and not zero."""
+    return np.asarray(np.isfinite(vectors).all(1) & (np.abs(vectors).max(1, initial=0) > 0))
+
+
+def unit_rows(vectors: Floats) -> Floats:
+    """Return the rows scaled to length 1; zero rows stay zero."""
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.where(norms > 0, norms, 1), np.float32)
+
+
+def unit_row(vector: Floats) -> Floats:
+    """Return one vector scaled to length 1."""
+    return np.asarray(unit_rows(vector[None])[0])
+
+
+def _candidates(parts: Iterable[Part], allowed: NDArray[np.bool_] | None, excluded: Rows | None) -> Iterator[tuple[Rows, Floats]]:
+    for start, vectors in parts:
+        wanted = usable(vectors)
+        if allowed is not None:
+            wanted &= allowed[start : start + len(vectors)]
+        if excluded is not None:
+            wanted[excluded[(excluded >= start) & (excluded < start + len(vectors))] - start] = False
+        if wanted.any():
+            yield start + np.flatnonzero(wanted), unit_rows(vectors[wanted])
+
+
+def _exact(vectors: Floats, query: Floats) -> NDArray[np.float64]:
+    """Return dot products summed in double precision, so that they do not depend on what else is in the array."""
+    return np.asarray(np.einsum("nd,d->n", vectors.astype(np.float64), query.astype(np.float64)))
+
+
+def _hashes(vectors: Floats) -> NDArray[np.uint64]:
+    factors = np.random.default_rng(0).integers(1, 2**63, vectors.shape[1], np.uint64) | np.uint64(1)
+    bits = np.ascontiguousarray(vectors).view(np.uint32).astype(np.uint64)
+    return np.asarray((bits * factors).sum(1, dtype=np.uint64))
