@@ -130,6 +130,21 @@ NEIGHBOURS = pa.schema(
 
 EDGES = pa.schema([ROW_A, ROW_B, SIMILARITY])
 
+LISTS = pa.schema(
+    [
+        field("list", pa.int32(), "number of the list", nullable=False),
+        field("rows", pa.int64(), "rows of this group whose nearest centroid is the list's", nullable=False),
+        field("guests", pa.int64(), "rows of this group that probe the list and are at home in another", nullable=False),
+    ]
+)
+
+PAIRS = pa.schema(
+    [
+        field("first_row", pa.int64(), "the smallest row_a that is counted here", nullable=False),
+        field("pairs", pa.int64(), "pairs of this task with row_a from first_row to before the next first_row", nullable=False),
+    ]
+)
+
 VERDICTS = pa.schema(
     [
         ROW_A,
@@ -249,6 +264,18 @@ def embeddings_schema(dimension: int, text_dimension: int | None = None) -> pa.S
     if text_dimension is not None:
         columns.append(field("text_embedding", vector_type(text_dimension), "unit vector of the source caption"))
     return pa.schema([*columns, ERROR])
+
+
+def centroids_schema(dimension: int) -> pa.Schema:
+    """Return CENTROIDS for vectors of `dimension`: the coarse quantiser, its cells (if it has two levels) before its lists."""
+    return pa.schema(
+        [
+            field("level", pa.int8(), "0: a cell of the first level; 1: a list", nullable=False),
+            field("number", pa.int32(), "number of the cell or list, counted from 0 in its level", nullable=False),
+            field("cell", pa.int32(), "the cell that holds the list; null with one level"),
+            field("centroid", pa.list_(pa.field("element", pa.float32()), dimension), "unit vector", nullable=False),
+        ]
+    )
 
 
 def vector_type(dimension: int) -> pa.DataType:

@@ -137,6 +137,32 @@ class KnnConfig(Section):
     nprobe: int = Field(8, ge=1, description="IVF lists searched per query")
 
 
+class JoinConfig(Section):
+    """The similarity graph of `dedup.method: similarity`: all pairs of embeddings above a threshold."""
+
+    engine: Literal["auto", "exact", "ivf", "faiss"] = Field(
+        "auto",
+        description="exact: every pair is compared, up to 200,000 images; ivf: lists of near vectors, beyond; "
+        "faiss: the nearest k by a FAISS index, for comparison",
+    )
+    min_similarity: float = Field(0.7, ge=-1, le=1, description="cosine from which two images are joined by an edge")
+    nlist: int | None = Field(None, ge=1, description="ivf: number of lists; default: from the number of images")
+    nprobe: int = Field(4, ge=1, description="ivf: most lists in which an image looks for its like; more finds more")
+    margin: float = Field(
+        2.0, ge=0, le=2, description="ivf: lists whose centroid is less similar than the nearest by more than this are not probed"
+    )
+    two_level: bool | None = Field(None, description="ivf: a quantiser of two levels; default: from 4,096 lists on")
+    descend: int = Field(4, ge=1, description="ivf: cells of a two-level quantiser whose lists are considered")
+    dtype: Literal["auto", "bf16", "int8", "fp32"] = Field(
+        "auto",
+        description="format of the first comparison; what it finds is computed again in float32, so the result is the same; "
+        "auto: bf16 where the CPU multiplies it natively",
+    )
+    memory_mb: int = Field(512, ge=16, description="memory of one worker's vectors, whatever the number of images")
+    factory: str = Field("Flat", description="faiss: index by FAISS factory string, e.g. IVF1024,Flat or HNSW32")
+    k: int = Field(100, ge=1, description="faiss: neighbours per image; pairs beyond them are missed")
+
+
 class KeypointConfig(Section):
     """Local features for the second look."""
 
@@ -255,6 +281,7 @@ class Config(Section):
     ocr: OcrConfig = OcrConfig()
     dedup: DedupConfig = DedupConfig()
     knn: KnnConfig = KnnConfig()
+    join: JoinConfig = JoinConfig()
     keypoints: KeypointConfig = KeypointConfig()
     verify: VerifyConfig = VerifyConfig()
     communities: CommunityConfig = CommunityConfig()

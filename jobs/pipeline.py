@@ -23,8 +23,17 @@ STAGES: tuple[Stage, ...] = (
     Stage("score", "scores", ("images", "embeddings"), "curation.scores:Scorer", "learned judges"),
     Stage("ocr", "ocr", ("images",), "captioning.ocr:Reader", "text lines in reading order"),
     Stage("knn", "neighbours", ("images", "embeddings"), "jobs.knn:Searcher", "nearest neighbours of every image",
-          plan="jobs.knn:plan"),
-    Stage("edges", "edges", ("neighbours",), "jobs.edges:work", "candidate pairs, once each", plan="jobs.edges:plan"),
+          plan="jobs.knn:plan", optional=("exact",), version=2, methods=("verified", "fast")),
+    Stage("edges", "edges", ("neighbours",), "jobs.edges:work", "candidate pairs, once each", plan="jobs.edges:plan",
+          methods=("verified", "fast")),
+    Stage("quantise", "centroids", ("embeddings",), "jobs.quantise:work", "centroids that divide the vectors into lists",
+          plan="jobs.quantise:plan", optional=("exact",), methods=("similarity",)),
+    Stage("lists", "lists", ("embeddings", "centroids"), "jobs.lists:work", "vectors in the order of their lists",
+          plan="jobs.lists:plan", optional=("exact",), methods=("similarity",)),
+    Stage("join", "pairs", ("embeddings", "centroids", "lists"), "jobs.join:work", "pairs above the threshold, list by list",
+          plan="jobs.join:plan", methods=("similarity",)),
+    Stage("edges", "edges", ("pairs",), "jobs.edges:merge", "pairs above the threshold, sorted", plan="jobs.edges:plan_ranges",
+          methods=("similarity",)),
     Stage("keypoints", "keypoints", ("images",), "graph.keypoints:describe", "local features for the second look",
           methods=("verified",)),
     Stage("verify", "verdicts", ("images", "edges", "keypoints"), "jobs.verify:work", "a second look at every candidate pair",
@@ -72,9 +81,20 @@ def _wanted(stage: Stage, config: Config) -> bool:
     return asked and (not stage.methods or config.dedup.method in stage.methods)
 
 
+_JOIN_KEYS = {
+    "quantise": {"engine", "nlist", "two_level"},
+    "lists": {"nprobe", "margin", "descend", "memory_mb"},
+    "join": {"engine", "min_similarity", "dtype", "memory_mb", "factory", "k"},
+}
+"""Keys of `join` by the stage whose result depends on them, so that another threshold does not sort the vectors anew."""
+
+
 def _parameters(name: str, config: Config) -> dict[str, Any]:
     if name == "confirm":  # the same comparison as verify, of pairs found later
         return _parameters("verify", config)
+    if name in _JOIN_KEYS:
+        chosen = config.join.model_dump(mode="json", include=_JOIN_KEYS[name])
+        return {key: value for key, value in chosen.items() if value is not None}
     own = getattr(config, name, None)
     values = Config.model_dump(config, include={name}, mode="json")[name] if own is not None else {}
     if name == "ingest":

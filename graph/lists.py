@@ -1,0 +1,142 @@
+"""Vectors stored list by list, so that a join reads what it compares and nothing else.
+
+Enters: a group of rows and the lists each of them probes. Leaves: the rows in the order of their nearest list, their `home`,
+and for every list the rows that probe it from elsewhere (two counting sorts). A group is a folder of plain .npy arrays that
+are memory-mapped: a list is one contiguous stretch of every group, and nobody loads a group whole. Vectors are kept as they
+were stored (float16), so a pair's cosine is that of the embeddings themselves.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from curation import schema
+from graph.quantiser import Numbers
+from graph.vectors import Floats, Rows, keys, unit
+
+
+@dataclass(frozen=True)
+class Group:
+    """Some rows in list order. `n` rows, `L` lists, `P` probes."""
+
+    vectors: NDArray[np.floating]  # (n, d) as stored
+    rows: Rows  # (n,) global rows, ascending inside a list
+    probes: Numbers  # (n, P) lists, the home first; -1 where fewer are probed
+    keys: NDArray[np.uint64]  # (n,) equal for vectors that are equal bit for bit
+    start: Rows  # (L + 1,) where the rows at home in each list begin
+    guests: Numbers  # positions of the rows that probe each list from another home, by list
+    guest_start: Rows  # (L + 1,) where each list begins in `guests`
+
+
+@dataclass(frozen=True)
+class Members:
+    """Rows of several groups that meet in one list, in ascending order of global row."""
+
+    group: Numbers  # (m,) which group
+    position: Rows  # (m,) where in the group
+    rows: Rows  # (m,)
+    probes: Numbers  # (m, P)
+    keys: NDArray[np.uint64]  # (m,)
+
+    def take(self, chosen: Rows | slice) -> "Members":
+        """Return some of the rows."""
+        return Members(*(getattr(self, column.name)[chosen] for column in fields(self)))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def group_rows(*, vectors: NDArray[np.floating], rows: Rows, probes: Numbers, num_lists: int) -> Group:
+    """Return a group of finite rows other than zero; rows: their global numbers, ascending. probes: int32 (n, P)."""
+    order = np.argsort(probes[:, 0], kind="stable")
+    probes = np.ascontiguousarray(probes[order])
+    position, column = np.nonzero(probes[:, 1:] >= 0)
+    probed = probes[position, column + 1]
+    by_list = np.argsort(probed, kind="stable")
+    lists = np.arange(num_lists + 1)
+    stored = np.ascontiguousarray(vectors[order])
+    return Group(
+        vectors=stored,
+        rows=rows[order],
+        probes=probes,
+        keys=keys(stored),
+        start=np.searchsorted(probes[:, 0], lists).astype(np.int64),
+        guests=position[by_list].astype(np.int32),
+        guest_start=np.searchsorted(probed[by_list], lists).astype(np.int64),
+    )
+
+
+def save(group: Group, folder: Path, number: int) -> dict[str, Path]:
+    """Write a group's arrays into `folder`; returns the files by the name they are to have beside the table's parts."""
+    files = {f"{column.name}-{number:05d}.npy": folder / f"{column.name}-{number:05d}.npy" for column in fields(Group)}
+    for column, path in zip(fields(Group), files.values(), strict=True):
+        np.save(path, getattr(group, column.name))
+    return files
+
+
+def load(folder: Path, number: int) -> Group:
+    """Return a group whose vectors stay on disk: they and the other long arrays are memory-mapped."""
+    return Group(*(np.load(folder / f"{column.name}-{number:05d}.npy", mmap_mode="r") for column in fields(Group)))
+
+
+def summary(group: Group) -> pa.Table:
+    """Return LISTS: how many rows of the group are at home in each list, and how many probe it; empty lists are left out."""
+    home, guests = np.diff(group.start), np.diff(group.guest_start)
+    lists = np.flatnonzero(home + guests)
+    return schema.conform(pa.table({"list": lists, "rows": home[lists], "guests": guests[lists]}), schema.LISTS)
+
+
+def at_home(groups: Sequence[Group], number: int) -> Members:
+    """Return the rows whose nearest list is `number`."""
+    return _members(groups, [np.arange(*group.start[number : number + 2]) for group in groups])
+
+
+def visiting(groups: Sequence[Group], number: int) -> Members:
+    """Return the rows that probe list `number` and have another home."""
+    return _members(groups, [group.guests[slice(*group.guest_start[number : number + 2])] for group in groups])
+
+
+def _members(groups: Sequence[Group], positions: Sequence[NDArray[np.integer]]) -> Members:
+    group = np.repeat(np.arange(len(groups), dtype=np.int32), [len(some) for some in positions])
+    found = Members(
+        group=group,
+        position=np.concatenate(positions).astype(np.int64),
+        rows=np.concatenate([g.rows[p] for g, p in zip(groups, positions, strict=True)]),
+        probes=np.concatenate([g.probes[p] for g, p in zip(groups, positions, strict=True)]),
+        keys=np.concatenate([g.keys[p] for g, p in zip(groups, positions, strict=True)]),
+    )
+    return found.take(np.argsort(found.rows, kind="stable"))
+
+
+def unit_vectors(groups: Sequence[Group], members: Members) -> Floats:
+    """Return the unit vectors of some rows, float32 (m, d)."""
+    stored = np.empty((len(members), groups[0].vectors.shape[1]), groups[0].vectors.dtype)
+    for number in np.unique(members.group):
+        of_group = members.group == number
+        stored[of_group] = groups[number].vectors[members.position[of_group]]
+    return unit(stored)
+
+
+def distinct(members: Members) -> tuple[Rows, Rows, Rows]:
+    """Return positions of one row per vector, the smallest, and of every other row with that of the row it equals."""
+    _, first, place = np.unique(members.keys, return_index=True, return_inverse=True)
+    stands_for = first[place]  # members ascend by row, so the first is the smallest
+    others = np.flatnonzero(stands_for != np.arange(len(members)))
+    return np.sort(first), others, stands_for[others]
+
+
+def balanced(rows: Rows, guests: Rows, *, pairs_per_block: int) -> list[tuple[int, int]]:
+    """Return consecutive blocks [first, last) of lists with about `pairs_per_block` comparisons each; one list is never cut.
+
+    rows, guests: (L,) rows at home in each list, and rows that probe it from elsewhere.
+    """
+    work = rows * (rows / 2 + guests)
+    if not work.any():
+        return []
+    block = ((np.cumsum(work) - work / 2) // pairs_per_block).astype(np.int64)
+    cuts = np.flatnonzero(np.diff(block)) + 1
+    return list(zip([0, *cuts.tolist()], [*cuts.tolist(), len(rows)], strict=True))

@@ -1,0 +1,161 @@
+"""The coarse quantiser: centroids that divide the vectors into lists, and the lists in which a vector is looked for.
+
+Spherical k-means, trained by FAISS on a sample of 30 rows per list. Beyond some thousand lists it has two levels: about
+sqrt(n) cells, and about sqrt(n) lists inside each. A vector then descends into its best cells instead of meeting every
+centroid, so assigning costs sqrt(n) (1 + descend) products per row instead of n.
+
+Jegou, Douze & Schmid 2011, https://doi.org/10.1109/TPAMI.2010.57 (inverted lists); Johnson, Douze & Jegou 2017,
+https://arxiv.org/abs/1702.08734 (FAISS). Probing only lists nearly as close as the closest: Chen et al. 2021 (SPANN),
+https://arxiv.org/abs/2111.08566
+"""
+
+import math
+from dataclasses import dataclass
+
+import faiss
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from curation import schema
+from graph.vectors import Floats, Rows
+
+SAMPLE_PER_LIST = 30
+ITERATIONS = 6
+TWO_LEVEL_LISTS = 4096
+"""From this many lists on `two_level = None` takes two levels."""
+
+Numbers = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Quantiser:
+    """Unit centroids of the lists; with two levels also the cells, whose lists are consecutive."""
+
+    centroids: Floats  # (L, d)
+    cells: Floats  # (C, d); (0, d) with one level
+    start: Rows  # (C + 1,) first list of every cell
+
+    @property
+    def num_lists(self) -> int:
+        """The number of lists."""
+        return len(self.centroids)
+
+
+def default_lists(count: int) -> int:
+    """Return the number of lists for `count` vectors: the square root, and never more than 1000 vectors to a list."""
+    return max(1, round(math.sqrt(count)), count // 1000)
+
+
+def sample_rows(ids: list[str], size: int) -> Rows:
+    """Return `size` rows that depend on the ids alone, not on their order: those whose hashed ids are smallest, in that order."""
+    hashed = hash_ids(ids)
+    return np.argsort(hashed, kind="stable")[:size]
+
+
+def hash_ids(ids: list[str]) -> NDArray[np.uint64]:
+    """Return a well mixed 64-bit number of every id, (N,)."""
+    width = -(-max(map(len, ids), default=1) // 8) * 8
+    words = np.array(ids, f"S{width}").view(np.uint64).reshape(len(ids), -1)
+    mixed = np.full(len(ids), 0x9E3779B97F4A7C15, np.uint64)
+    for column in words.T:  # splitmix64 over the words, Steele, Lea & Flood 2014, https://doi.org/10.1145/2660193.2660195
+        mixed = (mixed ^ column) + np.uint64(0x9E3779B97F4A7C15)
+        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        mixed ^= mixed >> np.uint64(31)
+    return mixed
+
+
+def train(sample: Floats, *, num_lists: int, two_level: bool | None = None, seed: int = 0) -> Quantiser:
+    """Return a quantiser of about `num_lists` lists for unit vectors; never more lists than rows in the sample.
+
+    two_level: None takes two levels from TWO_LEVEL_LISTS on.
+    """
+    num_lists = max(1, min(num_lists, len(sample)))
+    if num_lists == 1 or not (num_lists >= TWO_LEVEL_LISTS if two_level is None else two_level):
+        centroids = _kmeans(sample, num_lists, seed)
+        return Quantiser(centroids, np.empty((0, sample.shape[1]), np.float32), np.zeros(1, np.int64))
+    cells = _kmeans(sample, round(num_lists**0.5), seed)
+    _, cell = faiss.knn(sample, cells, 1, metric=faiss.METRIC_INNER_PRODUCT)
+    rows = np.bincount(cell[:, 0], minlength=len(cells))
+    sizes = np.minimum(np.maximum(1, np.rint(num_lists * rows / len(sample)).astype(int)), np.maximum(rows, 1))
+    inside = [
+        _kmeans(sample[cell[:, 0] == c], int(sizes[c]), seed + 1 + c) if rows[c] else cells[c : c + 1] for c in range(len(cells))
+    ]
+    return Quantiser(np.concatenate(inside), cells, np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64))
+
+
+def _kmeans(sample: Floats, count: int, seed: int) -> Floats:
+    if count >= len(sample):
+        return sample
+    clustering = faiss.Clustering(sample.shape[1], count)
+    clustering.seed, clustering.niter, clustering.spherical = seed, ITERATIONS, True
+    clustering.min_points_per_centroid, clustering.max_points_per_centroid = 1, len(sample)
+    clustering.train(sample, faiss.IndexFlatIP(sample.shape[1]))
+    return faiss.vector_to_array(clustering.centroids).reshape(count, sample.shape[1])
+
+
+def probes(vectors: Floats, quantiser: Quantiser, *, nprobe: int, margin: float = 2.0, descend: int = 4) -> Numbers:
+    """Return the lists of every unit vector, nearest first, int32 (N, nprobe); -1 fills what is not probed.
+
+    margin: lists whose centroid's cosine is lower than the nearest one's by more than this are not probed. descend: cells of a
+    two-level quantiser whose lists are considered.
+    """
+    wanted = min(nprobe, quantiser.num_lists)
+    search = _two_level if len(quantiser.cells) else _one_level
+    cosine, lists = search(vectors, quantiser, wanted, descend)
+    near = cosine >= cosine[:, :1] - np.float32(margin)
+    found = np.full((len(vectors), nprobe), -1, np.int32)
+    found[:, :wanted] = np.where(near, lists, -1)
+    return found
+
+
+def _one_level(vectors: Floats, quantiser: Quantiser, wanted: int, descend: int) -> tuple[Floats, Rows]:
+    cosine, lists = faiss.knn(vectors, quantiser.centroids, wanted, metric=faiss.METRIC_INNER_PRODUCT)
+    return cosine, lists
+
+
+def _two_level(vectors: Floats, quantiser: Quantiser, wanted: int, descend: int) -> tuple[Floats, Rows]:
+    descend = min(descend, len(quantiser.cells))
+    _, cells = faiss.knn(vectors, quantiser.cells, descend, metric=faiss.METRIC_INNER_PRODUCT)
+    cosine = np.full((len(vectors), descend, wanted), -np.inf, np.float32)
+    lists = np.full((len(vectors), descend, wanted), -1, np.int64)
+    for cell in np.unique(cells):
+        first, last = quantiser.start[cell : cell + 2]
+        row, rank = np.nonzero(cells == cell)
+        some = min(wanted, int(last - first))
+        near, inside = faiss.knn(vectors[row], quantiser.centroids[first:last], some, metric=faiss.METRIC_INNER_PRODUCT)
+        cosine[row, rank, :some], lists[row, rank, :some] = near, inside + first
+    width = (len(vectors), descend * wanted)
+    order = np.argsort(-cosine.reshape(width), axis=1, kind="stable")[:, :wanted]
+    return np.take_along_axis(cosine.reshape(width), order, 1), np.take_along_axis(lists.reshape(width), order, 1)
+
+
+def centroid_table(quantiser: Quantiser) -> pa.Table:
+    """Return CENTROIDS: the cells, then the lists, each with its unit vector."""
+    cell = np.searchsorted(quantiser.start, np.arange(quantiser.num_lists), side="right") - 1
+    parents = [None] * len(quantiser.cells) + (cell.tolist() if len(quantiser.cells) else [None] * quantiser.num_lists)
+    vectors = np.concatenate([quantiser.cells, quantiser.centroids])
+    shape = schema.centroids_schema(vectors.shape[1])
+    table = pa.table(
+        {
+            "level": pa.array([0] * len(quantiser.cells) + [1] * quantiser.num_lists, pa.int8()),
+            "number": pa.array([*range(len(quantiser.cells)), *range(quantiser.num_lists)], pa.int32()),
+            "cell": pa.array(parents, pa.int32()),
+            "centroid": pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1]).cast(
+                shape.field("centroid").type
+            ),
+        }
+    )
+    return schema.conform(table, shape)
+
+
+def quantiser_of(centroids: pa.Table) -> Quantiser:
+    """Return the quantiser that CENTROIDS describes."""
+    column = centroids.column("centroid").combine_chunks()
+    vectors = column.flatten().to_numpy().reshape(-1, column.type.list_size)
+    level = centroids.column("level").to_numpy()
+    cell = centroids.column("cell").to_numpy()[level == 1]
+    count = int((level == 0).sum())
+    start = np.searchsorted(cell, np.arange(count + 1)).astype(np.int64) if count else np.zeros(1, np.int64)
+    return Quantiser(vectors[level == 1], vectors[level == 0], start)

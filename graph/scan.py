@@ -1,0 +1,131 @@
+"""Which rows of two blocks are alike: a matrix product per tile and a scan for what passes the threshold.
+
+Enters: unit float32 rows. Leaves: positions of pairs, and their cosines. The product only proposes: it runs in bfloat16 where
+the CPU multiplies it natively (four times faster than float32 on one core) or in int8, and pairs are scanned at a threshold
+lowered by more than those formats can err. What is reported is computed again in float32, row by row in one order, so the
+pairs and their cosines depend on neither the format, the shape of the tiles nor the number of threads. No top-k: selecting
+costs more than the product, and a group larger than k would lose pairs.
+"""
+
+import functools
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graph.vectors import Floats, Rows
+
+Dtype = Literal["auto", "bf16", "int8", "fp32"]
+
+SLACK = {"fp32": 1e-5, "bf16": 0.01, "int8": 0.01}
+"""How much lower than asked is scanned. bf16: inputs and result are rounded by at most 2^-9 of their size. int8: the rounding of
+both vectors moves the cosine of 512 dimensions with a deviation of about .001."""
+RESCORED_ROWS = 1024
+"""Pairs computed again at a time: two blocks of this many rows stay in the cache."""
+
+
+def native_dtype() -> Literal["bf16", "fp32"]:
+    """Return bf16 where this CPU multiplies bfloat16 natively, else fp32."""
+    return "bf16" if _instructions() & {"avx512_bf16", "amx_bf16", "bf16"} else "fp32"
+
+
+@functools.cache
+def _instructions() -> set[str]:
+    """Return the instruction sets that Linux names for this CPU; none elsewhere."""
+    described = Path("/proc/cpuinfo")
+    lines = described.read_text().splitlines() if described.exists() else []
+    return {name for line in lines if line.startswith(("flags", "Features")) for name in line.split()}
+
+
+class Scanner:
+    """Holds the memory of one tile; finds pairs of rows of at least `threshold`."""
+
+    def __init__(self, *, threshold: float, dtype: Dtype = "auto", tile_rows: int = 2048) -> None:
+        self.threshold, self.tile_rows = threshold, tile_rows
+        self.dtype: Literal["bf16", "int8", "fp32"] = native_dtype() if dtype == "auto" else dtype
+        self._floor = threshold - SLACK[self.dtype]
+        self._tile: Any = None
+
+    def pairs(self, queries: Floats, base: Floats, *, triangle: bool = False) -> tuple[Rows, Rows, Floats]:
+        """Return (query, base, cosine) of all pairs of at least the threshold, as positions.
+
+        triangle: both blocks are the same rows, and of every pair only the one with query > base is wanted.
+        """
+        prepared = self._prepare(base)
+        found = [
+            self._strip(queries[at : at + self.tile_rows], at, base, prepared, triangle)
+            for at in range(0, len(queries), self.tile_rows)
+        ]
+        query, other, cosine = zip(*found, strict=True) if found else ((), (), ())
+        none = np.empty(0, np.int64)
+        return np.concatenate([none, *query]), np.concatenate([none, *other]), np.concatenate([np.empty(0, np.float32), *cosine])
+
+    def _strip(self, queries: Floats, at: int, base: Floats, prepared: Any, triangle: bool) -> tuple[Rows, Rows, Floats]:
+        width = at + len(queries) if triangle else len(base)
+        flat = self._hits(self._prepare(queries), prepared, width)
+        query, other = flat // width, flat % width
+        if triangle:
+            query, other = query[query + at > other], other[query + at > other]
+        cosine = cosines(queries, query, base, other)
+        keep = cosine >= self.threshold
+        return query[keep] + at, other[keep], cosine[keep]
+
+    def _prepare(self, rows: Floats) -> Any:
+        if self.dtype == "fp32":
+            return rows
+        import torch
+
+        if self.dtype == "bf16":
+            return torch.from_numpy(rows).bfloat16()
+        scale = 127 / np.maximum(np.abs(rows).max(1, initial=0), 1e-30)
+        levels = np.rint(rows * scale[:, None]).astype(np.int8)
+        return (
+            torch.from_numpy(levels) if _instructions() & {"avx512_vnni", "avx_vnni", "amx_int8"} else levels.astype(np.float32)
+        ), scale.astype(np.float32)
+
+    def _hits(self, queries: Any, base: Any, width: int) -> Rows:
+        """Return flat positions in the (queries, width) tile of what may pass the threshold."""
+        if self.dtype == "bf16":
+            return self._bf16_hits(queries, base, width)
+        if self.dtype == "int8":
+            (levels, scale), (base_levels, base_scale) = queries, base
+            floor = scale[:, None] * (base_scale[:width] * np.float32(self._floor))
+            return np.flatnonzero(_integer_product(levels, base_levels[:width]) >= floor)
+        tile = self._buffer(len(queries) * width).reshape(len(queries), width)
+        np.matmul(queries, base[:width].T, out=tile)
+        return np.flatnonzero(tile >= np.float32(self._floor))
+
+    def _bf16_hits(self, queries: Any, base: Any, width: int) -> Rows:
+        import torch
+
+        size = len(queries) * width
+        if self._tile is None or len(self._tile) < size:
+            self._tile = torch.empty(size, dtype=torch.bfloat16)
+        tile = self._tile[:size].view(len(queries), width)
+        torch.mm(queries, base[:width].T, out=tile)
+        # Positive bfloat16 order like their bits read as signed integers, and negative ones lie below all of them.
+        code = int(torch.tensor(self._floor, dtype=torch.bfloat16).view(torch.int16)) if self._floor > 0 else None
+        return np.flatnonzero(tile.view(torch.int16).numpy() >= code if code else tile.float().numpy() >= self._floor)
+
+    def _buffer(self, size: int) -> Floats:
+        if self._tile is None or len(self._tile) < size:
+            self._tile = np.empty(size, np.float32)
+        return np.asarray(self._tile[:size])
+
+
+def _integer_product(levels: Any, base: Any) -> NDArray[Any]:
+    if isinstance(levels, np.ndarray):
+        return np.asarray(levels @ base.T)  # sums stay below 2^24, so float32 holds them exactly
+    import torch
+
+    return np.asarray(torch._int_mm(levels, base.T).numpy())
+
+
+def cosines(queries: Floats, query: Rows, base: Floats, other: Rows) -> Floats:
+    """Return the cosine of every pair of unit rows in float32, at most 1, each summed in the same order."""
+    found = np.empty(len(query), np.float32)
+    for at in range(0, len(query), RESCORED_ROWS):
+        some = slice(at, at + RESCORED_ROWS)
+        np.vecdot(queries[query[some]], base[other[some]], out=found[some])
+    return np.minimum(found, np.float32(1))

@@ -1,0 +1,65 @@
+"""Lists: every group of embedding parts is written in the order of the lists its rows are nearest to."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curation.tables import Run
+from graph.lists import group_rows, save, summary
+from graph.quantiser import probes, quantiser_of
+from graph.vectors import Rows, stored_vectors, unit, usable
+from jobs.stage import Item, Output
+
+BYTES_PER_NUMBER = 16
+"""Memory of a group while it is made, per number of its vectors: float16 as read and as sorted, float32, products."""
+
+
+def plan(run: Run, *, memory_mb: int, **_: object) -> list[Item]:
+    """Return one item per group of consecutive parts of EMBEDDINGS that fits `memory_mb`."""
+    offsets = run.offsets("embeddings")
+    dimension = run.read_part("embeddings", 0, ["embedding"]).schema.field("embedding").type.list_size
+    most = max(1, (memory_mb << 20) // (BYTES_PER_NUMBER * dimension))
+    groups: list[Item] = []
+    first = 0
+    for part in range(1, len(offsets)):
+        if part == len(offsets) - 1 or offsets[part + 1] - offsets[first] > most:
+            groups.append({"parts": [len(groups)], "embeddings": [first, part]})
+            first = part
+    return groups
+
+
+def work(run: Run, item: Item, *, nprobe: int, margin: float, descend: int, **_: object) -> list[Output]:
+    """Assign the rows of one group to lists and write them in list order."""
+    (number,) = item["parts"]
+    pieces = [vectors_of(run, part) for part in range(*item["embeddings"])]
+    vectors, rows = np.concatenate([v for v, _ in pieces]), np.concatenate([r for _, r in pieces])
+    del pieces
+    quantiser = quantiser_of(run.read("centroids"))
+    if quantiser.num_lists > 1:
+        probed = probes(unit(vectors), quantiser, nprobe=nprobe, margin=margin, descend=descend)
+    else:
+        probed = np.zeros((len(rows), 1), np.int32)
+    group = group_rows(vectors=vectors, rows=rows, probes=probed, num_lists=quantiser.num_lists)
+    return [Output(number, summary(group), files=save(group, scratch(run, "lists"), number))]
+
+
+def vectors_of(run: Run, part: int) -> tuple[NDArray[np.floating], Rows]:
+    """Return the stored vectors of one part that take part in the join, and their global rows.
+
+    Left out: images that failed, vectors without a direction, and, once EXACT knows them, exact copies of another image.
+    """
+    stored, present = stored_vectors(run.read_part("embeddings", part, ["embedding"]))
+    rows = np.flatnonzero(present) + int(run.offsets("embeddings")[part])
+    keep = usable(stored)
+    if run.has("exact"):
+        keep &= run.read_part("exact", part, ["representative"]).column("representative").to_numpy()[present] == rows
+    return stored[keep], rows[keep].astype(np.int64)
+
+
+def scratch(run: Run, table: str) -> Path:
+    """Return a new folder on the run's own disk for files that are committed by renaming."""
+    folder = run.folder(table) / "_attempts"
+    folder.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(dir=folder))

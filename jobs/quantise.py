@@ -1,0 +1,50 @@
+"""Quantise: a sample of all vectors becomes the centroids that divide them into lists."""
+
+import numpy as np
+
+from curation.tables import Run
+from graph.join import Engine, chosen_engine
+from graph.quantiser import SAMPLE_PER_LIST, Quantiser, centroid_table, default_lists, hash_ids, train
+from graph.vectors import Floats, unit
+from jobs.lists import vectors_of
+from jobs.stage import Item, Output
+
+SPARE = 8
+"""Of a collection with more than this many times the rows of the sample only some parts are read."""
+
+
+def plan(run: Run, **_: object) -> list[Item]:
+    """Return one item: the centroids are trained at once, on a sample."""
+    return [{"parts": [0]}]
+
+
+def work(run: Run, item: Item, *, engine: Engine, nlist: int | None = None, two_level: bool | None = None) -> list[Output]:
+    """Train the coarse quantiser; for an engine without lists there is one list and nothing to train."""
+    count = int(run.offsets("embeddings")[-1])
+    lists = (nlist or default_lists(count)) if chosen_engine(engine, count) == "ivf" else 1
+    sample = _sample(run, SAMPLE_PER_LIST * lists, count)
+    if lists == 1 or not len(sample):
+        return [Output(0, centroid_table(_one_list(sample)))]
+    return [Output(0, centroid_table(train(sample, num_lists=lists, two_level=two_level)))]
+
+
+def _sample(run: Run, size: int, count: int) -> Floats:
+    """Return about `size` unit vectors, chosen and ordered by hashed id, whatever the order of rows."""
+    step = max(1, count // max(1, SPARE * size))
+    parts = range(0, run.num_parts("embeddings"), step)
+    offsets = run.offsets("embeddings")
+    readable = sum(int(offsets[part + 1] - offsets[part]) for part in parts)
+    limit = np.uint64(min(1.0, size / max(1, readable)) * (2**64 - 2048))
+    found, order = [], []
+    for part in parts:
+        vectors, rows = vectors_of(run, part)
+        ids = run.read_part("embeddings", part, ["id"]).column("id").to_pylist()
+        hashed = hash_ids(ids)[rows - offsets[part]]
+        found.append(vectors[hashed <= limit])
+        order.append(hashed[hashed <= limit])
+    return unit(np.concatenate(found)[np.argsort(np.concatenate(order), kind="stable")])
+
+
+def _one_list(sample: Floats) -> Quantiser:
+    dimension = sample.shape[1]
+    return Quantiser(np.zeros((1, dimension), np.float32), np.empty((0, dimension), np.float32), np.zeros(1, np.int64))
