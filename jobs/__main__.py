@@ -42,6 +42,12 @@ def run(
     ] = None,
     address: Annotated[str | None, typer.Option(help="Ray: local (default), auto, or a cluster's address")] = None,
     workers: Annotated[int | None, typer.Option(help="CPUs of the local Ray; default: all")] = None,
+    plan_only: Annotated[bool, typer.Option("--plan", help="print what it would take, and run nothing")] = False,
+    images: Annotated[str | None, typer.Option(help="with --plan: number of images, e.g. 1e9; default: list the source")] = None,
+    cluster: Annotated[
+        str | None, typer.Option(help="with --plan: ray_cluster.yaml, or nodes=8,cores=32,gpus=1,memory_gb=256; default: here")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="with --plan: print one JSON value instead of text")] = False,
 ) -> None:
     """Run every stage that is not up to date: ingest, profile, embed, ..., shard, train, sample, report.
 
@@ -55,9 +61,18 @@ def run(
     from jobs.pipeline import between, pipeline
     from jobs.runner import Limits, run_stages
 
+    if plan_only and images is not None:  # nothing is read or written, so neither place need be known
+        source, out = source or (None if config else "images"), out or (None if config else "runs/planned")
     ray = {key: value for key, value in (("address", address), ("num_cpus", workers)) if value is not None}
     settings = read_config(config, {"source": source, "out": out, "ray": ray or None})
     target = Run(Path(settings.out).expanduser())
+    if plan_only:
+        from jobs.dry_run import print_plan
+
+        print_plan(settings, target, images=images, cluster=cluster, as_json=as_json)
+        return
+    if images is not None or cluster is not None or as_json:
+        raise ConfigError("--images, --cluster and --json belong to --plan; without it they have no effect")
     plan = between(pipeline(settings), target, start=from_, until=until)
     with summary.progress() as bars:
         outcomes = run_stages(target, plan, limits=Limits(**settings.ray.model_dump()), redo=redo or [], progress=bars)
@@ -121,6 +136,28 @@ def search(
     run = _existing(folder)
     found = answer(run, image=image, text=text, community=community, id_=id_, k=k, kept_only=kept_only, words=words)
     present(run, found, as_json=as_json, html=html)
+
+
+@app.command()
+def voids(
+    folder: RunFolder,
+    reference: Annotated[Path | None, typer.Option(help="a run of what the collection ought to cover, with the same embedder")] = None,
+    concepts: Annotated[Path | None, typer.Option(help="JSONL, CSV or text file of phrases: what it ought to show")] = None,
+    out: Annotated[Path | None, typer.Option(help="folder for voids.jsonl and voids.html; default: RUN/voids")] = None,
+    regions: Annotated[int | None, typer.Option(min=2, help="regions of the reference; default: from its number of images")] = None,
+    at_least: Annotated[int, typer.Option(min=1, help="images wanted of a concept that does not say")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List what a collection has too little of, against a reference run or a list of concepts, as queries to fetch by.
+
+    Give one of --reference and --concepts. Example:
+
+        imageloom voids runs/pictures --reference runs/encyclopedia
+    """
+    from jobs.voids import find_voids
+
+    run, other = _existing(folder), _existing(reference) if reference else None
+    find_voids(run, reference=other, concepts=concepts, out=out, regions=regions, at_least=at_least, as_json=as_json)
 
 
 @app.command()

@@ -1,0 +1,69 @@
+"""What one image costs in every stage: as measured in the user's own run, else shipped figures with their source."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import yaml
+
+from curation.tables import Run
+from jobs.pipeline import TABLES
+
+SOURCE = "benchmarks/results/costs.json"
+"""Where the shipped figures were measured."""
+
+
+@dataclass(frozen=True)
+class PerImage:
+    """The cost of one image in one stage, and who says so."""
+
+    cpu_seconds: float
+    wall_seconds: float
+    written_bytes: float
+    peak_bytes: float  # resident memory of the worker at its largest; 0: not known
+    gpus: float  # GPUs that a worker held while this was measured
+    source: str
+
+
+SHIPPED: Mapping[str, tuple[float, float, float]] = {}
+"""CPU seconds, bytes written and peak bytes by stage, as in SOURCE; all without a GPU."""
+
+
+def known(run: Run | None) -> dict[str, PerImage]:
+    """Return the cost per image of every stage that anyone has measured, the run's own figures first."""
+    shipped = {name: PerImage(cpu, cpu, written, peak, 0.0, SOURCE) for name, (cpu, written, peak) in SHIPPED.items()}
+    own = of_run(run) if run is not None else {}
+    peak = {name: found.peak_bytes for name, found in shipped.items()}
+    return shipped | {name: replace(found, peak_bytes=peak.get(name, 0.0)) for name, found in own.items()}
+
+
+def of_run(run: Run) -> dict[str, PerImage]:
+    """Return the cost per image of every stage that `run` has commits of, from its commit records.
+
+    A row-aligned table counts while it is being made; any other when it is complete, per image of the run.
+    """
+    images = sum(commit.rows for commit in run.commits("images"))
+    gpus = _gpus(run)
+    found = {}
+    for stage, table in TABLES:
+        commits = run.commits(table)
+        rows = sum(commit.rows for commit in commits)
+        if not rows or not images or not (run.has(table) or rows < images):
+            continue
+        per = images if run.has(table) else rows
+        found[stage] = PerImage(
+            cpu_seconds=sum(commit.cpu_seconds for commit in commits) / per,
+            wall_seconds=sum(commit.wall_seconds for commit in commits) / per,
+            written_bytes=sum(size for commit in commits for _, size in commit.files.values()) / per,
+            peak_bytes=0.0,
+            gpus=gpus.get(stage, 0.0),
+            source=f"{run.root.name}, {per:,} images",
+        )
+    return found
+
+
+def _gpus(run: Run) -> dict[str, float]:
+    """Return the GPUs per worker that the run's last configuration gave each stage."""
+    if not run.store.exists("config.yaml"):
+        return {}
+    ray = (yaml.safe_load(run.store.get("config.yaml")) or {}).get("ray") or {}
+    return {str(stage): float(share) for stage, share in (ray.get("gpus") or {}).items()}

@@ -1,0 +1,255 @@
+"""What a run will take, before anything runs: tasks, CPU and GPU hours, wall time, bytes and memory of every stage.
+
+Enters: a configuration, a number of images, a cluster, and what an image has cost where somebody measured it. Leaves: one
+row per stage. Stages whose work grows with the number of images are multiplied out from measured costs; the similarity graph,
+whose work grows faster, is computed from products and a rate (`graph/cost.py`). Every row says which of the two it is.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from graph import cost
+from graph.quantiser import ITERATIONS, SAMPLE_PER_LIST, TWO_LEVEL_LISTS, default_lists
+from jobs.capacity import Capacity
+from jobs.config import Config
+from jobs.costs import PerImage
+from jobs.pipeline import pipeline
+from jobs.stage import Stage
+
+RATE_FLOPS = {"bf16": 370e9, "int8": 500e9, "fp32": 100e9}
+"""Operations per second and core of the join's kernel with its scan, by number format, on the machine of RATE_SOURCE."""
+RATE_SOURCE = "benchmarks/results/knn.md"
+
+IMBALANCE = 2.0
+"""b of real lists: 1.6 at 100,000 vectors, 2.0 to 2.2 at a million (benchmarks/knn.py)."""
+
+EDGES_PER_IMAGE = 10.0
+"""Pairs above the threshold per image that are planned for; a run's own number takes its place when there is one."""
+
+PAIRS_PER_NEIGHBOUR = 0.67
+"""Pairs of EDGES per entry of NEIGHBOURS: two images that list each other make one pair (demo: 33,534 of 49,960)."""
+
+SORT_SECONDS = 2e-7
+"""CPU seconds to sort one edge and make it unique (merging in benchmarks/knn.py)."""
+
+NOT_PLANNED = ("train", "sample", "evaluate", "report")
+"""Stages whose cost does not follow from the number of images."""
+
+READS_PIXELS = ("ingest", "profile", "embed", "ocr", "keypoints", "shard")
+"""Stages that read the images' own bytes."""
+
+ONE_TASK = ("exact", "edges", "quantise", "communities", "duplicates", "select")
+"""Stages that look at the whole collection in one task; `edges` of the similarity route is cut into ranges of rows."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What one stage will take."""
+
+    stage: str
+    does: str
+    tasks: int
+    cpu_hours: float | None  # None: nobody has measured it
+    gpu_hours: float | None  # hours that GPUs are held; None: the stage asks for none, or nobody has measured it
+    wall_hours: float | None
+    read_bytes: float
+    written_bytes: float
+    node_bytes: float  # memory on one node when every core has a worker
+    basis: str  # "computed", or where the cost per image was measured
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a stage takes whatever the cluster: worker seconds, bytes written, memory of one task."""
+
+    seconds: float | None
+    written_bytes: float
+    task_bytes: float
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The arithmetic of the similarity graph."""
+
+    method: str
+    rows: int
+    dimension: int
+    lists: int
+    products: float
+    flops: float
+    edges: float
+    edge_bytes: float
+    stored_bytes: float
+    parent_bytes: float
+    forest_bytes: float
+    brute_flops: float
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The sizes that everything follows from."""
+
+    images: int
+    image_bytes: float
+    dimension: int
+    part_rows: int
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked: these settings, for so many images, on this cluster, with these costs per image."""
+
+    config: Config
+    scale: Scale
+    capacity: Capacity
+    known: Mapping[str, PerImage]
+
+
+def estimate(asked: Question) -> tuple[list[Estimate], Graph]:
+    """Return one row per stage that the configuration asks for, in order, training left out, and the graph's arithmetic."""
+    graph = graph_of(asked.config, asked.scale)
+    computed = _computed(asked.config, asked.scale, graph)
+    rows = []
+    written: dict[str, float] = {}
+    for planned in pipeline(asked.config):
+        if planned.stage.name not in NOT_PLANNED:
+            rows.append(_stage(planned.stage, asked, graph, computed.get(planned.stage.name), written))
+            written[planned.stage.table] = rows[-1].written_bytes
+    return rows, graph
+
+
+def graph_of(config: Config, scale: Scale) -> Graph:
+    """Return products, operations, edges and memory of the similarity graph of `config.dedup.method`."""
+    rows, dimension = scale.images, scale.dimension
+    if config.dedup.method == "similarity":
+        exact = config.join.engine == "exact" or (config.join.engine == "auto" and rows <= 200_000)
+        lists = 1 if exact else config.join.nlist or default_lists(rows)
+        joined = cost.join(rows, dimension=dimension, lists=lists, nprobe=1 if exact else config.join.nprobe,
+                           imbalance=1.0 if exact else IMBALANCE)  # fmt: skip
+        products, stored, edges = joined.products, joined.stored_bytes, rows * EDGES_PER_IMAGE
+    else:
+        exact = config.knn.engine == "exact" or (config.knn.engine == "auto" and rows <= 200_000)
+        lists = 1 if exact else config.knn.nlist or default_lists(rows)
+        products = float(rows) * rows * (1.0 if exact else IMBALANCE * config.knn.nprobe / lists)
+        stored, edges = rows * dimension * 4.0, rows * config.knn.k * PAIRS_PER_NEIGHBOUR
+    joined_rows = cost.Components(rows, edges)
+    return Graph(
+        method=config.dedup.method,
+        rows=rows,
+        dimension=dimension,
+        lists=lists,
+        products=products,
+        flops=cost.flops(products, dimension),
+        edges=edges,
+        edge_bytes=joined_rows.edge_bytes,
+        stored_bytes=stored,
+        parent_bytes=joined_rows.parent_bytes,
+        forest_bytes=joined_rows.forest_bytes,
+        brute_flops=cost.flops(cost.all_pairs(rows), dimension),
+    )
+
+
+def _computed(config: Config, scale: Scale, graph: Graph) -> dict[str, Cost]:
+    """Return the cost of the stages of the similarity graph, whose work is no multiple of the number of images."""
+    if graph.method != "similarity":
+        seconds = graph.flops / RATE_FLOPS["fp32"]
+        return {"knn": Cost(seconds, scale.images * config.knn.k * 12.0, 2 * graph.stored_bytes)}
+    sizes = cost.quantiser(
+        scale.images, lists=graph.lists, sample_per_list=SAMPLE_PER_LIST, iterations=ITERATIONS, two_level_from=TWO_LEVEL_LISTS
+    )
+    worker = config.join.memory_mb * 1e6
+    dtype = "bf16" if config.join.dtype == "auto" else config.join.dtype
+
+    def seconds_of(products: float, kind: str) -> float:
+        return cost.flops(products, scale.dimension) / RATE_FLOPS[kind]
+
+    centroids = (sizes.lists + sizes.cells) * scale.dimension * 4.0
+    assigned = sizes.assigning(scale.images, descend=config.join.descend)
+    return {
+        "quantise": Cost(seconds_of(sizes.training, "fp32"), centroids, sizes.sample * scale.dimension * 4.0),
+        "lists": Cost(seconds_of(assigned, "fp32"), graph.stored_bytes, worker + centroids),
+        "join": Cost(seconds_of(graph.products, dtype), graph.edge_bytes, worker),
+        "edges": Cost(graph.edges * SORT_SECONDS, graph.edge_bytes, worker),
+    }
+
+
+def _stage(stage: Stage, asked: Question, graph: Graph, computed: Cost | None, written: Mapping[str, float]) -> Estimate:
+    images, capacity = asked.scale.images, asked.capacity
+    tasks = tasks_of(stage, asked.config, asked.scale, graph)
+    share = asked.config.ray.gpus.get(stage.name, 0.0)
+    measured = asked.known.get(stage.name)
+    basis = "computed" if computed else measured.source if measured else "not measured"
+    found = computed or _measured(measured, images, share)
+    if found.seconds is None and measured is not None:
+        basis = f"not measured on a GPU ({basis} used none)"
+    slots = max(1, int(capacity.gpus / share) if share else capacity.cores)
+    pixels = asked.scale.image_bytes if stage.name in READS_PIXELS else 0.0
+    hours = None if found.seconds is None else found.seconds / 3600
+    return Estimate(
+        stage=stage.name,
+        does=stage.does,
+        tasks=tasks,
+        cpu_hours=hours,
+        gpu_hours=hours * share if share and hours is not None else None,
+        wall_hours=None if found.seconds is None else wall_hours(found.seconds, tasks=tasks, slots=slots),
+        read_bytes=images * pixels + sum(written.get(table, 0.0) for table in (*stage.inputs, *stage.optional)),
+        written_bytes=found.written_bytes,
+        node_bytes=found.task_bytes * min(capacity.node_cores, tasks),
+        basis=basis,
+    )
+
+
+def _measured(found: PerImage | None, images: int, share: float) -> Cost:
+    """Return the cost of a stage from the cost of an image; a figure without a GPU says nothing of one with a GPU."""
+    if found is None:
+        return Cost(None, 0.0, 0.0)
+    seconds = found.wall_seconds if share else found.cpu_seconds
+    usable = bool(found.gpus) == bool(share)
+    return Cost(seconds * images if usable else None, found.written_bytes * images, found.peak_bytes)
+
+
+def wall_hours(cpu_seconds: float, *, tasks: int, slots: int) -> float:
+    """Return the wall time of equal tasks on `slots` workers: full waves, so one task too many costs a whole wave."""
+    return math.ceil(tasks / slots) * cpu_seconds / tasks / 3600
+
+
+def tasks_of(stage: Stage, config: Config, scale: Scale, graph: Graph) -> int:
+    """Return how many units of work a stage is cut into."""
+    by_name: dict[str, Callable[[], float]] = {
+        "verify": lambda: graph.edges / config.verify.pairs_per_item,
+        "confirm": lambda: 1,
+        "shard": lambda: max(scale.images * scale.image_bytes / config.shard.max_bytes, scale.images / config.shard.max_samples),
+        "lists": lambda: graph.stored_bytes / (config.join.memory_mb * 1e6),
+        "join": lambda: graph.stored_bytes / (config.join.memory_mb * 1e6),
+    }
+    if stage.name in by_name:
+        return max(1, math.ceil(by_name[stage.name]()))
+    if stage.name in ONE_TASK:
+        return 1
+    return max(1, math.ceil(scale.images / scale.part_rows))
+
+
+def totals(rows: Sequence[Estimate]) -> dict[str, Any]:
+    """Return the sums over stages; a stage that nobody has measured is named in `unknown` and not counted."""
+    return {
+        "cpu_hours": sum(row.cpu_hours or 0.0 for row in rows),
+        "gpu_hours": sum(row.gpu_hours or 0.0 for row in rows),
+        "wall_hours": sum(row.wall_hours or 0.0 for row in rows),
+        "written_bytes": sum(row.written_bytes for row in rows),
+        "largest_node_bytes": max((row.node_bytes for row in rows), default=0.0),
+        "unknown": [row.stage for row in rows if row.cpu_hours is None],
+    }
+
+
+def as_json(rows: Sequence[Estimate], graph: Graph, scale: Scale, capacity: Capacity) -> dict[str, Any]:
+    """Return everything as one JSON object."""
+    return {
+        "images": scale.images,
+        "scale": asdict(scale),
+        "cluster": [asdict(kind) for kind in capacity.kinds],
+        "stages": [asdict(row) for row in rows],
+        "graph": asdict(graph),
+        "totals": totals(rows),
+    }
