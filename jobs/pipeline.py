@@ -15,7 +15,7 @@ STAGES: tuple[Stage, ...] = (
     Stage("ingest", "images", (), "jobs.ingest:work", "read, hash and verify every image of the source",
           plan="jobs.ingest:plan", digest="jobs.ingest:source_digest"),
     Stage("profile", "metrics", ("images",), "curation.metrics:profile", "measure size, sharpness, noise, colour, hashes",
-          version=2),
+          version=3),
     Stage("exact", "exact", ("images", "metrics"), "jobs.exact:work", "files of the same bytes or the same pixels",
           plan="jobs.exact:plan"),
     Stage("embed", "embeddings", ("images",), "curation.embedding:Embedder", "pixels to unit vectors"),

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 from skimage import data
 
 from curation.hashing import hamming
-from curation.metrics import METRICS, METRICS_SCHEMA, Picture, measure, profile
+from curation.metrics import METRICS, METRICS_SCHEMA, Picture, detail, measure, profile
 from curation.palette import oklab, to_srgb_bytes
 
 ASTRONAUT = data.astronaut()
@@ -209,3 +209,21 @@ def test_a_mirrored_copy_has_the_predicted_pdq():
 def test_every_metric_is_finite_for_extreme_shapes(shape):
     found = measure(picture(RNG.integers(0, 256, (*shape, 3), dtype=np.uint8)))
     assert all(np.isfinite(value) for value in found.values() if isinstance(value, float))
+
+
+def test_an_enlarged_copy_has_no_more_detail_than_its_original() -> None:
+    scene = np.random.default_rng(3).standard_normal((400, 400)).astype(np.float32)
+    spectrum = np.fft.fft2(scene) / np.maximum(1, np.hypot(np.fft.fftfreq(400, 1 / 400)[:, None], np.fft.fftfreq(400, 1 / 400)))
+    field = np.fft.ifft2(spectrum).real  # amplitude 1/f, as natural scenes have it
+    grey = np.clip(127 + 40 * field / field.std(), 0, 255).astype(np.uint8)
+    original = cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB)
+    shares = [
+        detail(Picture(pixels, pixels.shape[1], pixels.shape[0], 1))
+        for pixels in (original, *(cv2.resize(original, None, fx=2, fy=2, interpolation=how) for how in (1, 2, 4)))
+    ]
+    assert shares[0] > 0.9
+    assert all(0.35 < share < 0.6 for share in shares[1:])
+
+
+def test_a_plain_picture_has_no_detail() -> None:
+    assert detail(Picture(np.full((64, 64, 3), 90, np.uint8), 64, 64, 1)) == 0.0
