@@ -148,10 +148,18 @@ class FullText:
             hits += self._matching(terms, "OR", limit - len(hits), allowed, {hit.row for hit in hits})
         return hits
 
-    def count(self, query: str, *, allowed: NDArray[np.bool_] | None = None) -> int:
+    def rows(self, query: str, *, allowed: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+        """Return all rows, ascending, that hold every term of the query."""
+        found = self._connection.execute(
+            "SELECT rowid FROM words WHERE words MATCH ? ORDER BY rowid", (_expression(parse(query), "AND"),)
+        )
+        rows = np.fromiter((row for (row,) in found), np.int64)
+        return rows if allowed is None else rows[allowed[rows]]
+
+    def count(self, query: str) -> int:
         """Return how many rows hold every term of the query."""
-        found = self._connection.execute("SELECT rowid FROM words WHERE words MATCH ?", (_expression(parse(query), "AND"),))
-        return sum(1 for (row,) in found if allowed is None or allowed[row])
+        found = self._connection.execute("SELECT count(*) FROM words WHERE words MATCH ?", (_expression(parse(query), "AND"),))
+        return int(found.fetchone()[0])
 
     def _matching(
         self, terms: Sequence[Term], operator: str, limit: int, allowed: NDArray[np.bool_] | None, known: set[int]

@@ -112,3 +112,8 @@ def _fold(letter: str) -> str:
 
 _FOLDED = _Table(_fold)
 _APART = _Table(lambda letter: f"{SEPARATOR}{letter}{SEPARATOR}" if _SPACELESS.match(letter) else letter)
+
+
+def is_spaceless(text: str) -> bool:
+    """Say whether a text has characters of a script without spaces, such as Chinese."""
+    return _SPACELESS.search(text) is not None

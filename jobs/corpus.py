@@ -99,15 +99,21 @@ def full_text(run: Run) -> FullText:
 
     It lies in the run folder; when that cannot be written, it is made in memory.
     """
-    tables = [table for table in WORDS if run.num_parts(table)]
-    if not tables and not any(run.read("images", ["caption"])["caption"].is_valid().to_pylist()):
+    if not has_words(run):
         raise ConfigError(
             f"{run.root} has no words to search: its images came without captions, and captions, tags and ocr have not run. "
             "Run those stages, or search with --image or --id"
         )
     index = _opened(run.root / FOLDER / "words.sqlite")
+    tables = [table for table in WORDS if run.num_parts(table)]
     index.update(digests=_digests(run, tables), starts=run.offsets("images")[:-1].tolist(), read=document_reader(run))
     return index
+
+
+def has_words(run: Run) -> bool:
+    """Say whether anything but file names is known of the run's images in words."""
+    tables = any(run.num_parts(table) for table in WORDS)
+    return tables or run.read("images", ["caption"])["caption"].null_count < run.offsets("images")[-1]
 
 
 def document_reader(run: Run) -> Callable[[int], list[Document | None]]:

@@ -1,0 +1,121 @@
+"""Where a collection has less than a reference: regions or concepts with their shares, the deficit, and what to fetch.
+
+Enter counts by region (graph/regions.py) or matches by concept (graph/fulltext.py), leaves a list of voids, the largest deficit
+first. A void is reported when the interval of the deficit lies above zero and the exact test holds after adjustment for the
+number of regions, so a region that the reference itself has twice is no void. Shares are also given smoothed (Jeffreys'
+half count per region): a region with no image of ours has an unknown share, not the share zero.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graph.enrichment import Counts, Numbers, difference_interval, enrichment, wilson
+
+
+@dataclass(frozen=True)
+class Void:
+    """One under-covered region or concept."""
+
+    number: int
+    reference_images: int | None
+    own_images: int
+    reference_share: float
+    own_share: float
+    own_share_smoothed: float
+    deficit: float
+    deficit_low: float
+    deficit_high: float
+    p: float | None
+    q: float | None
+    images_to_fetch: int
+
+
+def region_voids(*, reference: Counts, own: Counts, num_reference: int, num_own: int, max_q: float = 0.05) -> list[Void]:
+    """Return the regions that hold less of one's own images than of the reference's, largest deficit first.
+
+    reference, own: int (K,) images inside each region; num_reference, num_own: all images, those in no region included.
+    images_to_fetch: what lifts the region to the reference's share of the present number of own images.
+    """
+    elsewhere = np.array([num_reference - reference.sum()]), np.array([num_own - own.sum()])
+    tested = enrichment(sample=np.concatenate([reference, elsewhere[0]]), background=np.concatenate([own, elsewhere[1]]))
+    low, high = difference_interval(
+        first=reference.astype(float), num_first=num_reference, second=own.astype(float), num_second=num_own
+    )
+    share, own_share = reference / num_reference, own / num_own
+    smoothed = (own + 0.5) / (num_own + 0.5 * len(own))
+    found = [
+        Void(
+            number=int(k),
+            reference_images=int(reference[k]),
+            own_images=int(own[k]),
+            reference_share=float(share[k]),
+            own_share=float(own_share[k]),
+            own_share_smoothed=float(smoothed[k]),
+            deficit=float(share[k] - own_share[k]),
+            deficit_low=float(low[k]),
+            deficit_high=float(high[k]),
+            p=float(tested.p[k]),
+            q=float(tested.q[k]),
+            images_to_fetch=int(max(0, np.ceil(share[k] * num_own) - own[k])),
+        )
+        for k in np.flatnonzero((low > 0) & (tested.q[: len(own)] <= max_q))
+    ]
+    return sorted(found, key=lambda void: (-void.deficit, void.number))
+
+
+def concept_voids(*, own: Counts, num_own: int, target_shares: Numbers) -> list[Void]:
+    """Return the concepts that fewer of one's own images match than `target_shares` (C,) of them, largest deficit first.
+
+    The target is wanted, not measured, so the interval is that of one's own share, and nothing is tested.
+    """
+    low, high = wilson(successes=own.astype(float), trials=num_own)
+    found = [
+        Void(
+            number=int(c),
+            reference_images=None,
+            own_images=int(own[c]),
+            reference_share=float(target_shares[c]),
+            own_share=float(own[c] / num_own),
+            own_share_smoothed=float((own[c] + 0.5) / (num_own + 1)),
+            deficit=float(target_shares[c] - own[c] / num_own),
+            deficit_low=float(target_shares[c] - high[c]),
+            deficit_high=float(target_shares[c] - low[c]),
+            p=None,
+            q=None,
+            images_to_fetch=int(np.ceil(round(target_shares[c] * num_own, 6)) - own[c]),
+        )
+        for c in np.flatnonzero(own / num_own < target_shares)
+    ]
+    return sorted(found, key=lambda void: (-void.deficit, void.number))
+
+
+def distinctive_terms(
+    *, inside: Sequence[Sequence[str]], whole: Mapping[str, int], num_whole: int, num: int = 6, min_images: int = 2
+) -> list[str]:
+    """Return the terms that mark the images of a region, most telling first.
+
+    inside: the distinct terms of each image in the region. whole: in how many images of the collection, which has `num_whole`,
+    a term stands. Ranked by the log odds with half counts added; a term needs `min_images` inside and to be more common there.
+    """
+    counts: dict[str, int] = {}
+    for terms in inside:
+        for term in set(terms):
+            counts[term] = counts.get(term, 0) + 1
+    size = len(inside)
+
+    def odds(term: str) -> float:
+        others = max(1, num_whole - size)
+        rest = min(max(0, whole.get(term, 0) - counts[term]), others)
+        return float(np.log((counts[term] + 0.5) / (size - counts[term] + 0.5)) - np.log((rest + 0.5) / (others - rest + 0.5)))
+
+    telling = [term for term in counts if counts[term] >= min(min_images, size) and odds(term) > 0]
+    return sorted(telling, key=lambda term: (-odds(term) * np.log1p(counts[term]), term))[:num]
+
+
+def nearest_of(labels: NDArray[np.int32], cosine: NDArray[np.float32], region: int, num: int) -> list[int]:
+    """Return the rows of a region nearest to its centroid, nearest first, ties by row."""
+    rows = np.flatnonzero(labels == region)
+    return [int(row) for row in rows[np.lexsort((rows, -cosine[rows]))][:num]]
