@@ -24,6 +24,9 @@ from graph.evidence import describe, method_of
 
 Rows = NDArray[np.int64]
 
+LOOKS_ALIKE = 0.5
+"""Cosine from which a pair that was not merged is shown as a look-alike; below, nobody would ask."""
+
 MEASURED_BY_KEYPOINTS = ("keypoints", "whole")
 """Methods whose pairs are worth a drawing of matched keypoints."""
 
@@ -36,7 +39,7 @@ def copies(run: Run) -> dict[str, Any] | None:
     limits = limits_of(run)
     near = tally.near_similarities(table)
     return {
-        "counts": tally.copies(table) | relations(run),
+        "counts": tally.copies(table, run.read("exact", ["how"]) if run.has("exact") else None) | relations(run),
         "methods": tally.methods(table["evidence"]),
         "sizes": tally.group_sizes(table),
         "similarity": charts.histogram(near, np.ones(len(near), bool), name="cosine to the keeper") if len(near) else None,
@@ -220,7 +223,7 @@ def _refused(run: Run, keepers: Rows, num: int) -> list[dict[str, Any]]:
 def _most_similar(run: Run, part: int, num: int) -> pa.Table:
     """Return the different pairs of one part with the highest similarity, drawn ones and others apart."""
     table = run.read_part("verdicts", part)
-    refused = table.filter(pc.equal(table["relation"], "different"))
+    refused = table.filter(pc.and_(pc.equal(table["relation"], "different"), pc.greater_equal(table["similarity"], LOOKS_ALIKE)))
     named = pc.struct_field(pc.extract_regex(refused["evidence"], tally.METHOD), "method")
     is_drawn = pc.fill_null(pc.is_in(named, value_set=pa.array(MEASURED_BY_KEYPOINTS)), False)
     halves = [refused.filter(is_drawn), refused.filter(pc.invert(is_drawn))]

@@ -27,27 +27,31 @@ SIZE_BINS = ((2, 2), (3, 3), (4, 4), (5, 9), (10, 19), (20, 49), (50, 99), (100,
 def methods(evidence: pa.ChunkedArray) -> dict[str, int]:
     """Return how many rows of an evidence column each method decided, most first; null rows are no evidence."""
     found = pc.struct_field(pc.extract_regex(pc.drop_null(evidence), METHOD), "method")
-    counted = pc.value_counts(pc.fill_null(found, "unknown").combine_chunks()).to_pylist()
-    rows = [(str(row["values"]), int(row["counts"])) for row in counted]
-    return dict(sorted(rows, key=lambda row: (-row[1], row[0])))
+    counted = _counts(pc.fill_null(found, "unknown"))
+    return dict(sorted(counted.items(), key=lambda row: (-row[1], row[0])))
 
 
-def copies(duplicates: pa.Table) -> dict[str, int]:
+def _counts(column: pa.ChunkedArray) -> dict[str, int]:
+    return {str(row["values"]): int(row["counts"]) for row in pc.value_counts(column.combine_chunks()).to_pylist()}
+
+
+def copies(duplicates: pa.Table, exact: pa.Table | None = None) -> dict[str, int]:
     """Return images, groups, copies in all, and of these the exact ones (same bytes, same pixels) and the near ones.
 
-    duplicates: columns keeper_row, evidence, group_size of DUPLICATES.
+    duplicates: columns keeper_row, evidence, group_size of DUPLICATES. exact: column how of EXACT; it counts an exact copy of
+    an image that is itself a near copy as exact, which the evidence against the keeper cannot.
     """
     copied = pc.is_valid(duplicates["keeper_row"])
-    decided = methods(duplicates["evidence"].filter(copied))
     total = int(pc.sum(copied).as_py() or 0)
-    exact = {name: decided.get(name, 0) for name in EXACT}
+    decided = methods(duplicates["evidence"].filter(copied)) if exact is None else _counts(exact["how"].drop_null())
+    same = {name: decided.get(name, 0) for name in EXACT}
     keepers = pc.and_(pc.invert(copied), pc.greater(duplicates["group_size"], 1))
     return {
         "images": duplicates.num_rows,
         "groups": int(pc.sum(keepers).as_py() or 0),
         "copies": total,
-        **exact,
-        "near": total - sum(exact.values()),
+        **same,
+        "near": total - sum(same.values()),
     }
 
 

@@ -38,6 +38,14 @@ def test_exact_copies_are_counted_apart_from_near_ones() -> None:
     assert tally.copies(TABLE) == {"images": 7, "groups": 2, "copies": 4, "same_bytes": 1, "same_pixels": 1, "near": 2}
 
 
+def test_an_exact_copy_of_a_near_copy_is_counted_as_exact() -> None:
+    """Row 1 is a near copy of row 0, row 2 the same file as row 1: its evidence against the keeper is that of row 1."""
+    table = duplicates(ALONE, (0, "whole", 0.9), (0, "whole", 0.9))
+    exact = pa.table({"how": pa.array([None, None, "same_bytes"])})
+    found = tally.copies(table, exact)
+    assert (found["same_bytes"], found["same_pixels"], found["near"]) == (1, 0, 1)
+
+
 def test_groups_are_counted_by_size_and_their_copies_add_up() -> None:
     sizes = tally.group_sizes(TABLE)
     assert [(row["label"], row["groups"], row["copies"]) for row in sizes] == [("2", 1, 1), ("4", 1, 3)]
