@@ -81,7 +81,7 @@ class Planted:
     def _place(self, generator: np.random.Generator, count: int) -> tuple[Floats, Floats]:
         """Return sub-topic centres for background vectors, and their squared cosine to them."""
         chosen = np.searchsorted(self.popularity, generator.random(count))
-        loading = 0.15 + 0.75 * generator.beta(2.4, 2.4, count)
+        loading = 0.15 + 0.65 * generator.beta(2.4, 1.5, count)
         return self.topics[chosen], loading.astype(np.float32)
 
     def _member(self, structure: int, position: int, kind: int, noise: Floats) -> Floats:
@@ -173,10 +173,10 @@ def _topics(generator: np.random.Generator, count: int, dimension: int) -> tuple
 
 
 def _copy(source: Floats, position: int, own: np.random.Generator, noise: Floats) -> Floats:
-    """Return the source itself at position 0, elsewhere a copy at a cosine of .75-.99 (median about .94) to it."""
+    """Return the source itself at position 0, elsewhere a copy at a cosine of .75-.99 (median about .935) to it."""
     if position == 0:
         return source
-    return _step(source, noise, 0.99 - 0.24 * own.beta(1.1, 3.6))
+    return _step(source, noise, 0.99 - 0.24 * own.beta(1.1, 3.0))
 
 
 def _bridge(
