@@ -1,9 +1,10 @@
 """What one photograph costs in every stage: CPU seconds, bytes written, memory of the worker. `--plan` falls back on these.
 
-    .venv/bin/python benchmarks/costs.py FOLDER        # a folder of about a hundred photographs; two minutes
+    .venv/bin/python benchmarks/costs.py FOLDER --name "photographs of ..."       # about a hundred; two minutes
 
-Runs the pipeline to the shards in a temporary folder and divides what the commit records say by the number of images. Writes
-benchmarks/results/costs.json; `jobs/costs.py` ships the same numbers, and a test compares the two.
+Runs the stages to the shards in a temporary folder, each in a process of its own so that its memory is its own, and divides
+what the commit records say by the number of images. Writes benchmarks/results/costs.json; `jobs/costs.py` ships the same
+numbers, and a test compares the two.
 """
 
 import argparse
@@ -11,19 +12,25 @@ import json
 import os
 import platform
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
 from datetime import date
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 from curation.tables import Run
 from jobs import costs
+from jobs.cluster import WORKER_ENVIRONMENT
 from jobs.config import read_config
 from jobs.pipeline import between, pipeline
-from jobs.progress import Lines
-from jobs.runner import Limits, code_version, run_stages
+from jobs.runner import Planned, code_version, fingerprint_of, record_of
+from jobs.stage import items
+from jobs.worker import Worker
 
 
 def main() -> None:
     """Measure and write."""
+    os.environ.update(WORKER_ENVIRONMENT)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source", help="folder of photographs")
     parser.add_argument("--name", required=True, help="what the photographs are, for the record")
@@ -32,9 +39,8 @@ def main() -> None:
         settings = read_config(None, {"source": options.source, "out": scratch + "/run", "ingest": {"part_rows": 16}})
         run = Run(settings.out)
         plan = between(pipeline(settings), run, start=None, until="shard")
-        outcomes = run_stages(run, plan, limits=Limits(num_cpus=1), progress=Lines())
+        peak = {planned.stage.name: _run_stage(run, planned) for planned in plan}
         measured = costs.of_run(run)
-        peak = {outcome.name: outcome.peak_rss_bytes for outcome in outcomes}
         lengths = run.read("images", ["length", "width", "height"]).drop_null().to_pylist()
     record = {
         "about": {
@@ -57,6 +63,27 @@ def main() -> None:
     target = Path(__file__).parent / "results" / "costs.json"
     target.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     print(target)
+
+
+def _run_stage(run: Run, planned: Planned) -> int:
+    """Compute and commit one stage in a fresh process; return the memory of that process at its largest."""
+    print_ = fingerprint_of(run, planned)
+    work = [(str(run.root), planned, print_, item) for item in items(planned.stage, run, planned.parameters)]
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        peak = list(process.map(_work, work))
+    run.finish(planned.stage.table, record_of(run, planned, print_))
+    print(f"{planned.stage.name}: {peak[-1] / 1e6:.0f} MB")
+    return peak[-1]
+
+
+_worker: list[Worker] = []
+
+
+def _work(task: tuple[str, Planned, str, Any]) -> int:
+    root, planned, print_, item = task
+    if not _worker:
+        _worker.append(Worker(root))
+    return int(_worker[0].work(planned.stage, planned.parameters, print_, item)["peak_rss_bytes"])
 
 
 if __name__ == "__main__":

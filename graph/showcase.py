@@ -47,6 +47,7 @@ def copies(run: Run) -> dict[str, Any] | None:
         "groups": groups(run, table, limits),
         "look_alikes": look_alikes(run, table, limits),
         "contained": contained(run, limits),
+        "placeholders": placeholders(run),
     }
 
 
@@ -140,6 +141,25 @@ def contained(run: Run, limits: Mapping[str, Any], *, num: int = 8) -> list[Exhi
         }
         for pair in pairs
     ]
+
+
+def placeholders(run: Run, *, num: int = 6) -> list[Exhibit]:
+    """Return the largest groups named in PLACEHOLDERS, each with its keeper and a sentence that says why it is named."""
+    if not run.has("placeholders"):
+        return []
+    named = run.read("placeholders").slice(0, num).to_pylist()
+    cards = _cards(run, [row["keeper_row"] for row in named], max_total_bytes=200_000)
+    return [
+        cards[row["keeper_row"]] | {"size": row["size"], "says": _named_for(row), "examples": row["examples"]} for row in named
+    ]
+
+
+def _named_for(row: Mapping[str, Any]) -> str:
+    if row["reason"] == "telling_text":
+        return f"The text read in the picture says that it stands for another: {row['text']}."
+    agreement, background = row["caption_agreement"] or 0.0, row["background_agreement"] or 0.0
+    shared = f"two captions share {100 * agreement:.0f} % of their words, two of the whole collection {100 * background:.0f} %"
+    return f"Its {row['captions']:,} captions have no more to do with each other than any: {shared}."
 
 
 def keeper_rows(duplicates: pa.Table) -> Rows:

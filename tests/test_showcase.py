@@ -11,7 +11,7 @@ from image_rows import image_rows, save
 from PIL import Image
 from skimage import data
 
-from curation.schema import COMMUNITIES, DUPLICATES, EDGES
+from curation.schema import COMMUNITIES, DUPLICATES, EDGES, PLACEHOLDERS
 from curation.tables import Cost, Run
 from graph.keypoints import describe
 from graph.showcase import copies, drawn, limits_of, verdicts_of
@@ -128,6 +128,23 @@ def test_the_page_shows_every_exhibit_and_stays_light(run: Run) -> None:
 def test_verdicts_are_found_in_either_order(run: Run) -> None:
     assert set(verdicts_of(run, [(3, 0), (0, 1)])) == {(3, 0), (0, 1)}
     assert verdicts_of(run, []) == {}
+
+
+def test_placeholders_are_shown_with_the_reason_and_other_people_s_words_stay_words(run: Run, tmp_path: Path) -> None:
+    other = write_run(tmp_path / "run", run.read("images"), None, None)
+    base = {"id": run.read("images")["id"][4].as_py(), "keeper_row": 4, "size": 1200, "share": 0.1, "captions": 3, "sources": 2}
+    found = [
+        base | {"reason": "telling_text", "text": "image <b>not</b> available", "examples": []},
+        base | {"reason": "diverse_captions", "caption_agreement": 0.01, "background_agreement": 0.02, "examples": ["<i>x</i>"]},
+    ]
+    table = pa.Table.from_pylist(found, schema=PLACEHOLDERS)
+    other.commit_part("placeholders", 0, table, fingerprint="f", cost=Cost(0, 0))
+    other.finish("placeholders", {})
+    html = page(other)
+    assert "1,200 images" in html
+    assert "image &lt;b&gt;not&lt;/b&gt; available" in html
+    assert "two captions share 1 % of their words" in html
+    assert "<i>x" not in html
 
 
 def test_nothing_is_drawn_without_keypoints(similarity_run: Run) -> None:
