@@ -32,8 +32,7 @@ def build(points: Floats, *, factory: str = "Flat", nprobe: int = 8, seed: int =
     if factory.upper() == "CAGRA":
         return _cagra(points)
     try:
-        index = faiss.index_factory(points.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
-        index = _on_gpu(index, factory)
+        index: faiss.Index = _on_gpu(faiss.index_factory(points.shape[1], factory, faiss.METRIC_INNER_PRODUCT), factory)
         if hasattr(index, "cp"):
             index.cp.seed, index.cp.spherical, index.cp.min_points_per_centroid = seed, True, 1
         index.train(points)
@@ -51,25 +50,28 @@ def faiss_pairs(
     """Return the pairs of at least `min_similarity` among the `k` nearest of every row, each as often as it is listed."""
     points = unit(vectors)
     index = build(points, factory=factory, nprobe=nprobe)
-    found = [neighbour_pairs(index, points, np.arange(at, min(at + QUERY_ROWS, len(points))), k) for at in _starts(points)]
-    none = np.empty(0, np.int64)
-    query, other = (np.concatenate([none, *some]) for some in zip(*found, strict=True))
-    cosine = cosines(points, query, points, other)
-    keep = cosine >= min_similarity
-    return Pairs(rows[query[keep]], rows[other[keep]], cosine[keep])
+    return neighbour_pairs(index, points, rows, begin=0, end=len(points), k=k, min_similarity=min_similarity)
 
 
-def neighbour_pairs(index: faiss.Index, points: Floats, queries: Rows, k: int) -> tuple[Rows, Rows]:
-    """Return (query, neighbour) for the `k` nearest other points of some points."""
-    _, near = index.search(points[queries], min(k + 1, len(points)))
-    query = np.repeat(queries, near.shape[1])
-    other = near.ravel().astype(np.int64)
-    keep = (other >= 0) & (other != query)  # the point itself, and what fills a list that found fewer
-    return query[keep], other[keep]
+def neighbour_pairs(
+    index: faiss.Index, points: Floats, rows: Rows, *, begin: int, end: int, k: int, min_similarity: float
+) -> Pairs:
+    """Return the pairs of at least `min_similarity` among the `k` nearest other points of points `begin` to before `end`.
 
-
-def _starts(points: Floats) -> range:
-    return range(0, len(points), QUERY_ROWS)
+    points: the (P, d) unit vectors of the index. rows: (P,) their global rows.
+    """
+    found: list[tuple[Rows, Rows, Floats]] = []
+    for at in range(begin, end, QUERY_ROWS):
+        queries = np.arange(at, min(at + QUERY_ROWS, end))
+        _, near = index.search(points[queries], min(k + 1, len(points)))
+        query, other = np.repeat(queries, near.shape[1]), near.ravel().astype(np.int64)
+        keep = (other >= 0) & (other != query)  # the point itself, and what fills a list that found fewer
+        query, other = query[keep], other[keep]
+        cosine = cosines(points, query, points, other)
+        close = cosine >= min_similarity
+        found.append((rows[query[close]], rows[other[close]], cosine[close]))
+    row_a, row_b, similarity = zip(*found, strict=True)
+    return Pairs(np.concatenate(row_a), np.concatenate(row_b), np.concatenate(similarity))
 
 
 @functools.cache
@@ -83,12 +85,13 @@ def gpus() -> int:
 def _on_gpu(index: faiss.Index, factory: str) -> faiss.Index:
     if not gpus() or "HNSW" in factory.upper():
         return index
-    return faiss.index_cpu_to_all_gpus(index)
+    spread: faiss.Index = faiss.index_cpu_to_all_gpus(index)
+    return spread
 
 
 def _cagra(points: Floats) -> faiss.Index:
     if not gpus() or not hasattr(faiss, "GpuIndexCagra"):
         raise ConfigError("factory CAGRA needs a GPU and a faiss-gpu-cuvs wheel; on a CPU use Flat, IVF<n>,Flat or HNSW32")
-    index = faiss.GpuIndexCagra(faiss.StandardGpuResources(), points.shape[1], faiss.METRIC_INNER_PRODUCT)
+    index: faiss.Index = faiss.GpuIndexCagra(faiss.StandardGpuResources(), points.shape[1], faiss.METRIC_INNER_PRODUCT)
     index.train(points)
     return index

@@ -14,8 +14,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from graph.faiss_index import faiss_pairs
-from graph.lists import Group, group_rows
-from graph.quantiser import SAMPLE_PER_LIST, default_lists, probes, sample_rows, train
+from graph.lists import Group, assigned, group_rows
+from graph.quantiser import SAMPLE_PER_LIST, default_lists, sample_rows, train
 from graph.scan import Dtype
 from graph.selfjoin import Pairs, edge_rows, join_blocks, join_lists
 from graph.vectors import Rows, unit, usable
@@ -41,7 +41,7 @@ def join(
     engine: Engine = "auto",
     nlist: int | None = None,
     nprobe: int = 4,
-    margin: float = 2.0,
+    margin: float = 0.15,
     descend: int = 4,
     two_level: bool | None = None,
     dtype: Dtype = "auto",
@@ -67,8 +67,7 @@ def join(
     lists = nlist or default_lists(len(rows))
     sample = rows[sample_rows(names, SAMPLE_PER_LIST * lists)]
     quantiser = train(unit(vectors[sample]), num_lists=lists, two_level=two_level, seed=seed)
-    probed = probes(unit(vectors[rows]), quantiser, nprobe=nprobe, margin=margin, descend=descend)
-    group = group_rows(vectors=vectors[rows], rows=rows, probes=probed, num_lists=quantiser.num_lists)
+    group = assigned(vectors=vectors[rows], rows=rows, quantiser=quantiser, nprobe=nprobe, margin=margin, descend=descend)
     return edge_rows([join_lists([group], first=0, last=quantiser.num_lists, min_similarity=min_similarity, dtype=dtype)])
 
 

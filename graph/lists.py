@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curation import schema
-from graph.quantiser import Numbers
+from graph.quantiser import Numbers, Quantiser, probes
 from graph.vectors import Floats, Rows, keys, unit
 
 
@@ -50,8 +50,24 @@ class Members:
         return len(self.rows)
 
 
-def group_rows(*, vectors: NDArray[np.floating], rows: Rows, probes: Numbers, num_lists: int) -> Group:
-    """Return a group of finite rows other than zero; rows: their global numbers, ascending. probes: int32 (n, P)."""
+def assigned(
+    *, vectors: NDArray[np.floating], rows: Rows, quantiser: Quantiser, nprobe: int, margin: float = 2.0, descend: int = 4
+) -> Group:
+    """Return a group of rows in the order of the quantiser's lists; vectors that are equal bit for bit probe the same lists."""
+    hashed = keys(vectors)
+    _, first, place = np.unique(hashed, return_index=True, return_inverse=True)
+    # Equal rows may differ in the last bit of a matrix product, which decides between two centroids equally near.
+    probed = probes(unit(vectors[first]), quantiser, nprobe=nprobe, margin=margin, descend=descend)[place]
+    return group_rows(vectors=vectors, rows=rows, probes=probed, num_lists=quantiser.num_lists, hashed=hashed)
+
+
+def group_rows(
+    *, vectors: NDArray[np.floating], rows: Rows, probes: Numbers, num_lists: int, hashed: NDArray[np.uint64] | None = None
+) -> Group:
+    """Return a group of finite rows other than zero.
+
+    rows: their global numbers, ascending. probes: int32 (n, P), the home first. hashed: their `keys`, if already known.
+    """
     order = np.argsort(probes[:, 0], kind="stable")
     probes = np.ascontiguousarray(probes[order])
     position, column = np.nonzero(probes[:, 1:] >= 0)
@@ -63,7 +79,7 @@ def group_rows(*, vectors: NDArray[np.floating], rows: Rows, probes: Numbers, nu
         vectors=stored,
         rows=rows[order],
         probes=probes,
-        keys=keys(stored),
+        keys=keys(stored) if hashed is None else hashed[order],
         start=np.searchsorted(probes[:, 0], lists).astype(np.int64),
         guests=position[by_list].astype(np.int32),
         guest_start=np.searchsorted(probed[by_list], lists).astype(np.int64),

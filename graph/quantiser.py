@@ -18,7 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curation import schema
-from graph.vectors import Floats, Rows
+from graph.vectors import Floats, Rows, keys
 
 SAMPLE_PER_LIST = 30
 ITERATIONS = 6
@@ -67,10 +67,11 @@ def hash_ids(ids: list[str]) -> NDArray[np.uint64]:
 
 
 def train(sample: Floats, *, num_lists: int, two_level: bool | None = None, seed: int = 0) -> Quantiser:
-    """Return a quantiser of about `num_lists` lists for unit vectors; never more lists than rows in the sample.
+    """Return a quantiser of about `num_lists` lists for unit vectors; never more lists than different rows in the sample.
 
     two_level: None takes two levels from TWO_LEVEL_LISTS on.
     """
+    sample = sample[np.sort(np.unique(keys(sample), return_index=True)[1])]  # copies would get centroids of their own
     num_lists = max(1, min(num_lists, len(sample)))
     if num_lists == 1 or not (num_lists >= TWO_LEVEL_LISTS if two_level is None else two_level):
         centroids = _kmeans(sample, num_lists, seed)

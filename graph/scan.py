@@ -18,9 +18,9 @@ from graph.vectors import Floats, Rows
 
 Dtype = Literal["auto", "bf16", "int8", "fp32"]
 
-SLACK = {"fp32": 1e-5, "bf16": 0.01, "int8": 0.01}
-"""How much lower than asked is scanned. bf16: inputs and result are rounded by at most 2^-9 of their size. int8: the rounding of
-both vectors moves the cosine of 512 dimensions with a deviation of about .001."""
+SLACK = {"fp32": 1e-5, "bf16": 0.01, "int8": 1e-5}
+"""How much lower than asked is scanned. bf16: inputs, result and threshold are rounded by at most 2^-9 of their size each. int8:
+added to what the rounding of the tile's vectors can move a cosine."""
 RESCORED_ROWS = 1024
 """Pairs computed again at a time: two blocks of this many rows stay in the cache."""
 
@@ -78,19 +78,20 @@ class Scanner:
 
         if self.dtype == "bf16":
             return torch.from_numpy(rows).bfloat16()
-        scale = 127 / np.maximum(np.abs(rows).max(1, initial=0), 1e-30)
-        levels = np.rint(rows * scale[:, None]).astype(np.int8)
-        return (
-            torch.from_numpy(levels) if _instructions() & {"avx512_vnni", "avx_vnni", "amx_int8"} else levels.astype(np.float32)
-        ), scale.astype(np.float32)
+        scale = (127 / np.maximum(np.abs(rows).max(1, initial=0), 1e-30)).astype(np.float32)
+        levels = np.rint(rows * scale[:, None])
+        error = np.linalg.norm(rows - levels / scale[:, None], axis=1).max(initial=0)
+        native = _instructions() & {"avx512_vnni", "avx_vnni", "amx_int8"}
+        return (torch.from_numpy(levels.astype(np.int8)) if native else levels), scale, error
 
     def _hits(self, queries: Any, base: Any, width: int) -> Rows:
         """Return flat positions in the (queries, width) tile of what may pass the threshold."""
         if self.dtype == "bf16":
             return self._bf16_hits(queries, base, width)
         if self.dtype == "int8":
-            (levels, scale), (base_levels, base_scale) = queries, base
-            floor = scale[:, None] * (base_scale[:width] * np.float32(self._floor))
+            (levels, scale, error), (base_levels, base_scale, base_error) = queries, base
+            # By Cauchy and Schwarz the cosine moves by no more than the two rounding errors together.
+            floor = scale[:, None] * (base_scale[:width] * np.float32(self._floor - error - base_error))
             return np.flatnonzero(_integer_product(levels, base_levels[:width]) >= floor)
         tile = self._buffer(len(queries) * width).reshape(len(queries), width)
         np.matmul(queries, base[:width].T, out=tile)

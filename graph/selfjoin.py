@@ -131,8 +131,14 @@ def pair_order(low: Rows, high: Rows) -> Rows:
 
 def edge_rows(found: Sequence[Pairs]) -> pa.Table:
     """Return EDGES of pairs from any number of tasks: sorted, each once."""
+    pairs = unique_pairs(found)
+    columns = {"row_a": pairs.row_a, "row_b": pairs.row_b, "similarity": pairs.similarity}
+    return schema.conform(pa.table(columns), schema.EDGES)
+
+
+def unique_pairs(found: Sequence[Pairs]) -> Pairs:
+    """Return pairs in any order and direction as row_a < row_b, sorted, each once."""
     pairs = _sorted(found)
     fresh = np.ones(len(pairs), bool)
     fresh[1:] = (np.diff(pairs.row_a) != 0) | (np.diff(pairs.row_b) != 0)
-    columns = {"row_a": pairs.row_a[fresh], "row_b": pairs.row_b[fresh], "similarity": pairs.similarity[fresh]}
-    return schema.conform(pa.table(columns), schema.EDGES)
+    return pairs if fresh.all() else Pairs(pairs.row_a[fresh], pairs.row_b[fresh], pairs.similarity[fresh])

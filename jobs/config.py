@@ -149,7 +149,7 @@ class JoinConfig(Section):
     nlist: int | None = Field(None, ge=1, description="ivf: number of lists; default: from the number of images")
     nprobe: int = Field(4, ge=1, description="ivf: most lists in which an image looks for its like; more finds more")
     margin: float = Field(
-        2.0, ge=0, le=2, description="ivf: lists whose centroid is less similar than the nearest by more than this are not probed"
+        0.15, ge=0, le=2, description="ivf: lists whose centroid is less similar than the nearest by more than this are not probed"
     )
     two_level: bool | None = Field(None, description="ivf: a quantiser of two levels; default: from 4,096 lists on")
     descend: int = Field(4, ge=1, description="ivf: cells of a two-level quantiser whose lists are considered")
@@ -204,6 +204,16 @@ class DuplicateConfig(Section):
         "the source's order is the last tie-break",
     )
     source_priority: list[str] = Field([], description="sub-collections whose images stay before others', most trusted first")
+
+
+class PlaceholderConfig(Section):
+    """Naming pictures that stand where others should, such as "image not available"; a rule on placeholders.reason drops them."""
+
+    min_size: int = Field(10, ge=2, description="a group has at least so many images")
+    min_share: float = Field(0.001, ge=0, le=1, description="and at least so large a share of all images")
+    min_caption_share: float = Field(
+        0.3, ge=0, le=1, description="captions are evidence where so large a share of the group has one"
+    )
 
 
 class SelectConfig(Section):
@@ -286,6 +296,7 @@ class Config(Section):
     verify: VerifyConfig = VerifyConfig()
     communities: CommunityConfig = CommunityConfig()
     duplicates: DuplicateConfig = DuplicateConfig()
+    placeholders: PlaceholderConfig = PlaceholderConfig()
     select: SelectConfig = SelectConfig()
     caption: CaptionConfig = CaptionConfig()
     shard: ShardConfig = ShardConfig()

@@ -1,13 +1,20 @@
-"""Join: blocks of lists, or pairs of blocks of rows, are compared; no pair is found by two tasks."""
+"""Join: blocks of lists, or pairs of blocks of rows, are compared; no pair is found by two tasks.
+
+The engine `faiss` is the exception: it searches one index over all rows, which every worker builds for itself in memory, and a
+pair that two rows list is found twice.
+"""
+
+from typing import Any
 
 import numpy as np
 
 from curation.tables import Run
+from graph.faiss_index import build, neighbour_pairs
 from graph.join import Engine, chosen_engine
-from graph.lists import Group, balanced, load
+from graph.lists import Group, at_home, balanced, load, unit_vectors
 from graph.pairs import count_pairs, save_pairs
 from graph.scan import Dtype
-from graph.selfjoin import Pairs, join_blocks, join_lists
+from graph.selfjoin import Pairs, join_blocks, join_lists, unique_pairs
 from graph.vectors import Rows
 from jobs.lists import scratch
 from jobs.stage import Item, Output
@@ -20,37 +27,54 @@ MOST_ROWS = 16384
 
 
 def plan(run: Run, *, engine: Engine, memory_mb: int, **_: object) -> list[Item]:
-    """Return blocks of lists of about equal work, or, for an exact join, the pairs of blocks of rows."""
+    """Return blocks of lists of about equal work, or pairs of blocks of rows (exact), or blocks of queries (faiss)."""
     rows, guests = _per_list(run)
-    if _engine(run, engine) == "ivf":
+    chosen = chosen_engine(engine, int(run.offsets("embeddings")[-1]))
+    if chosen == "ivf":
         blocks = balanced(rows, guests, pairs_per_block=COMPARISONS) or [(0, 0)]
         return [{"parts": [number], "lists": list(block)} for number, block in enumerate(blocks)]
     size = min(_block_rows(run, memory_mb), MOST_ROWS)
     count = max(1, -(-int(rows.sum()) // size))
+    if chosen == "faiss":
+        return [{"parts": [block], "queries": [block * size, (block + 1) * size]} for block in range(count)]
     pairs = [(a, b) for a in range(count) for b in range(a, count)]
     return [{"parts": [number], "blocks": list(pair), "block_rows": size} for number, pair in enumerate(pairs)]
 
 
-def work(run: Run, item: Item, *, min_similarity: float, dtype: Dtype, memory_mb: int, **_: object) -> list[Output]:
-    """Compare one block and write the pairs it is to report, sorted."""
-    (number,) = item["parts"]
-    groups = [load(run.folder("lists"), part) for part in range(run.num_parts("lists"))]
-    pairs = _pairs(run, item, groups, min_similarity, dtype, memory_mb)
-    return [Output(number, count_pairs(pairs), files=save_pairs(pairs, scratch(run, "pairs"), number))]
+class Joiner:
+    """Compares one block of work at a time; holds the FAISS index when there is one."""
 
+    def __init__(self, *, engine: Engine, min_similarity: float, dtype: Dtype, memory_mb: int, factory: str, k: int) -> None:
+        self.min_similarity, self.dtype, self.memory_mb, self.factory, self.k = min_similarity, dtype, memory_mb, factory, k
+        self._searched: Any = None
 
-def _pairs(run: Run, item: Item, groups: list[Group], min_similarity: float, dtype: Dtype, memory_mb: int) -> Pairs:
-    if "lists" in item:
-        first, last = item["lists"]
-        rows = min(_block_rows(run, memory_mb), MOST_ROWS)
-        return join_lists(groups, first=first, last=last, min_similarity=min_similarity, dtype=dtype, base_rows=rows)
-    first, second = item["blocks"]
-    size = item["block_rows"]
-    return join_blocks(groups, first=first, second=second, block_rows=size, min_similarity=min_similarity, dtype=dtype)
+    def __call__(self, run: Run, item: Item) -> list[Output]:
+        """Write the pairs that a block is to report, sorted."""
+        (number,) = item["parts"]
+        pairs = self._pairs(run, item, [load(run.folder("lists"), part) for part in range(run.num_parts("lists"))])
+        return [Output(number, count_pairs(pairs), files=save_pairs(pairs, scratch(run, "pairs"), number))]
 
+    def _pairs(self, run: Run, item: Item, groups: list[Group]) -> Pairs:
+        how: dict[str, Any] = {"min_similarity": self.min_similarity, "dtype": self.dtype}
+        if "lists" in item:
+            first, last = item["lists"]
+            rows = min(_block_rows(run, self.memory_mb), MOST_ROWS)
+            return join_lists(groups, first=first, last=last, base_rows=rows, **how)
+        if "blocks" in item:
+            first, second = item["blocks"]
+            return join_blocks(groups, first=first, second=second, block_rows=item["block_rows"], **how)
+        return self._searched_pairs(groups, *item["queries"])
 
-def _engine(run: Run, engine: Engine) -> str:
-    return chosen_engine(engine, int(run.offsets("embeddings")[-1]))
+    def _searched_pairs(self, groups: list[Group], begin: int, end: int) -> Pairs:
+        if self._searched is None:
+            everyone = at_home(groups, 0)
+            points = unit_vectors(groups, everyone)
+            self._searched = build(points, factory=self.factory), points, everyone.rows
+        index, points, rows = self._searched
+        found = neighbour_pairs(
+            index, points, rows, begin=begin, end=min(end, len(points)), k=self.k, min_similarity=self.min_similarity
+        )
+        return unique_pairs([found])
 
 
 def _block_rows(run: Run, memory_mb: int) -> int:

@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation.tables import Run
-from graph.lists import group_rows, save, summary
-from graph.quantiser import probes, quantiser_of
-from graph.vectors import Rows, stored_vectors, unit, usable
+from graph.join import single_list
+from graph.lists import assigned, save, summary
+from graph.quantiser import quantiser_of
+from graph.vectors import Rows, stored_vectors, usable
 from jobs.stage import Item, Output
 
 BYTES_PER_NUMBER = 16
@@ -38,10 +39,9 @@ def work(run: Run, item: Item, *, nprobe: int, margin: float, descend: int, **_:
     del pieces
     quantiser = quantiser_of(run.read("centroids"))
     if quantiser.num_lists > 1:
-        probed = probes(unit(vectors), quantiser, nprobe=nprobe, margin=margin, descend=descend)
+        group = assigned(vectors=vectors, rows=rows, quantiser=quantiser, nprobe=nprobe, margin=margin, descend=descend)
     else:
-        probed = np.zeros((len(rows), 1), np.int32)
-    group = group_rows(vectors=vectors, rows=rows, probes=probed, num_lists=quantiser.num_lists)
+        group = single_list(vectors, rows)
     return [Output(number, summary(group), files=save(group, scratch(run, "lists"), number))]
 
 
