@@ -1,4 +1,5 @@
-"""Generated pages: docs/tables.md from the schemas, docs/config.md from the typed configuration, docs/cli.md from the verbs.
+"""Generated pages: docs/tables.md from the schemas, docs/config.md from the typed configuration, docs/cli.md from the verbs,
+docs/scale.md from the arithmetic.
 
 `python -m jobs.document` writes them; a test compares them with what this module would write, so they cannot fall behind.
 """
@@ -19,6 +20,7 @@ from curation.metrics import METRICS_SCHEMA
 from jobs.__main__ import app
 from jobs.config import Config
 from jobs.pipeline import STAGES
+from jobs.scale_page import scale_page
 from model.config import DataConfig, DiTConfig, TrainConfig
 
 TABLES: dict[str, pa.Schema] = {
@@ -36,6 +38,7 @@ TABLES: dict[str, pa.Schema] = {
     "confirmations": schema.VERDICTS,
     "communities": schema.COMMUNITIES,
     "duplicates": schema.DUPLICATES,
+    "placeholders": schema.PLACEHOLDERS,
     "selection": schema.SELECTION,
     "captions": schema.CAPTIONS,
     "shards": schema.SHARDS,
@@ -172,7 +175,7 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-PAGES = {"tables.md": tables_page, "config.md": config_page, "cli.md": cli_page}
+PAGES = {"tables.md": tables_page, "config.md": config_page, "cli.md": cli_page, "scale.md": scale_page}
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """The arithmetic of deduplication: closed forms against counting, and against what real joins do."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graph import cost
+from graph.lists import balanced, group_rows, save
+from graph.quantiser import probes, train
+from graph.vectors import unit
 
 
 def test_pairs_are_counted_as_enumeration_counts_them() -> None:
@@ -65,3 +69,32 @@ def test_a_large_group_is_thin_in_a_neighbour_graph() -> None:
     named = {(min(i, (i + j) % size), max(i, (i + j) % size)) for i in range(size) for j in range(1, k + 1)}
     assert cost.truncation(size, k) == pytest.approx(len(named) / cost.all_pairs(size))
     assert cost.truncation(5, 20) == 1.0
+
+
+def test_the_formula_gives_the_products_of_a_real_quantiser() -> None:
+    """Clustered vectors in real lists: the closed form with the measured imbalance is within a tenth of the count.
+
+    It is no identity: rows at home and rows that visit may be unequal in different lists.
+    """
+    generator = np.random.default_rng(0)
+    centres = generator.normal(size=(40, 32))
+    vectors = unit(centres[generator.zipf(1.6, 4000) % 40] + 0.6 * generator.normal(size=(4000, 32)))
+    quantiser = train(vectors[:1900], num_lists=63)
+    probed = probes(vectors, quantiser, nprobe=4)
+    home, guests = (np.bincount(lists, minlength=63) for lists in (probed[:, 0], probed[:, 1:].ravel()))
+    counted = float((home * (home - 1) / 2 + home * guests).sum())
+    b = cost.imbalance(home.tolist(), guests.tolist())
+    assert b > 1.2  # Zipf's law makes long lists
+    assert cost.join(4000, dimension=32, lists=63, nprobe=4, imbalance=b).products == pytest.approx(counted, rel=0.1)
+    work = balanced(home.astype(np.int64), guests.astype(np.int64), pairs_per_block=int(counted / 7))
+    assert len(work) == pytest.approx(7, abs=1)  # `join` is cut by the same count
+
+
+def test_stored_bytes_are_those_of_the_arrays(tmp_path: Path) -> None:
+    rows, dimension, nprobe = 3000, 64, 4
+    vectors = unit(np.random.default_rng(1).normal(size=(rows, dimension)))
+    quantiser = train(vectors[:900], num_lists=30)
+    probed = probes(vectors, quantiser, nprobe=nprobe)
+    group = group_rows(vectors=vectors.astype(np.float16), rows=np.arange(rows), probes=probed, num_lists=30)
+    written = sum(path.stat().st_size for path in save(group, tmp_path, 0).values())
+    assert written == pytest.approx(cost.join(rows, dimension=dimension, lists=30, nprobe=nprobe).stored_bytes, rel=0.01)

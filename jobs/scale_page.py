@@ -1,0 +1,247 @@
+"""docs/scale.md: the arithmetic of deduplication up to a billion images, next to the paper's figure and to what is measured here.
+
+Every number on the page comes out of `graph/cost.py`, the settings' defaults or a benchmark's record, so it cannot drift from
+the code; a test compares the page with what this module would write.
+"""
+
+import json
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from graph import cost
+from graph.quantiser import ITERATIONS, SAMPLE_PER_LIST, TWO_LEVEL_LISTS, default_lists
+from jobs import estimate
+from jobs.config import JoinConfig
+from jobs.dry_run import size
+from jobs.edges import PAIRS_PER_PART
+from jobs.join import COMPARISONS
+from jobs.lists import BYTES_PER_NUMBER
+
+ROOT = Path(__file__).parent.parent
+
+DIMENSION = 512
+SIZES = (10**5, 10**6, 10**7, 10**8, 10**9)
+
+PAPER_HOURS, PAPER_GPUS, PAPER_ITEMS = 8.0, 8, 10**9
+"""Z-Image, arXiv 2511.22699, section 2.2: index construction and 100-NN querying of a billion items on 8 H800."""
+
+H800_FLOPS = 600e12
+"""Attained dense bf16 operations per second that is assumed of an H800; its data sheet says 990e12. Not measured by us."""
+
+MAPS_PER_PROCESS = 65_530
+"""Linux's default of vm.max_map_count: memory-mapped files of one process."""
+
+FILES_PER_GROUP = 7
+"""Arrays of one group of LISTS, each a file that a task of `join` maps."""
+
+
+def sizes(rows: int) -> dict[str, float]:
+    """Return every quantity of the similarity route for `rows` vectors of DIMENSION with default settings."""
+    join_settings = JoinConfig()
+    lists = default_lists(rows)
+    quantiser = cost.quantiser(
+        rows, lists=lists, sample_per_list=SAMPLE_PER_LIST, iterations=ITERATIONS, two_level_from=TWO_LEVEL_LISTS
+    )
+    joined = cost.join(rows, dimension=DIMENSION, lists=lists, nprobe=join_settings.nprobe, imbalance=estimate.IMBALANCE)
+    components = cost.Components(rows, rows * estimate.EDGES_PER_IMAGE)
+    assigning = cost.flops(quantiser.assigning(rows, descend=join_settings.descend), DIMENSION)
+    training = cost.flops(quantiser.training, DIMENSION)
+    per_core = {"fp32": estimate.RATE_FLOPS["fp32"], "bf16": estimate.RATE_FLOPS["bf16"]}
+    group_rows = (join_settings.memory_mb << 20) // (BYTES_PER_NUMBER * DIMENSION)
+    return {
+        "vectors": float(rows * DIMENSION * cost.HALF_BYTES),
+        "stored": joined.stored_bytes,
+        "read": joined.read_bytes,
+        "lists": lists,
+        "centroids": (lists + quantiser.cells) * DIMENSION * 4.0,
+        "training": training,
+        "assigning": assigning,
+        "joining": joined.flops,
+        "brute": cost.flops(cost.all_pairs(rows), DIMENSION),
+        "core_hours": cost.hours(training + assigning, per_second=per_core["fp32"])
+        + cost.hours(joined.flops, per_second=per_core["bf16"]),
+        "groups": -(-rows // group_rows),
+        "join_tasks": max(1.0, joined.products / COMPARISONS),
+        "edges": components.edges,
+        "edge_bytes": components.edge_bytes,
+        "edge_parts": max(1.0, components.edges / PAIRS_PER_PART),
+        "forest": components.forest_bytes,
+        "parent": components.parent_bytes,
+    }
+
+
+ROWS: tuple[tuple[str, str, str], ...] = (
+    ("EMBEDDINGS, float16", "vectors", "bytes"),
+    ("the same in list order (LISTS)", "stored", "bytes"),
+    ("read from LISTS by all joins", "read", "bytes"),
+    ("lists", "lists", "count"),
+    ("CENTROIDS, float32, in every worker", "centroids", "bytes"),
+    ("training the quantiser, FLOP", "training", "power"),
+    ("assigning every vector, FLOP", "assigning", "power"),
+    ("joining, FLOP", "joining", "power"),
+    ("every pair once instead, FLOP", "brute", "power"),
+    ("all three steps, core hours", "core_hours", "hours"),
+    ("tasks of `lists`", "groups", "count"),
+    ("tasks of `join`", "join_tasks", "count"),
+    ("edges", "edges", "power"),
+    ("EDGES, uncompressed", "edge_bytes", "bytes"),
+    ("tasks of `edges`", "edge_parts", "count"),
+    ("forests of the edges, at most", "forest", "bytes"),
+    ("union-find's parents, in one place", "parent", "bytes"),
+)
+"""What the table shows: words, key of `sizes`, and how a value is written."""
+
+
+def scale_page() -> str:
+    """Return docs/scale.md."""
+    return "\n".join([*_opening(), *_table(), *_paper(), *_measured(), *_limits(), *_own(), ""])
+
+
+def _opening() -> list[str]:
+    return [
+        "# Scale\n",
+        _text(
+            """Written by `python -m jobs.document` from `jobs/scale_page.py`. What deduplication by
+            `dedup.method: similarity` takes from a hundred thousand images to a billion: quantiser, lists,
+            join, edges, components. **The table is arithmetic, not a measurement**; what was measured follows
+            below it. For your own number of images and cluster:"""
+        ),
+        "    imageloom run my-run.yaml --plan --images 1e9 --cluster nodes=8,cores=64,memory_gb=512\n",
+    ]
+
+
+def _text(words: str) -> str:
+    """Return a paragraph in lines of at most 120 characters, with the empty line that ends it."""
+    return textwrap.fill(" ".join(words.split()), 120, break_long_words=False, break_on_hyphens=False) + "\n"
+
+
+def _points(*points: str) -> list[str]:
+    lines = [
+        textwrap.fill("- " + " ".join(point.split()), 120, subsequent_indent="  ", break_on_hyphens=False) for point in points
+    ]
+    return [*lines, ""]
+
+
+def _table() -> list[str]:
+    columns = [sizes(rows) for rows in SIZES]
+    head = "| " + " | ".join(["images", *(f"{rows:.0e}".replace("+0", "") for rows in SIZES)]) + " |"
+    body = ["| " + " | ".join([words, *(_written(column[key], kind) for column in columns)]) + " |" for words, key, kind in ROWS]
+    settings = JoinConfig()
+    return [
+        "## The arithmetic\n",
+        head,
+        "|---|" + "---|" * len(SIZES),
+        *body,
+        "",
+        _text(
+            f"""Assumed: {DIMENSION} dimensions; `join` at its defaults (nprobe {settings.nprobe}, descend
+            {settings.descend}, {settings.memory_mb} MB per worker); unequal lists raise the products by
+            {estimate.IMBALANCE:g}; {estimate.EDGES_PER_IMAGE:g} edges per image; per core
+            {estimate.RATE_FLOPS["fp32"] / 1e9:.0f} GFLOP/s in float32 and {
+                estimate.RATE_FLOPS["bf16"] / 1e9:.0f} in bfloat16 with the scan ({
+                estimate.RATE_SOURCE
+            }). A product of two vectors of d terms
+            is 2 d FLOP. Formulae: `graph/cost.py`."""
+        ),
+    ]
+
+
+def _paper() -> list[str]:
+    billion = sizes(PAPER_ITEMS)
+    gpu_seconds = PAPER_HOURS * 3600 * PAPER_GPUS
+    budget = gpu_seconds * H800_FLOPS
+    work = billion["training"] + billion["assigning"] + billion["joining"]
+    per_item = 1e6 * gpu_seconds / PAPER_ITEMS
+    us_per_item = 3.6e9 * billion["core_hours"] / PAPER_ITEMS
+    minutes = billion["read"] / 2e9 / PAPER_GPUS / 60
+    return [
+        "## Next to the paper\n",
+        _text(
+            f"""Z-Image (arXiv 2511.22699, section 2.2) reports about {PAPER_HOURS:g} hours for a billion items on
+            {PAPER_GPUS} H800, index construction and 100-NN queries; embedding and communities are not said
+            to be inside, and neither dimension nor embedder is named. We have run nothing at that size and
+            nothing on a GPU. The arithmetic says:"""
+        ),
+        "| | a billion items |",
+        "|---|---|",
+        f"| the paper's budget | {PAPER_HOURS * PAPER_GPUS:g} GPU hours = {per_item:.0f} us of one GPU per item |",
+        f"| what that budget could compute at {H800_FLOPS / 1e12:.0f} TFLOP/s attained (assumed) | {_power(budget)} FLOP |",
+        f"| every pair once at {DIMENSION} dimensions | {_power(billion['brute'])} FLOP = "
+        f"{cost.hours(billion['brute'], per_second=H800_FLOPS * PAPER_GPUS):.0f} hours on {PAPER_GPUS} such GPUs |",
+        f"| our three steps | {_power(work)} FLOP = {100 * work / billion['brute']:.3f} % of that |",
+        f"| our three steps on CPU cores | {billion['core_hours']:.0f} core hours, {us_per_item:.0f} us of one core per item, "
+        "storage not counted |",
+        f"| reading LISTS once per probe at 2 GB/s per node, {PAPER_GPUS} nodes (assumed) | {minutes:.0f} minutes |",
+        "",
+        _text(
+            f"""So the paper's time is no limit of arithmetic: lists leave out all but a small share of the
+            products, and what remains is reading. The two results differ, though. Theirs is each item's 100
+            nearest; ours is every pair above a threshold that the lists bring together, which keeps groups of
+            more than 100 copies whole: in a graph of k nearest neighbours a group of s copies has at most 2 k
+            / (s - 1) of its pairs ({100 * cost.truncation(500, 100):.0f} % for s = 500 and k = 100), and a
+            method that asks for density divides it. The share of true pairs that lists miss is measured up to
+            a million vectors only."""
+        ),
+    ]
+
+
+def _limits() -> list[str]:
+    billion = sizes(10**9)
+    maps = FILES_PER_GROUP * billion["groups"]
+    needed = JoinConfig().memory_mb * -(-maps // (MAPS_PER_PROCESS // 2))
+    return [
+        "## Where it would stop\n",
+        "Known from the arithmetic and the code, not from running it:\n",
+        *_points(
+            f"""Every task of `join` maps {FILES_PER_GROUP} files per group of LISTS. A billion images at the
+            default `join.memory_mb` make {billion["groups"]:,.0f} groups and {maps:,.0f} maps; Linux allows
+            {MAPS_PER_PROCESS:,} per process. With `join.memory_mb: {needed:,.0f}` there are half as many as
+            allowed, and a worker needs that much memory.""",
+            f"CENTROIDS are held by every worker of `lists`: {size(billion['centroids'])} each at a billion.",
+            """A stage that looks at all images at once is one task with whole columns in memory; `--plan` shows
+            which, and how much.""",
+            """A part is one file with one commit record; a billion images in parts of 256 are four million files
+            per table. Raise `ingest.part_rows` to some ten thousand before a run of that size.""",
+            "The run folder is a file system that all nodes mount; its bandwidth is not in the table.",
+        ),
+    ]
+
+
+def _own() -> list[str]:
+    return [
+        "## What `--plan` measures and what it computes\n",
+        _text(
+            """A stage whose work is a multiple of the number of images is *measured*: CPU seconds and bytes per
+            image come from the commit records of the run folder where there are any, else from
+            `benchmarks/results/costs.json`. The stages of the similarity graph are *computed* from products
+            and the rates above. A stage that nobody has measured is named and left out of the totals. Nothing
+            is known of GPUs until a run of yours with `ray.gpus` has measured them."""
+        ).rstrip(),
+    ]
+
+
+def _measured() -> list[str]:
+    record = ROOT / "benchmarks" / "results" / "knn.json"
+    if not record.exists():
+        return ["## What is measured here\n", "Nothing yet: `benchmarks/knn.py` has not been run.\n"]
+    return ["## What is measured here\n", *_measurements(json.loads(record.read_text(encoding="utf-8")))]
+
+
+def _measurements(record: dict[str, Any]) -> list[str]:
+    return [json.dumps(record)[:200]]
+
+
+def _written(value: float, kind: str) -> str:
+    if kind == "bytes":
+        return size(value)
+    if kind == "power":
+        return _power(value)
+    if kind == "hours":
+        return f"{value:.2g}" if value < 10 else f"{value:,.0f}"
+    return f"{value:,.0f}"
+
+
+def _power(value: float) -> str:
+    mantissa, _, exponent = f"{value:.1e}".partition("e")
+    return f"{mantissa}e{int(exponent)}"
