@@ -37,6 +37,23 @@ def edge_table(*, row_a: Rows, row_b: Rows, similarity: NDArray[np.float32]) -> 
     return schema.conform(table, schema.EDGES)
 
 
+def nearest(*, edges: pa.Table, ids: list[str], k: int) -> pa.Table:
+    """Return NEIGHBOURS of a threshold graph: of every row its `k` nearest among the rows it has an edge with, ties by row.
+
+    ids: of all rows. A list is shorter than k where fewer edges are, so a small k forgets edges and a short list is no defect.
+    """
+    row = np.concatenate([edges["row_a"].to_numpy(), edges["row_b"].to_numpy()])
+    other = np.concatenate([edges["row_b"].to_numpy(), edges["row_a"].to_numpy()])
+    cosine = np.tile(edges["similarity"].to_numpy(), 2)
+    order = np.lexsort((other, -cosine, row))
+    row, other, cosine = row[order], other[order], cosine[order]
+    rank = np.arange(len(row)) - np.searchsorted(row, row)
+    row, other, cosine = row[rank < k], other[rank < k], cosine[rank < k]
+    offsets = np.searchsorted(row, np.arange(len(ids) + 1)).astype(np.int32)
+    rows, similarities = (pa.ListArray.from_arrays(offsets, values) for values in (other, cosine))
+    return schema.conform(pa.table({"id": ids, "rows": rows, "similarities": similarities}), schema.NEIGHBOURS)
+
+
 def unverified(
     *, verdicts: pa.Table, communities: pa.Table, vectors: NDArray[np.float32], max_community_size: int = 64
 ) -> pa.Table:

@@ -13,19 +13,18 @@ from typing import Literal
 import faiss
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from curation import schema
+from graph.faiss_index import build
+from graph.vectors import Floats, Rows, keys, unit, usable
+from graph.vectors import embedding_matrix as embedding_matrix
 
 SAME = np.float32(1 - 1e-6)
 """Cosine from which two stored vectors are one point: float32 rounding of a dot product of equal unit vectors."""
 
-Engine = Literal["auto", "exact", "ivf"]
+Engine = Literal["auto", "exact", "ivf", "faiss"]
 EXACT_ROWS = 200_000
 """Above this many distinct vectors `auto` takes IVF: below, an exact scan costs no more than training lists."""
-
-Floats = NDArray[np.float32]
-Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -39,33 +38,34 @@ class Index:
     start: Rows  # (P + 1,) where each point's rows begin in `order`
 
 
-def embedding_matrix(embeddings: pa.Table) -> Floats:
-    """Return EMBEDDINGS.embedding as float32 (N, d), with NaN in the rows that failed."""
-    column = embeddings.column("embedding").combine_chunks()
-    dimension = column.type.list_size
-    vectors = np.full((len(column), dimension), np.nan, np.float32)
-    present = np.asarray(column.is_valid())
-    vectors[present] = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, dimension)
-    return vectors
-
-
 def build_index(
-    *, vectors: Floats, centre: bool = True, engine: Engine = "auto", nlist: int | None = None, nprobe: int = 8, seed: int = 0
+    *,
+    vectors: Floats,
+    centre: bool = True,
+    engine: Engine = "auto",
+    nlist: int | None = None,
+    nprobe: int = 8,
+    factory: str = "Flat",
+    seed: int = 0,
 ) -> Index:
     """Return an index over the rows of `vectors` that are finite and not zero.
 
     centre: search among vectors minus the corpus mean, renormalised.
     engine: exact scans all points; ivf visits `nprobe` of `nlist` lists (default: the square root of the points);
-        auto is exact up to EXACT_ROWS points.
+        faiss builds the index that `factory` names (graph/faiss_index.py); auto is exact up to EXACT_ROWS points, then ivf.
     """
-    stored = _unit(np.asarray(vectors, np.float32))
+    stored = unit(np.asarray(vectors, np.float32))
     points, order, start = _distinct(stored)
     mean = (
         points.mean(0, dtype=np.float64).astype(np.float32)
         if centre and len(points) > 1
         else np.zeros(stored.shape[1], np.float32)
     )
-    searched = _faiss_index(_unit(points - mean), engine, nlist, nprobe, seed)
+    if engine == "auto":
+        engine = "exact" if len(points) <= EXACT_ROWS else "ivf"
+    lists = nlist or max(1, round(float(len(points)) ** 0.5))
+    named = {"exact": "Flat", "ivf": f"IVF{lists},Flat", "faiss": factory}[engine]
+    searched = build(unit(points - mean), factory=named, nprobe=min(nprobe, lists), seed=seed)
     return Index(searched, points, mean, order, start)
 
 
@@ -82,12 +82,13 @@ def knn(
     engine: Engine = "auto",
     nlist: int | None = None,
     nprobe: int = 8,
+    factory: str = "Flat",
     block_rows: int = 4096,
 ) -> pa.Table:
     """Return NEIGHBOURS: of every query the `k` nearest other rows of `vectors`.
 
     ids: the id of each query. queries, query_rows: the slice of the corpus to answer for and its global rows; all rows
-    when absent. index: an index already built over `vectors`; centre, engine, nlist and nprobe are then its own. Rows whose
+    when absent. index: an index already built over `vectors`; its own settings then count. Rows whose
     vector equals the query's come first, up to `k` of them, and do not count towards the `k` others, each of which stands
     for all rows of its vector. min_similarity: neighbours below this cosine are left out. Ties are ordered by row.
     Raises ValueError when k < 1 or the lengths do not fit.
@@ -97,78 +98,33 @@ def knn(
     if k < 1 or len(ids) != len(asked) or len(rows) != len(asked):
         raise ValueError(f"k = {k} (at least 1), {len(ids)} ids and {len(rows)} rows for {len(asked)} queries")
     if index is None:
-        index = build_index(vectors=vectors, centre=centre, engine=engine, nlist=nlist, nprobe=nprobe)
+        index = build_index(vectors=vectors, centre=centre, engine=engine, nlist=nlist, nprobe=nprobe, factory=factory)
     found: list[tuple[Rows, Floats]] = []
     for begin in range(0, len(asked), block_rows):
         found += _search(index, asked[begin : begin + block_rows], rows[begin : begin + block_rows], k, min_similarity)
     return _neighbours(ids, found)
 
 
-def exact_pairs(*, vectors: Floats, min_similarity: float, block_rows: int = 2048) -> tuple[Rows, Rows, Floats]:
-    """Return every pair (row_a < row_b, cosine) of at least `min_similarity`, sorted: the oracle of the k-NN view.
-
-    The upper triangle is computed in blocks, so memory is block_rows squared whatever the number of rows.
-    """
-    unit = _unit(np.asarray(vectors, np.float32))
-    unit[~_usable(unit)] = 0
-    parts: list[tuple[Rows, Rows, Floats]] = []
-    for a in range(0, len(unit), block_rows):
-        for b in range(a, len(unit), block_rows):
-            block = unit[a : a + block_rows] @ unit[b : b + block_rows].T
-            left, right = np.nonzero(block >= min_similarity)
-            keep = (left + a < right + b) & unit[left + a].any(1) & unit[right + b].any(1)
-            parts.append((left[keep] + a, right[keep] + b, block[left[keep], right[keep]]))
-    row_a, row_b, cosine = (np.concatenate(part) for part in zip(*parts, strict=True))
-    order = np.lexsort((row_b, row_a))
-    return row_a[order], row_b[order], cosine[order]
-
-
-def _usable(vectors: Floats) -> NDArray[np.bool_]:
-    return np.asarray(np.isfinite(vectors).all(1) & (np.abs(vectors).max(1, initial=0) > 0))
-
-
-def _unit(vectors: Floats) -> Floats:
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.where(norms > 0, norms, 1), np.float32)
-
-
-def _distinct(unit: Floats) -> tuple[Floats, Rows, Rows]:
-    valid = np.flatnonzero(_usable(unit))
-    keys = np.ascontiguousarray(unit[valid]).view(np.dtype((np.void, unit.shape[1] * 4))).ravel()
-    _, first, point = np.unique(keys, return_index=True, return_inverse=True)
+def _distinct(stored: Floats) -> tuple[Floats, Rows, Rows]:
+    valid = np.flatnonzero(usable(stored))
+    _, first, point = np.unique(keys(stored[valid]), return_index=True, return_inverse=True)
     rank = np.argsort(np.argsort(first))  # number the points by their smallest row, not by their bytes
     point = rank[point]
     by_point = np.argsort(point, kind="stable")
     start = np.searchsorted(point[by_point], np.arange(len(first) + 1))
-    return unit[valid[np.sort(first)]], valid[by_point], start.astype(np.int64)
-
-
-def _faiss_index(points: Floats, engine: Engine, nlist: int | None, nprobe: int, seed: int) -> faiss.Index:
-    dimension = points.shape[1]
-    flat = faiss.IndexFlatIP(dimension)
-    if engine == "exact" or (engine == "auto" and len(points) <= EXACT_ROWS):
-        flat.add(points)
-        return flat
-    lists = nlist or max(1, round(len(points) ** 0.5))
-    index = faiss.IndexIVFFlat(flat, dimension, lists, faiss.METRIC_INNER_PRODUCT)
-    index.cp.seed, index.cp.spherical, index.cp.niter = seed, True, 8
-    index.cp.min_points_per_centroid = 1
-    index.train(points)
-    index.add(points)
-    index.nprobe = min(nprobe, lists)
-    return index
+    return stored[valid[np.sort(first)]], valid[by_point], start.astype(np.int64)
 
 
 def _search(index: Index, queries: Floats, rows: Rows, k: int, min_similarity: float) -> list[tuple[Rows, Floats]]:
-    usable = _usable(queries)
-    unit = _unit(np.where(usable[:, None], queries, 0))
+    able = usable(queries)
+    asked = unit(np.where(able[:, None], queries, 0))
     wanted = min(k + 1, len(index.points))
     none = (np.empty(0, np.int64), np.empty(0, np.float32))
     if wanted == 0:
         return [none] * len(queries)
-    _, points = index.searched.search(_unit(unit - index.mean), wanted)
+    _, points = index.searched.search(unit(asked - index.mean), wanted)
     return [
-        _expand(index, unit[i], int(rows[i]), points[i], k, min_similarity) if usable[i] else none for i in range(len(queries))
+        _expand(index, asked[i], int(rows[i]), points[i], k, min_similarity) if able[i] else none for i in range(len(queries))
     ]
 
 

@@ -131,10 +131,13 @@ class KnnConfig(Section):
 
     k: int = Field(20, ge=1, description="neighbours per image")
     min_similarity: float = Field(0.0, ge=-1, le=1, description="cosine below which a neighbour is no candidate")
-    engine: Literal["auto", "exact", "ivf"] = Field("auto", description="exact up to 200,000 images, IVF beyond")
+    engine: Literal["auto", "exact", "ivf", "faiss"] = Field(
+        "auto", description="exact up to 200,000 images, IVF beyond; faiss: the index that `factory` names"
+    )
     centre: bool = Field(True, description="subtract the collection's mean vector before searching")
     nlist: int | None = Field(None, ge=1, description="IVF lists; default: from the number of images")
     nprobe: int = Field(8, ge=1, description="IVF lists searched per query")
+    factory: str = Field("Flat", description="engine faiss: index by FAISS factory string, e.g. HNSW32 or IVF1024,Flat")
 
 
 class JoinConfig(Section):
@@ -149,7 +152,7 @@ class JoinConfig(Section):
     nlist: int | None = Field(None, ge=1, description="ivf: number of lists; default: from the number of images")
     nprobe: int = Field(4, ge=1, description="ivf: most lists in which an image looks for its like; more finds more")
     margin: float = Field(
-        0.15, ge=0, le=2, description="ivf: lists whose centroid is less similar than the nearest by more than this are not probed"
+        0.15, ge=0, le=2, description="ivf: lists whose centroid is less similar than the nearest one by more are not probed"
     )
     two_level: bool | None = Field(None, description="ivf: a quantiser of two levels; default: from 4,096 lists on")
     descend: int = Field(4, ge=1, description="ivf: cells of a two-level quantiser whose lists are considered")
@@ -222,6 +225,7 @@ class SelectConfig(Section):
     rules: list[dict[str, Any]] | None = Field(
         None, description="e.g. {name: too_blurry, column: metrics.sharpness, below: 5.0}; default: unsafe and blank images go"
     )
+    exclude: str | None = Field(None, description="JSONL of remedies, by `imageloom remediate --apply`: images that go, by id")
     balance: dict[str, Any] | None = Field(None, description="{by: column, alpha: exponent}: weight n^-alpha for a group of n")
     bases_px: list[int] = Field([32, 64, 128, 256, 512, 1024], description="side lengths of the square resolution buckets")
     multiple_px: int = Field(16, ge=1, description="both sides of a bucket are multiples of this")
@@ -240,6 +244,7 @@ class CaptionConfig(Section):
     max_tags: int = Field(3, ge=0, description="labels spoken of per image")
     min_line_confidence: float = Field(0.8, ge=0, le=1, description="text lines below are not quoted")
     min_colour_share: float = Field(0.08, ge=0, le=1, description="share of the picture a colour needs to be named")
+    corrections: str | None = Field(None, description="JSONL of remedies, by `imageloom remediate --apply`: phrases to replace")
 
 
 class ShardConfig(Section):

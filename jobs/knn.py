@@ -18,10 +18,20 @@ class Searcher:
     """Holds the index; maps a part to its neighbours."""
 
     def __init__(
-        self, *, k: int, min_similarity: float, engine: Engine, centre: bool, nprobe: int, nlist: int | None = None
+        self,
+        *,
+        k: int,
+        min_similarity: float,
+        engine: Engine,
+        centre: bool,
+        nprobe: int,
+        factory: str = "Flat",
+        nlist: int | None = None,
     ) -> None:
         self.k, self.min_similarity = k, min_similarity
-        self.settings: dict[str, Any] = {"engine": engine, "centre": centre, "nprobe": nprobe, "nlist": nlist}
+        self.settings: dict[str, Any] = {
+            "engine": engine, "centre": centre, "nprobe": nprobe, "factory": factory, "nlist": nlist
+        }  # fmt: skip
         self._vectors: Any = None
         self._index: Index | None = None
 
@@ -29,6 +39,9 @@ class Searcher:
         """Answer for the rows of one part."""
         if self._index is None:
             self._vectors = embedding_matrix(run.read("embeddings", ["embedding"]))
+            if run.has("exact"):  # an exact copy is its representative's to answer for
+                representative = run.read("exact", ["representative"]).column("representative").to_numpy()
+                self._vectors[representative != np.arange(len(representative))] = np.nan
             self._index = build_index(vectors=self._vectors, **self.settings)
         (part,) = item["parts"]
         begin, end = run.offsets("images")[part : part + 2]

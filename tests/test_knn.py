@@ -5,8 +5,9 @@ import pyarrow as pa
 import pytest
 
 from curation import schema
-from graph.edges import edges, unverified
-from graph.knn import build_index, embedding_matrix, exact_pairs, knn
+from graph.edges import edges, nearest, unverified
+from graph.join import join
+from graph.knn import build_index, embedding_matrix, knn
 
 
 def clustered(count: int = 300, dimension: int = 32, seed: int = 0) -> np.ndarray:
@@ -108,16 +109,6 @@ def test_a_k_below_one_is_refused():
         knn(vectors=clustered(3), ids=names(3), k=0)
 
 
-def test_threshold_pairs_are_the_upper_triangle_of_the_gram_matrix():
-    vectors = clustered(250)
-    vectors[7] = np.nan
-    row_a, row_b, cosine = exact_pairs(vectors=vectors, min_similarity=0.9, block_rows=64)
-    gram = np.nan_to_num(vectors, nan=0.0) @ np.nan_to_num(vectors, nan=0.0).T
-    expected = np.argwhere(np.triu(gram >= 0.9, 1))
-    assert np.stack([row_a, row_b], 1).tolist() == expected.tolist()
-    np.testing.assert_allclose(cosine, gram[row_a, row_b], atol=1e-6)
-
-
 def test_edges_name_every_pair_once_sorted():
     found = knn(vectors=clustered(), ids=names(300), k=6)
     table = edges(neighbours=found, min_similarity=0.5)
@@ -161,3 +152,22 @@ def test_pairs_inside_a_community_without_a_verdict_are_named():
     communities = pa.table({"id": names(4), "component": [0, 0, 0, 3], "community": [0, 0, 0, 3], "size": [3, 3, 3, 1]})
     missing = unverified(verdicts=verdicts, communities=communities, vectors=clustered(4))
     assert (missing["row_a"].to_pylist(), missing["row_b"].to_pylist()) == ([0], [2])
+
+
+def test_the_nearest_of_a_threshold_graph_are_its_edges_from_both_ends():
+    vectors = clustered()
+    graph = join(vectors=vectors, min_similarity=0.8)
+    lists = nearest(edges=graph, ids=names(300), k=300)
+    assert lists.schema.equals(schema.NEIGHBOURS)
+    assert edges(neighbours=lists).equals(graph)
+    few = nearest(edges=graph, ids=names(300), k=3)
+    searched = knn(vectors=vectors, ids=names(300), k=3, centre=False, min_similarity=0.8)
+    assert few["rows"].to_pylist() == searched["rows"].to_pylist()
+
+
+def test_any_faiss_index_can_be_searched():
+    vectors = clustered(2000)
+    exact = knn(vectors=vectors, ids=names(2000), k=5)["rows"].to_pylist()
+    for factory, least in (("Flat", 1.0), ("HNSW32", 0.95), ("IVF20,Flat", 0.9)):
+        found = knn(vectors=vectors, ids=names(2000), k=5, engine="faiss", factory=factory)["rows"].to_pylist()
+        assert np.mean([len(set(a) & set(b)) / 5 for a, b in zip(exact, found, strict=True)]) >= least
