@@ -6,11 +6,13 @@ with pictures as data URIs, no script, and a Content-Security-Policy that forbid
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from curation.errors import ConfigError
 from curation.exhibits import thumbnails
 from curation.report import shown
 from curation.tables import Run
@@ -54,6 +56,15 @@ def with_pictures(run: Run, shown_cards: Sequence[Card], *, side_px: int = 176, 
 def page(template: str, values: Mapping[str, Any]) -> str:
     """Return a page of curation/templates as one HTML text; every value is escaped."""
     return _environment().get_template(template).render(values)
+
+
+def write_page(path: Path, text: str) -> None:
+    """Write a page; raises ConfigError when the place cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def _decisions(run: Run, rows: np.ndarray, images: Sequence[Card]) -> list[Card]:

@@ -47,7 +47,7 @@ def parse_rules(rules: Sequence[Mapping[str, object]]) -> list[Rule]:
     for name in names:
         if names.count(name) > 1:
             raise ConfigError(f'two rules are called "{name}": a name is the reason of a drop and must tell them apart')
-        if name == "duplicate" or name in FAILURE_CODES:
+        if name in ("duplicate", "remediated") or name in FAILURE_CODES:
             raise ConfigError(f'a rule cannot be called "{name}": that reason has a meaning of its own')
     return parsed
 

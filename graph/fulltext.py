@@ -7,6 +7,7 @@ of a hit (the fields that matched, a snippet) is found in the few documents of t
 BM25 as FTS5 has it, k1 = 1.2 and b = 0.75: Robertson and Zaragoza 2009, https://doi.org/10.1561/1500000019
 """
 
+import json
 import logging
 import re
 import sqlite3
@@ -160,6 +161,26 @@ class FullText:
         """Return how many rows hold every term of the query."""
         found = self._connection.execute("SELECT count(*) FROM words WHERE words MATCH ?", (_expression(parse(query), "AND"),))
         return int(found.fetchone()[0])
+
+    def holding(self, query: str, *, among: Sequence[int]) -> dict[str, set[int]]:
+        """Return, for every term of the query, which of the rows `among` hold it."""
+        rows = json.dumps([int(row) for row in among])
+        found: dict[str, set[int]] = {}
+        for term in parse(query):
+            hits = self._connection.execute(
+                "SELECT rowid FROM words WHERE words MATCH ? AND rowid IN (SELECT value FROM json_each(?))",
+                (term.expression, rows),
+            )
+            found[term.text] = {row for (row,) in hits}
+        return found
+
+    def frequencies(self, query: str) -> dict[str, int]:
+        """Return, for every term of the query, how many rows hold it."""
+        count = "SELECT count(*) FROM words WHERE words MATCH ?"
+        return {term.text: int(self._connection.execute(count, (term.expression,)).fetchone()[0]) for term in parse(query)}
+
+    def __len__(self) -> int:
+        return int(self._connection.execute("SELECT count(*) FROM words_docsize").fetchone()[0])
 
     def _matching(
         self, terms: Sequence[Term], operator: str, limit: int, allowed: NDArray[np.bool_] | None, known: set[int]

@@ -30,6 +30,13 @@ def parts(run: Run) -> Iterator[Part]:
         yield int(start), embedding_matrix(run.read_part("embeddings", commit.part, ["embedding"]))
 
 
+def masked(run: Run, counted: NDArray[np.bool_]) -> Iterator[Part]:
+    """Yield the run's vectors, part by part, with NaN in the rows that do not count."""
+    for start, vectors in parts(run):
+        vectors[~counted[start : start + len(vectors)]] = np.nan
+        yield start, vectors
+
+
 def vectors_of(run: Run, rows: Sequence[int]) -> Floats:
     """Return the vectors (n, d) of global rows; NaN where an image failed."""
     _need(run, "embeddings", "embed")

@@ -6,6 +6,7 @@ from typing import Any
 from rapidfuzz import process
 
 from curation.errors import ConfigError
+from curation.remedies import file_sha256
 from curation.tables import Run
 from jobs.config import Config
 from jobs.runner import Planned
@@ -49,7 +50,7 @@ STAGES: tuple[Stage, ...] = (
           "pictures that stand where others should", plan="jobs.placeholders:plan"),
     Stage("select", "selection", ("images", "metrics", "scores", "ocr", "tags", "duplicates", "placeholders"), "jobs.choose:work",
           "keep or drop, with the reason", plan="jobs.choose:plan"),
-    Stage("caption", "captions", ("images", "metrics", "tags", "ocr", "selection"), "captioning.facts:caption",
+    Stage("caption", "captions", ("images", "metrics", "tags", "ocr", "selection"), "jobs.caption:Captioner",
           "captions from evidence, five levels in two languages"),
     Stage("shard", "shards", ("images", "metrics", "scores", "ocr", "tags", "captions", "selection"), "jobs.shard:work",
           "WebDataset tars with an index", plan="jobs.shard:plan"),
@@ -103,7 +104,15 @@ def _parameters(name: str, config: Config) -> dict[str, Any]:
         values["source"] = _absolute(config.source)
     if name == "tag":
         values["model"] = config.embed.model
+    for key in REMEDIES.get(name, ()):
+        if values.get(key) is not None:  # the file's content belongs to the parameters: a changed list makes the stage stale
+            values[key] = _absolute(values[key])
+            values[f"{key}_sha256"] = file_sha256(values[key])
     return {key: value for key, value in values.items() if value is not None or name == "score"}
+
+
+REMEDIES = {"select": ("exclude",), "caption": ("corrections",)}
+"""Keys that name a file of remedies, by stage."""
 
 
 def _absolute(source: str) -> str:

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from curation.cards import page, with_pictures
+from curation.cards import page, with_pictures, write_page
 from curation.decode import decode
-from curation.errors import ConfigError, DecodeError
+from curation.errors import DecodeError
 from curation.exhibits import data_uri
 from curation.report import shown
 from curation.tables import Run
@@ -36,15 +36,6 @@ def present(run: Run, answer: Mapping[str, Any], *, as_json: bool, html: Path | 
     show(answer, console)
     if html is not None:
         print(f"contact sheet: {html}")
-
-
-def write_page(path: Path, text: str) -> None:
-    """Write a page; raises ConfigError when the place cannot be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def show(answer: Mapping[str, Any], console: Console) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from curation.errors import ConfigError
 from curation.tables import Run
 from graph.fulltext import FullText
 from graph.regions import Labels, Regions, find_regions, inside, num_regions, region_means, sort_into, with_floors
-from graph.search import Floats, Part, nearest
+from graph.search import Floats, nearest
 from graph.voids import Void, concept_voids, distinctive_terms, nearest_of, region_voids
 from jobs import corpus
 from jobs.concepts import Concept, read_concepts
@@ -118,26 +118,23 @@ def _regions_of(reference: Run, regions: int | None, seed: int) -> tuple[Regions
     num = regions or num_regions(int(counted.sum()))
     try:
         found = find_regions(
-            parts=_masked(reference, counted), mean=corpus.mean(reference), num=num, num_images=int(counted.sum()), seed=seed
+            parts=corpus.masked(reference, counted),
+            mean=corpus.mean(reference),
+            num=num,
+            num_images=int(counted.sum()),
+            seed=seed,
         )
     except ValueError as error:
         raise ConfigError(f"{reference.root}: {error}") from None
-    labels, cosine = sort_into(found, parts=_masked(reference, counted), num_rows=len(counted))
+    labels, cosine = sort_into(found, parts=corpus.masked(reference, counted), num_rows=len(counted))
     found = with_floors(found, labels=labels, cosine=cosine)
     return found, inside(found, labels, cosine), cosine
 
 
 def _sorted(run: Run, regions: Regions) -> tuple[Labels, Floats]:
     counted = _counted(run)
-    labels, cosine = sort_into(regions, parts=_masked(run, counted), num_rows=len(counted))
+    labels, cosine = sort_into(regions, parts=corpus.masked(run, counted), num_rows=len(counted))
     return inside(regions, labels, cosine), cosine
-
-
-def _masked(run: Run, counted: NDArray[np.bool_]) -> Iterator[Part]:
-    """Yield the run's parts with NaN in the rows that do not count."""
-    for start, vectors in corpus.parts(run):
-        vectors[~counted[start : start + len(vectors)]] = np.nan
-        yield start, vectors
 
 
 def _counted(run: Run) -> NDArray[np.bool_]:

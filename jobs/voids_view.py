@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from curation.cards import cards, page, with_pictures
+from curation.cards import cards, page, with_pictures, write_page
 from curation.report import shown
 from curation.tables import Run
-from jobs.search_view import write_page
 
 MAX_SHOWN = 60
 """Voids on the page; voids.jsonl has all."""
