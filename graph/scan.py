@@ -21,13 +21,15 @@ Dtype = Literal["auto", "bf16", "int8", "fp32"]
 SLACK = {"fp32": 1e-5, "bf16": 0.01, "int8": 1e-5}
 """How much lower than asked is scanned. bf16: inputs, result and threshold are rounded by at most 2^-9 of their size each. int8:
 added to what the rounding of the tile's vectors can move a cosine."""
+NATIVE = {"bf16": {"avx512_bf16", "amx_bf16", "bf16"}, "int8": {"avx512_vnni", "avx_vnni", "amx_int8"}}
+"""Instructions, by their names in Linux, of which one multiplies the format."""
 RESCORED_ROWS = 1024
 """Pairs computed again at a time: two blocks of this many rows stay in the cache."""
 
 
-def native_dtype() -> Literal["bf16", "fp32"]:
-    """Return bf16 where this CPU multiplies bfloat16 natively, else fp32."""
-    return "bf16" if _instructions() & {"avx512_bf16", "amx_bf16", "bf16"} else "fp32"
+def native(dtype: Dtype) -> bool:
+    """Say whether this CPU multiplies `dtype` natively, as its name in Linux tells."""
+    return dtype == "fp32" or bool(_instructions() & NATIVE.get(dtype, set()))
 
 
 @functools.cache
@@ -43,7 +45,7 @@ class Scanner:
 
     def __init__(self, *, threshold: float, dtype: Dtype = "auto", tile_rows: int = 2048) -> None:
         self.threshold, self.tile_rows = threshold, tile_rows
-        self.dtype: Literal["bf16", "int8", "fp32"] = native_dtype() if dtype == "auto" else dtype
+        self.dtype: Literal["bf16", "int8", "fp32"] = ("bf16" if native("bf16") else "fp32") if dtype == "auto" else dtype
         self._floor = threshold - SLACK[self.dtype]
         self._tile: Any = None
 
@@ -81,8 +83,7 @@ class Scanner:
         scale = (127 / np.maximum(np.abs(rows).max(1, initial=0), 1e-30)).astype(np.float32)
         levels = np.rint(rows * scale[:, None])
         error = np.linalg.norm(rows - levels / scale[:, None], axis=1).max(initial=0)
-        native = _instructions() & {"avx512_vnni", "avx_vnni", "amx_int8"}
-        return (torch.from_numpy(levels.astype(np.int8)) if native else levels), scale, error
+        return (torch.from_numpy(levels.astype(np.int8)) if native("int8") else levels), scale, error
 
     def _hits(self, queries: Any, base: Any, width: int) -> Rows:
         """Return flat positions in the (queries, width) tile of what may pass the threshold."""
