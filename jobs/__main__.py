@@ -36,6 +36,7 @@ def run(
     source: Annotated[str | None, typer.Option(help="folder, tar, parquet or JSONL of images; overrides the YAML")] = None,
     out: Annotated[str | None, typer.Option(help="run folder; overrides the YAML")] = None,
     until: Annotated[str | None, typer.Option(help="stop after this stage")] = None,
+    only: Annotated[str | None, typer.Option(help="run this stage and those it rests on, no other")] = None,
     from_: Annotated[str | None, typer.Option("--from", help="begin at this stage; those before must be complete")] = None,
     redo: Annotated[
         list[str] | None, typer.Option(help="compute this stage again, and what follows from it; may be repeated")
@@ -58,7 +59,7 @@ def run(
     from curation.tables import Run
     from jobs import summary
     from jobs.config import read_config
-    from jobs.pipeline import between, pipeline
+    from jobs.pipeline import between, needed_for, pipeline
     from jobs.runner import Limits, run_stages
 
     if plan_only and images is not None:  # nothing is read or written, so neither place need be known
@@ -66,14 +67,17 @@ def run(
     ray = {key: value for key, value in (("address", address), ("num_cpus", workers)) if value is not None}
     settings = read_config(config, {"source": source, "out": out, "ray": ray or None})
     target = Run(Path(settings.out).expanduser())
+    if only is not None and (until or from_):
+        raise ConfigError("--only names the stages by what one of them needs; it goes with neither --from nor --until")
     if plan_only:
         from jobs.dry_run import print_plan
 
-        print_plan(settings, target, images=images, cluster=cluster, as_json=as_json)
+        asked = needed_for(pipeline(settings), only) if only else between(pipeline(settings), target, start=None, until=until)
+        print_plan(settings, target, asked, images=images, cluster=cluster, as_json=as_json)
         return
     if images is not None or cluster is not None or as_json:
         raise ConfigError("--images, --cluster and --json belong to --plan; without it they have no effect")
-    plan = between(pipeline(settings), target, start=from_, until=until)
+    plan = needed_for(pipeline(settings), only) if only else between(pipeline(settings), target, start=from_, until=until)
     with summary.progress() as bars:
         outcomes = run_stages(target, plan, limits=Limits(**settings.ray.model_dump()), redo=redo or [], progress=bars)
     summary.write_config(target, settings)
@@ -141,10 +145,10 @@ def search(
 @app.command()
 def voids(
     folder: RunFolder,
-    reference: Annotated[Path | None, typer.Option(help="a run of what the collection ought to cover, with the same embedder")] = None,
+    reference: Annotated[Path | None, typer.Option(help="a run of what it ought to cover, with the same embedder")] = None,
     concepts: Annotated[Path | None, typer.Option(help="JSONL, CSV or text file of phrases: what it ought to show")] = None,
     out: Annotated[Path | None, typer.Option(help="folder for voids.jsonl and voids.html; default: RUN/voids")] = None,
-    regions: Annotated[int | None, typer.Option(min=2, help="regions of the reference; default: from its number of images")] = None,
+    regions: Annotated[int | None, typer.Option(min=2, help="regions of the reference; default: by its size")] = None,
     at_least: Annotated[int, typer.Option(min=1, help="images wanted of a concept that does not say")] = 20,
     as_json: AsJson = False,
 ) -> None:
@@ -158,6 +162,54 @@ def voids(
 
     run, other = _existing(folder), _existing(reference) if reference else None
     find_voids(run, reference=other, concepts=concepts, out=out, regions=regions, at_least=at_least, as_json=as_json)
+
+
+@app.command()
+def calibrate(
+    folder: RunFolder,
+    sample: Annotated[int, typer.Option(min=1, help="images that altered copies are made of")] = 200,
+    precision: Annotated[float, typer.Option(help="promised share of true copies among the pairs above a threshold")] = 0.99,
+    copies_per_image: Annotated[
+        float | None, typer.Option(help="copy pairs over images that the promise is for; default: as found, at least 0.05")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="seed of the sample and the alterations")] = 0,
+    out: Annotated[Path | None, typer.Option(help="folder for calibration.json and calibration.html; default: the run")] = None,
+) -> None:
+    """Propose thresholds for the run's embedder from altered copies of the run's own images.
+
+    The run must be complete up to embed. Prints a table and a YAML snippet; refuses a precision that the sample does not support.
+    """
+    from jobs.calibrate import calibrate as measure
+    from jobs.calibration_view import show, write
+
+    result = measure(_existing(folder), sample=sample, precision=precision, copies_per_image=copies_per_image, seed=seed)
+    write(result, out or folder)
+    show(result)
+
+
+@app.command()
+def remediate(
+    folder: RunFolder,
+    failures: Annotated[
+        Path | None, typer.Option(help="folder of failed pictures with .txt prompts, or JSONL of prompt, image, problem, ...")
+    ] = None,
+    apply: Annotated[Path | None, typer.Option(help="a reviewed proposals.jsonl: write what is approved to --out")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="folder for proposals (default: RUN/remediation); with --apply NEW.yaml or FILE.jsonl")
+    ] = None,
+    k: Annotated[int, typer.Option("--k", "-k", min=1, max=1000, help="images looked at per picture and prompt")] = 10,
+    want: Annotated[int, typer.Option(min=1, help="images that a prompt's subject needs")] = 20,
+) -> None:
+    """Turn failures of a model into proposals to drop, relabel or fetch images; then the approved ones into a new run.
+
+    First --failures, then a person sets `approved` in proposals.jsonl, then --apply. Example:
+
+        imageloom remediate runs/pictures --failures bad-samples
+        imageloom remediate runs/pictures --apply runs/pictures/remediation/proposals.jsonl --out next.yaml
+    """
+    from jobs.remediate import remediate as remediate_run
+
+    remediate_run(_existing(folder), failures=failures, apply=apply, out=out, k=k, want=want)
 
 
 @app.command()

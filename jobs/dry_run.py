@@ -1,6 +1,7 @@
 """`imageloom run --plan`: the arithmetic of a run, printed instead of run. Nothing is started, made or written."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -13,6 +14,7 @@ from jobs import estimate as arithmetic
 from jobs.capacity import capacity
 from jobs.config import Config
 from jobs.costs import SOURCE, known
+from jobs.runner import Planned
 
 DIMENSIONS = {"efficientnet-lite0": 1280}
 """Width of an embedder's vectors where it is known without loading it; 512 is assumed of others."""
@@ -32,8 +34,8 @@ def images_of(text: str) -> int:
     return int(number)
 
 
-def dry_run(config: Config, run: Run, *, images: str | None, cluster: str | None) -> dict[str, Any]:
-    """Return the plan of a run as JSON values.
+def dry_run(config: Config, run: Run, stages: Sequence[Planned], *, images: str | None, cluster: str | None) -> dict[str, Any]:
+    """Return the plan of running `stages` as JSON values.
 
     images: their number; None lists the source. cluster: see `jobs.capacity.capacity`; None is this machine.
     Raises SourceError when the source has to be listed and cannot be, ConfigError for a wrong number or cluster.
@@ -47,7 +49,7 @@ def dry_run(config: Config, run: Run, *, images: str | None, cluster: str | None
         part_rows=config.ingest.part_rows,
     )
     offered = capacity(cluster, num_cpus=config.ray.num_cpus)
-    asked = arithmetic.Question(config, scale, offered, known(run if begun else None))
+    asked = arithmetic.Question(config, stages, scale, offered, known(run if begun else None))
     return arithmetic.as_json(*arithmetic.estimate(asked), scale, offered)
 
 
@@ -121,9 +123,11 @@ def duration(hours: float | None) -> str:
     return f"{hours:,.2f}" if hours < 100 else f"{hours:,.0f}"
 
 
-def print_plan(config: Config, run: Run, *, images: str | None, cluster: str | None, as_json: bool) -> None:
-    """Print the plan of a run as text or as one JSON value."""
-    plan = dry_run(config, run, images=images, cluster=cluster)
+def print_plan(
+    config: Config, run: Run, stages: Sequence[Planned], *, images: str | None, cluster: str | None, as_json: bool
+) -> None:
+    """Print the plan of running `stages` as text or as one JSON value."""
+    plan = dry_run(config, run, stages, images=images, cluster=cluster)
     print(json.dumps(plan, indent=1)) if as_json else show(plan)
 
 

@@ -15,7 +15,10 @@ from graph.quantiser import ITERATIONS, SAMPLE_PER_LIST, TWO_LEVEL_LISTS, defaul
 from jobs.capacity import Capacity
 from jobs.config import Config
 from jobs.costs import PerImage
-from jobs.pipeline import pipeline
+from jobs.edges import PAIRS_PER_PART
+from jobs.join import COMPARISONS
+from jobs.lists import BYTES_PER_NUMBER
+from jobs.runner import Planned
 from jobs.stage import Stage
 
 RATE_FLOPS = {"bf16": 370e9, "int8": 500e9, "fp32": 100e9}
@@ -40,8 +43,8 @@ NOT_PLANNED = ("train", "sample", "evaluate", "report")
 READS_PIXELS = ("ingest", "profile", "embed", "ocr", "keypoints", "shard")
 """Stages that read the images' own bytes."""
 
-ONE_TASK = ("exact", "edges", "quantise", "communities", "duplicates", "select")
-"""Stages that look at the whole collection in one task; `edges` of the similarity route is cut into ranges of rows."""
+ONE_TASK = ("exact", "quantise", "communities", "duplicates", "select")
+"""Stages that look at the whole collection in one task."""
 
 
 @dataclass(frozen=True)
@@ -99,21 +102,22 @@ class Scale:
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked: these settings, for so many images, on this cluster, with these costs per image."""
+    """What is asked: these stages with these settings, for so many images, on this cluster, with these costs per image."""
 
     config: Config
+    stages: Sequence[Planned]
     scale: Scale
     capacity: Capacity
     known: Mapping[str, PerImage]
 
 
 def estimate(asked: Question) -> tuple[list[Estimate], Graph]:
-    """Return one row per stage that the configuration asks for, in order, training left out, and the graph's arithmetic."""
+    """Return one row per stage that is asked for, in order, training left out, and the graph's arithmetic."""
     graph = graph_of(asked.config, asked.scale)
     computed = _computed(asked.config, asked.scale, graph)
     rows = []
     written: dict[str, float] = {}
-    for planned in pipeline(asked.config):
+    for planned in asked.stages:
         if planned.stage.name not in NOT_PLANNED:
             rows.append(_stage(planned.stage, asked, graph, computed.get(planned.stage.name), written))
             written[planned.stage.table] = rows[-1].written_bytes
@@ -221,8 +225,9 @@ def tasks_of(stage: Stage, config: Config, scale: Scale, graph: Graph) -> int:
         "verify": lambda: graph.edges / config.verify.pairs_per_item,
         "confirm": lambda: 1,
         "shard": lambda: max(scale.images * scale.image_bytes / config.shard.max_bytes, scale.images / config.shard.max_samples),
-        "lists": lambda: graph.stored_bytes / (config.join.memory_mb * 1e6),
-        "join": lambda: graph.stored_bytes / (config.join.memory_mb * 1e6),
+        "lists": lambda: scale.images * scale.dimension * BYTES_PER_NUMBER / (config.join.memory_mb << 20),
+        "join": lambda: graph.products / COMPARISONS,
+        "edges": lambda: graph.edges / PAIRS_PER_PART if graph.method == "similarity" else 1,
     }
     if stage.name in by_name:
         return max(1, math.ceil(by_name[stage.name]()))

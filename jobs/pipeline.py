@@ -139,6 +139,19 @@ def between(plan: list[Planned], run: Run, *, start: str | None, until: str | No
     return plan[first : last + 1]
 
 
+def needed_for(plan: list[Planned], name: str) -> list[Planned]:
+    """Return the stages that stage `name` rests on, itself included, in order; inputs that are optional count as well.
+
+    Raises ConfigError as `between` does.
+    """
+    last = _position(name, [planned.stage.name for planned in plan], "--only")
+    wanted = {plan[last].stage.table}
+    for planned in reversed(plan[: last + 1]):
+        if planned.stage.table in wanted:
+            wanted |= {*planned.stage.inputs, *planned.stage.optional}
+    return [planned for planned in plan[: last + 1] if planned.stage.table in wanted]
+
+
 def _position(name: str, names: list[str], option: str) -> int:
     if name in names:
         return names.index(name)

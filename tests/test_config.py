@@ -7,7 +7,7 @@ import pytest
 from curation.errors import ConfigError
 from curation.tables import Run
 from jobs.config import Config, parse_config, read_config
-from jobs.pipeline import NAMES, between, pipeline
+from jobs.pipeline import NAMES, between, needed_for, pipeline
 
 
 def parse(**values: object) -> Config:
@@ -64,6 +64,13 @@ def test_until_and_from_cut_the_list(tmp_path: Path) -> None:
     assert [p.stage.name for p in between(plan, Run(tmp_path), start=None, until="profile")] == ["ingest", "profile"]
     with pytest.raises(ConfigError, match="ingest is not complete"):
         between(plan, Run(tmp_path), start="profile", until=None)
+
+
+def test_only_a_stage_and_what_it_rests_on() -> None:
+    names = [planned.stage.name for planned in needed_for(pipeline(parse()), "embed")]
+    assert names == ["ingest", "embed"]
+    with pytest.raises(ConfigError, match=r"--only emebd: no such stage; did you mean embed\?"):
+        needed_for(pipeline(parse()), "emebd")
 
 
 @pytest.mark.parametrize(("name", "message"), [("emebd", "did you mean embed"), ("train", "no section `train`")])

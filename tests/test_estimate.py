@@ -28,7 +28,8 @@ def config(**changes: object):
 
 
 def asked(images: int, known: dict[str, PerImage], **changes: object) -> estimate.Question:
-    return estimate.Question(config(**changes), estimate.Scale(images, 1000.0, 64, 256), TEN, known)
+    settings = config(**changes)
+    return estimate.Question(settings, pipeline(settings), estimate.Scale(images, 1000.0, 64, 256), TEN, known)
 
 
 def per_image(**changes: float) -> PerImage:
@@ -106,7 +107,7 @@ def test_costs_of_a_real_run_are_its_commit_records(photos: Path, tmp_path: Path
         assert found[stage].cpu_seconds * images == pytest.approx(run.manifest(table)["cpu_seconds"])
         written = sum(path.stat().st_size for path in run.folder(table).glob("*.parquet"))
         assert found[stage].written_bytes * images == pytest.approx(written)
-    plan = dry_run(settings, run, images=None, cluster=None)
+    plan = dry_run(settings, run, pipeline(settings), images=None, cluster=None)
     assert plan["images"] == images
     assert plan["stages"][1]["cpu_hours"] * 3600 == pytest.approx(run.manifest("metrics")["cpu_seconds"])
     assert plan["stages"][1]["tasks"] == run.num_parts("metrics")
@@ -149,6 +150,13 @@ def test_the_command_prints_a_plan_and_makes_nothing(tmp_path: Path) -> None:
     plan = json.loads(CliRunner().invoke(app, [*asked_for, "--json"]).output)
     assert plan["images"] == 10**9
     assert not out.exists()
+
+
+def test_a_plan_of_one_stage_leaves_out_what_it_does_not_need(tmp_path: Path) -> None:
+    asked_for = ["run", "--plan", "--images", "1e6", "--json", "--only", "duplicates"]
+    names = [row["stage"] for row in json.loads(CliRunner().invoke(app, asked_for).output)["stages"]]
+    assert {"ingest", "exact", "embed", "knn", "verify", "duplicates"} <= set(names)
+    assert not {"ocr", "score", "tag", "select", "caption", "shard"} & set(names)
 
 
 def test_options_of_a_plan_are_refused_without_it(tmp_path: Path) -> None:
