@@ -97,8 +97,8 @@ def by_community(run: Run, name: str, *, k: int, kept_only: bool) -> Answer:
     described = cards(run, listed)
     for card, i in zip(described, order, strict=True):
         card |= {"similarity": _number(to_keeper[i]), "is_keeper": card["row"] == keeper}
-    centroid = unit_rows(matrix[usable(matrix)]).mean(0)
-    found = _near(run, centroid, k, kept_only, excluded=members) if usable(centroid[None])[0] else []
+    seen = matrix[usable(matrix)]
+    found = _near(run, unit_rows(seen).mean(0), k, kept_only, excluded=members) if len(seen) else []
     how = f"The community of row {min(members)}, and the images nearest to its centroid."
     return {
         "asked": f"community {name}",
