@@ -14,6 +14,7 @@ from jobs import estimate as arithmetic
 from jobs.capacity import capacity
 from jobs.config import Config
 from jobs.costs import SOURCE, known
+from jobs.rates import kernel_rate
 from jobs.runner import Planned
 
 DIMENSIONS = {"efficientnet-lite0": 1280}
@@ -49,8 +50,9 @@ def dry_run(config: Config, run: Run, stages: Sequence[Planned], *, images: str 
         part_rows=config.ingest.part_rows,
     )
     offered = capacity(cluster, num_cpus=config.ray.num_cpus)
-    asked = arithmetic.Question(config, stages, scale, offered, known(run if begun else None))
-    return arithmetic.as_json(*arithmetic.estimate(asked), scale, offered)
+    rates = arithmetic.Rates(*(kernel_rate(dimension=scale.dimension, dtype=kind) for kind in ("fp32", config.join.dtype)))
+    asked = arithmetic.Question(config, stages, scale, offered, known(run if begun else None), rates)
+    return arithmetic.as_json(asked)
 
 
 def show(plan: dict[str, Any]) -> None:
@@ -95,9 +97,11 @@ def _graph(graph: dict[str, Any]) -> list[str]:
 
 
 def _closing(plan: dict[str, Any]) -> list[str]:
+    rates = " and ".join(dict.fromkeys(f"{rate / 1e9:.0f}" for rate in plan["rates"].values()))
     lines = [
         "Measured: rows whose basis names a run or a file, multiplied by the number of images. Computed: rows that say so, from "
-        f"operations and a rate per core ({arithmetic.RATE_SOURCE}). Wall time assumes idle machines and storage that keeps up.",
+        f"operations and {rates} GFLOP/s per core, measured on this machine just now. Wall time assumes idle machines and "
+        "storage that keeps up.",
     ]
     if any(row["basis"] == SOURCE for row in plan["stages"]):
         lines.append(f"Figures of {SOURCE} are of photographs; a run of a thousand of your own gives better ones.")

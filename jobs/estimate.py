@@ -21,12 +21,8 @@ from jobs.lists import BYTES_PER_NUMBER
 from jobs.runner import Planned
 from jobs.stage import Stage
 
-RATE_FLOPS = {"bf16": 370e9, "int8": 500e9, "fp32": 100e9}
-"""Operations per second and core of the join's kernel with its scan, by number format, on the machine of RATE_SOURCE."""
-RATE_SOURCE = "benchmarks/results/knn.md"
-
 IMBALANCE = 2.0
-"""b of real lists: 1.6 at 100,000 vectors, 2.0 to 2.2 at a million (benchmarks/knn.py)."""
+"""By how much unequal lists are planned to raise the number of products (`graph.cost.imbalance`)."""
 
 EDGES_PER_IMAGE = 10.0
 """Pairs above the threshold per image that are planned for; a run's own number takes its place when there is one."""
@@ -101,20 +97,29 @@ class Scale:
 
 
 @dataclass(frozen=True)
+class Rates:
+    """Operations per second of one core."""
+
+    fp32: float  # float32 products: training, assigning, nearest neighbours
+    join: float  # the join's own format
+
+
+@dataclass(frozen=True)
 class Question:
-    """What is asked: these stages with these settings, for so many images, on this cluster, with these costs per image."""
+    """What is asked: these stages with these settings, for so many images, on this cluster, at these costs and rates."""
 
     config: Config
     stages: Sequence[Planned]
     scale: Scale
     capacity: Capacity
     known: Mapping[str, PerImage]
+    rates: Rates
 
 
 def estimate(asked: Question) -> tuple[list[Estimate], Graph]:
     """Return one row per stage that is asked for, in order, training left out, and the graph's arithmetic."""
     graph = graph_of(asked.config, asked.scale)
-    computed = _computed(asked.config, asked.scale, graph)
+    computed = _computed(asked.config, asked.scale, graph, asked.rates)
     rows = []
     written: dict[str, float] = {}
     for planned in asked.stages:
@@ -155,26 +160,21 @@ def graph_of(config: Config, scale: Scale) -> Graph:
     )
 
 
-def _computed(config: Config, scale: Scale, graph: Graph) -> dict[str, Cost]:
+def _computed(config: Config, scale: Scale, graph: Graph, rates: Rates) -> dict[str, Cost]:
     """Return the cost of the stages of the similarity graph, whose work is no multiple of the number of images."""
     if graph.method != "similarity":
-        seconds = graph.flops / RATE_FLOPS["fp32"]
-        return {"knn": Cost(seconds, scale.images * config.knn.k * 12.0, 2 * graph.stored_bytes)}
+        return {"knn": Cost(graph.flops / rates.fp32, scale.images * config.knn.k * 12.0, 2 * graph.stored_bytes)}
     sizes = cost.quantiser(
         scale.images, lists=graph.lists, sample_per_list=SAMPLE_PER_LIST, iterations=ITERATIONS, two_level_from=TWO_LEVEL_LISTS
     )
     worker = config.join.memory_mb * 1e6
-    dtype = "bf16" if config.join.dtype == "auto" else config.join.dtype
-
-    def seconds_of(products: float, kind: str) -> float:
-        return cost.flops(products, scale.dimension) / RATE_FLOPS[kind]
-
     centroids = (sizes.lists + sizes.cells) * scale.dimension * 4.0
-    assigned = sizes.assigning(scale.images, descend=config.join.descend)
+    training, assigning = sizes.training, sizes.assigning(scale.images, descend=config.join.descend)
+    seconds = {name: cost.flops(n, scale.dimension) / rates.fp32 for name, n in (("train", training), ("assign", assigning))}
     return {
-        "quantise": Cost(seconds_of(sizes.training, "fp32"), centroids, sizes.sample * scale.dimension * 4.0),
-        "lists": Cost(seconds_of(assigned, "fp32"), graph.stored_bytes, worker + centroids),
-        "join": Cost(seconds_of(graph.products, dtype), graph.edge_bytes, worker),
+        "quantise": Cost(seconds["train"], centroids, sizes.sample * scale.dimension * 4.0),
+        "lists": Cost(seconds["assign"], graph.stored_bytes, worker + centroids),
+        "join": Cost(graph.flops / rates.join, graph.edge_bytes, worker),
         "edges": Cost(graph.edges * SORT_SECONDS, graph.edge_bytes, worker),
     }
 
@@ -248,12 +248,14 @@ def totals(rows: Sequence[Estimate]) -> dict[str, Any]:
     }
 
 
-def as_json(rows: Sequence[Estimate], graph: Graph, scale: Scale, capacity: Capacity) -> dict[str, Any]:
-    """Return everything as one JSON object."""
+def as_json(asked: Question) -> dict[str, Any]:
+    """Return question and answer as one JSON object."""
+    rows, graph = estimate(asked)
     return {
-        "images": scale.images,
-        "scale": asdict(scale),
-        "cluster": [asdict(kind) for kind in capacity.kinds],
+        "images": asked.scale.images,
+        "scale": asdict(asked.scale),
+        "cluster": [asdict(kind) for kind in asked.capacity.kinds],
+        "rates": asdict(asked.rates),
         "stages": [asdict(row) for row in rows],
         "graph": asdict(graph),
         "totals": totals(rows),

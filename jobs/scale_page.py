@@ -5,6 +5,7 @@ the code; a test compares the page with what this module would write.
 """
 
 import json
+import statistics
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -29,11 +30,41 @@ PAPER_HOURS, PAPER_GPUS, PAPER_ITEMS = 8.0, 8, 10**9
 H800_FLOPS = 600e12
 """Attained dense bf16 operations per second that is assumed of an H800; its data sheet says 990e12. Not measured by us."""
 
+ASSUMED_FLOPS = 50e9
+"""Operations per second and core where nothing was measured."""
+
+MEASURES = ("cpu_seconds", "peak_bytes", "recall_0.70", "recall_copies_0.70")
+"""What the page repeats of RECORD."""
+
 MAPS_PER_PROCESS = 65_530
 """Linux's default of vm.max_map_count: memory-mapped files of one process."""
 
 FILES_PER_GROUP = 7
 """Arrays of one group of LISTS, each a file that a task of `join` maps."""
+
+
+RECORD = ROOT / "benchmarks" / "results" / "knn.json"
+"""What benchmarks/knn.py measured."""
+
+
+def measured() -> list[dict[str, Any]]:
+    """Return one row per number of vectors and method that RECORD holds, medians over seeds; none without it."""
+    if not RECORD.exists():
+        return []
+    results = json.loads(RECORD.read_text(encoding="utf-8"))["results"]
+    groups: dict[tuple[int, str], list[dict[str, Any]]] = {}
+    for result in results:
+        groups.setdefault((result["count"], result["method"]), []).append(result)
+    return [
+        {"count": count, "method": method} | {key: statistics.median(row[key] for row in rows) for key in MEASURES}
+        for (count, method), rows in sorted(groups.items())
+    ]
+
+
+def rate() -> float:
+    """Return the operations per CPU second of the largest exact join that RECORD holds."""
+    exact = [row for row in measured() if row["method"] == "exact"]
+    return cost.flops(cost.all_pairs(exact[-1]["count"]), DIMENSION) / exact[-1]["cpu_seconds"] if exact else ASSUMED_FLOPS
 
 
 def sizes(rows: int) -> dict[str, float]:
@@ -47,7 +78,6 @@ def sizes(rows: int) -> dict[str, float]:
     components = cost.Components(rows, rows * estimate.EDGES_PER_IMAGE)
     assigning = cost.flops(quantiser.assigning(rows, descend=join_settings.descend), DIMENSION)
     training = cost.flops(quantiser.training, DIMENSION)
-    per_core = {"fp32": estimate.RATE_FLOPS["fp32"], "bf16": estimate.RATE_FLOPS["bf16"]}
     group_rows = (join_settings.memory_mb << 20) // (BYTES_PER_NUMBER * DIMENSION)
     return {
         "vectors": float(rows * DIMENSION * cost.HALF_BYTES),
@@ -59,8 +89,7 @@ def sizes(rows: int) -> dict[str, float]:
         "assigning": assigning,
         "joining": joined.flops,
         "brute": cost.flops(cost.all_pairs(rows), DIMENSION),
-        "core_hours": cost.hours(training + assigning, per_second=per_core["fp32"])
-        + cost.hours(joined.flops, per_second=per_core["bf16"]),
+        "core_hours": cost.hours(training + assigning + joined.flops, per_second=rate()),
         "groups": -(-rows // group_rows),
         "join_tasks": max(1.0, joined.products / COMPARISONS),
         "edges": components.edges,
@@ -128,6 +157,7 @@ def _table() -> list[str]:
     head = "| " + " | ".join(["images", *(f"{rows:.0e}".replace("+0", "") for rows in SIZES)]) + " |"
     body = ["| " + " | ".join([words, *(_written(column[key], kind) for column in columns)]) + " |" for words, key, kind in ROWS]
     settings = JoinConfig()
+    origin = "the rate of the largest exact join measured below" if measured() else "which nobody has measured yet"
     return [
         "## The arithmetic\n",
         head,
@@ -135,14 +165,11 @@ def _table() -> list[str]:
         *body,
         "",
         _text(
-            f"""Assumed: {DIMENSION} dimensions; `join` at its defaults (nprobe {settings.nprobe}, descend
-            {settings.descend}, {settings.memory_mb} MB per worker); unequal lists raise the products by
-            {estimate.IMBALANCE:g}; {estimate.EDGES_PER_IMAGE:g} edges per image; per core
-            {estimate.RATE_FLOPS["fp32"] / 1e9:.0f} GFLOP/s in float32 and {
-                estimate.RATE_FLOPS["bf16"] / 1e9:.0f} in bfloat16 with the scan ({
-                estimate.RATE_SOURCE
-            }). A product of two vectors of d terms
-            is 2 d FLOP. Formulae: `graph/cost.py`."""
+            f"""Assumed: {DIMENSION} dimensions; `join` at its defaults (at most {settings.nprobe} lists per vector,
+            descend {settings.descend}, {settings.memory_mb} MB per worker); unequal lists raise the products by
+            {estimate.IMBALANCE:g}; {estimate.EDGES_PER_IMAGE:g} edges per image; {rate() / 1e9:.0f} GFLOP/s per core in float32,
+            {origin}. A CPU that multiplies bfloat16 natively is some times faster at the join. A product of two
+            vectors of d terms is 2 d FLOP. Formulae: `graph/cost.py`."""
         ),
     ]
 
@@ -154,6 +181,7 @@ def _paper() -> list[str]:
     work = billion["training"] + billion["assigning"] + billion["joining"]
     per_item = 1e6 * gpu_seconds / PAPER_ITEMS
     us_per_item = 3.6e9 * billion["core_hours"] / PAPER_ITEMS
+    most = max((row["count"] for row in measured()), default=0)
     minutes = billion["read"] / 2e9 / PAPER_GPUS / 60
     return [
         "## Next to the paper\n",
@@ -180,8 +208,8 @@ def _paper() -> list[str]:
             nearest; ours is every pair above a threshold that the lists bring together, which keeps groups of
             more than 100 copies whole: in a graph of k nearest neighbours a group of s copies has at most 2 k
             / (s - 1) of its pairs ({100 * cost.truncation(500, 100):.0f} % for s = 500 and k = 100), and a
-            method that asks for density divides it. The share of true pairs that lists miss is measured up to
-            a million vectors only."""
+            method that asks for density divides it. The share of true pairs that lists
+            miss is measured up to {most:,} vectors only."""
         ),
     ]
 
@@ -222,14 +250,38 @@ def _own() -> list[str]:
 
 
 def _measured() -> list[str]:
-    record = ROOT / "benchmarks" / "results" / "knn.json"
-    if not record.exists():
+    if not measured():
         return ["## What is measured here\n", "Nothing yet: `benchmarks/knn.py` has not been run.\n"]
-    return ["## What is measured here\n", *_measurements(json.loads(record.read_text(encoding="utf-8")))]
+    about = json.loads(RECORD.read_text(encoding="utf-8"))
+    return [
+        "## What is measured here\n",
+        _text(
+            f"""Pairs of at least .70 among planted vectors of {DIMENSION} dimensions, one thread, {about["cpu"]}; medians over
+            seeds; `{about["command"]}` ([benchmarks/results/knn.md](../benchmarks/results/knn.md)). *Computed* is what
+            the formulae above say of the same number of vectors at the same rate; it leaves out reading, sorting and start-up."""
+        ),
+        "| vectors | method | CPU s | computed | us per vector | recall | recall of copies | peak MB |",
+        "|---|---|---|---|---|---|---|---|",
+        *(_measurement(row) for row in measured()),
+        "",
+    ]
 
 
-def _measurements(record: dict[str, Any]) -> list[str]:
-    return [json.dumps(record)[:200]]
+def _measurement(row: dict[str, Any]) -> str:
+    found = sizes(row["count"])
+    work = {"ivf": found["training"] + found["assigning"] + found["joining"], "exact": found["brute"]}.get(row["method"])
+    computed = "" if work is None else f"{work / rate():.1f}"
+    cells = [
+        f"{row['count']:,}",
+        row["method"],
+        f"{row['cpu_seconds']:.1f}",
+        computed,
+        f"{1e6 * row['cpu_seconds'] / row['count']:.0f}",
+        f"{row['recall_0.70']:.4f}",
+        f"{row['recall_copies_0.70']:.4f}",
+        f"{row['peak_bytes'] / 1e6:.0f}",
+    ]
+    return "| " + " | ".join(cells) + " |"
 
 
 def _written(value: float, kind: str) -> str:

@@ -15,11 +15,13 @@ from jobs.config import read_config
 from jobs.costs import PerImage
 from jobs.dry_run import dry_run, duration, images_of, size
 from jobs.pipeline import pipeline
+from jobs.rates import kernel_rate
 from jobs.runner import fingerprint_of, record_of
 from jobs.stage import items
 from jobs.worker import Worker
 
 ROOT = Path(__file__).parent.parent
+RATES = estimate.Rates(fp32=1e9, join=4e9)
 TEN = Capacity((Nodes("node", 2, 5, 1.0, 10**9),))
 
 
@@ -29,7 +31,7 @@ def config(**changes: object):
 
 def asked(images: int, known: dict[str, PerImage], **changes: object) -> estimate.Question:
     settings = config(**changes)
-    return estimate.Question(settings, pipeline(settings), estimate.Scale(images, 1000.0, 64, 256), TEN, known)
+    return estimate.Question(settings, pipeline(settings), estimate.Scale(images, 1000.0, 64, 256), TEN, known, RATES)
 
 
 def per_image(**changes: float) -> PerImage:
@@ -82,6 +84,23 @@ def test_the_graph_costs_the_square_when_exact_and_less_with_lists() -> None:
     large = estimate.graph_of(config(dedup={"method": "similarity"}), estimate.Scale(10**9, 1.0, 512, 256))
     assert large.flops < large.brute_flops / 1000
     assert large.parent_bytes == 8e9
+
+
+def test_computed_stages_are_operations_over_a_rate() -> None:
+    question = asked(10**6, {}, dedup={"method": "similarity"})
+    rows, graph = estimate.estimate(question)
+    join = next(row for row in rows if row.stage == "join")
+    assert join.cpu_hours * 3600 == pytest.approx(graph.flops / RATES.join)
+    assert join.basis == "computed"
+    knn = rows_of(asked(1000, {}))["knn"]
+    assert knn.cpu_hours * 3600 == pytest.approx(1000 * 1000 * 2 * 64 / RATES.fp32)
+
+
+def test_the_rate_is_that_of_the_machine() -> None:
+    """Between a tenth of a GFLOP/s and ten TFLOP/s of one core, and about the same when asked again."""
+    first, second = kernel_rate(dimension=256, dtype="fp32"), kernel_rate(dimension=256, dtype="fp32")
+    assert 1e8 < first < 1e13
+    assert first / second == pytest.approx(1, abs=0.9)  # other programs share the caches
 
 
 @pytest.mark.parametrize("method", ["verified", "fast", "similarity"])
