@@ -57,6 +57,10 @@ def pictures(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*") if path.is_file())
 
 
+def _source(path: Path) -> str:
+    return f"{path.parent.name}/{path.stem}"
+
+
 def load(path: Path) -> Image.Image:
     """Return RGB pixels, transparency on white, at most MAX_SIDE_PX long."""
     with Image.open(path) as opened:
@@ -84,16 +88,16 @@ def _copied(folder: Path, ranges: Ranges, seed: int, copies: int) -> Iterator[Fi
     for place, path in enumerate(sources):
         original = _encode(load(path))
         image = Image.open(BytesIO(original)).convert("RGB")
-        yield Entry("", path.stem, "original", "", "original"), "jpg", original
+        yield Entry("", _source(path), "original", "", "original"), "jpg", original
         if place % 8 == 0:
-            yield Entry("", path.stem, "same bytes", "", "copy"), "jpg", original
+            yield Entry("", _source(path), "same bytes", "", "copy"), "jpg", original
         for number, (kind, strength) in enumerate(hands[place]):
             generator = np.random.default_rng([seed, 1, place, number])
             made = alter(image, kind=kind, strength=strength, ranges=ranges, generator=generator)
-            yield Entry("", path.stem, kind, strength, "copy", *made.box, made.share), made.extension, made.encoded()
+            yield Entry("", _source(path), kind, strength, "copy", *made.box, made.share), made.extension, made.encoded()
         if place % 2:
             made = part(image, generator=np.random.default_rng([seed, 2, place]))
-            yield Entry("", path.stem, "part", "", "part", *made.box, made.share), made.extension, made.encoded()
+            yield Entry("", _source(path), "part", "", "part", *made.box, made.share), made.extension, made.encoded()
 
 
 def deal(hands: int, size: int, seed: int) -> list[list[Cell]]:
@@ -120,15 +124,15 @@ def _tiled(photos: Path) -> Iterator[File]:
     sources = [path for place, path in enumerate(pictures(photos / "photos")) if _is_tiled(place)]
     for place, path in enumerate(sources + pictures(photos / "textures")):
         image = load(path)
-        yield Entry("", path.stem, "whole", "", "lookalike"), "jpg", _encode(image)
+        yield Entry("", _source(path), "whole", "", "lookalike"), "jpg", _encode(image)
         for box, tile in tiles(image, side_px=160, overlap=OVERLAP * (place % 2)):
-            yield Entry("", path.stem, "tile", "", "lookalike", *box), "jpg", _encode(tile)
+            yield Entry("", _source(path), "tile", "", "lookalike", *box), "jpg", _encode(tile)
 
 
 def _singles(photos: Path) -> Iterator[File]:
     for kind in ("series", "objects"):
         for path in pictures(photos / kind):
-            yield Entry("", path.stem, kind, "", "lookalike"), "jpg", _encode(load(path))
+            yield Entry("", _source(path), kind, "", "lookalike"), "jpg", _encode(load(path))
 
 
 def _drawn(per_kind: int, seed: int) -> Iterator[File]:

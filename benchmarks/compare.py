@@ -9,7 +9,6 @@ the connected component) keeps its picture with most pixels.
 import json
 import resource
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -5,7 +5,6 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import asdict
 from datetime import date
 from importlib.metadata import version
@@ -28,15 +27,13 @@ def write_results(rows: list["Row"], counts: dict[int, dict[str, int]]) -> None:
         "date": date.today().isoformat(),
         "command": "python -m benchmarks.dedup " + " ".join(_public(argument) for argument in sys.argv[1:]),
         "commit": _commit(),
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in VERSIONS},
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "load": f"{os.getloadavg()[0]:.1f}",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
+        "versions": f"Python {platform.python_version()}, " + ", ".join(f"{name} {version(name)}" for name in VERSIONS),
     }
     RESULTS.mkdir(exist_ok=True)
     record = {"about": about, "sets": counts, "rows": [asdict(row) for row in rows]}
     RESULTS.joinpath("dedup.json").write_text(json.dumps(record, indent=1) + "\n")
-    RESULTS.joinpath("dedup.md").write_text(_page(rows, counts, about))
+    RESULTS.joinpath("dedup.md").write_text("\n".join(_page(rows, counts, about)) + "\n")
 
 
 def _public(argument: str) -> str:
@@ -49,56 +46,38 @@ def _commit() -> str:
     return said.stdout.strip() or "unknown"
 
 
-def _page(rows: list["Row"], counts: dict[int, dict[str, int]], about: dict[str, object]) -> str:
-    tools = list(dict.fromkeys(row.tool for row in rows))
-    of = {tool: [row for row in rows if row.tool == tool] for tool in tools}
-    versions = ", ".join(f"{name} {number}" for name, number in dict(about["versions"]).items())  # type: ignore[call-overload]
-    return (
-        "\n".join(
-            [
-                "# Deduplication on altered photographs\n",
-                f"`{about['command']}`, {about['date']}, commit {about['commit']}, {about['machine']}, load {about['load']}; "
-                f"Python {about['python']}, {versions}. Medians over {len(counts)} set{'s' if len(counts) > 1 else ''} (seed: "
-                + "; ".join(f"{seed}: " + ", ".join(f"{n} {name}" for name, n in count.items()) for seed, count in counts.items())
-                + ").\n",
-                "Photographs and ranges of alteration were not used in development. Truth is by construction: see benchmarks/truth.py. "
-                "CPU is without imports; for imageloom it is the sum of its stages, for the methods on our embeddings it includes them.\n",
-                "| | setting | pair precision | pair recall | distinct images lost | duplicates left | wrong drops | CPU s | peak MB |",
-                "|---|---|---|---|---|---|---|---|---|",
-                *(_summary(tool, of[tool]) for tool in tools),
-                "",
-                *_stages(of),
-                "\n## Recall by alteration\n",
-                "Share of altered copies joined with their original; weak / strong.\n",
-                *_kinds({tool: found for tool, found in of.items() if found[0].score is not None}),
-                "\n## False pairs by kind, all seeds\n",
-                *_false(of),
-            ]
-        )
-        + "\n"
-    )
+def _page(rows: list["Row"], counts: dict[int, dict[str, int]], about: dict[str, str]) -> list[str]:
+    of = {tool: [row for row in rows if row.tool == tool] for tool in dict.fromkeys(row.tool for row in rows)}
+    return [
+        "# Deduplication on altered photographs\n",
+        f"`{about['command']}`, {about['date']}, commit {about['commit']}, {about['machine']}; {about['versions']}.\n",
+        *(f"- Set of seed {seed}: " + ", ".join(f"{n} {name}" for name, n in count.items()) for seed, count in counts.items()),
+        "\nPhotographs and ranges of alteration were not used in development; what is a pair says benchmarks/truth.py, what is "
+        "done to pictures benchmarks/altered.py. Medians over the sets. CPU is without imports: for imageloom the sum of its "
+        "stages, for the methods on our embeddings with reading and embedding. Wrong drops: images dropped for one that shows "
+        "something else.\n",
+        "| | setting | pair precision | pair recall | distinct images lost | duplicates left | wrong drops | CPU s | peak MB |",
+        "|---|---|---|---|---|---|---|---|---|",
+        *(_summary(tool, found) for tool, found in of.items()),
+        "",
+        *_stages(of),
+        "## Recall by alteration\n",
+        "Share of altered copies joined with their original; weak / strong.\n",
+        *_kinds({tool: found for tool, found in of.items() if found[0].score is not None}),
+        "\n## False pairs by kind, all sets\n",
+        *_false(of),
+    ]
 
 
 def _summary(tool: str, rows: list["Row"]) -> str:
-    def middle(value: Callable[["Row"], float], form: str) -> str:
-        return format(median(value(row) for row in rows), form)
-
-    scored = rows[0].score is not None
-    pair = [f"{median(getattr(r.score, name) for r in rows):.3f}" if scored else "-" for name in ("precision", "recall")]
-    outcome = [
-        middle(lambda r, n=name: float(getattr(r.survivors, n)), ".0f")
-        for name in ("distinct_lost", "duplicates_left", "wrong_drops")
-    ]
-    memory = median(r.peak_bytes for r in rows)
-    cells = [
-        tool,
-        rows[0].setting,
-        *pair,
-        *outcome,
-        middle(lambda r: r.cpu_seconds, ".1f"),
-        f"{memory / 1e6:.0f}" if memory else "-",
-    ]
-    return "| " + " | ".join(cells) + " |"
+    pair = ["-", "-"]
+    if rows[0].score is not None:
+        pair = [f"{median(getattr(row.score, name) for row in rows):.3f}" for name in ("precision", "recall")]
+    names = ("distinct_lost", "duplicates_left", "wrong_drops")
+    outcome = [f"{median(getattr(row.survivors, name) for row in rows):.0f}" for name in names]
+    memory = median(row.peak_bytes for row in rows)
+    cost = [f"{median(row.cpu_seconds for row in rows):.1f}", f"{memory / 1e6:.0f}" if memory else "-"]
+    return "| " + " | ".join([tool, rows[0].setting, *pair, *outcome, *cost]) + " |"
 
 
 def _stages(of: dict[str, list["Row"]]) -> list[str]:
@@ -107,11 +86,10 @@ def _stages(of: dict[str, list["Row"]]) -> list[str]:
         if not rows[0].stages:
             continue
         seconds = {name: median(row.stages.get(name, 0.0) for row in rows) for name in rows[0].stages}
-        look = median(sum(row.stages.get(n, 0.0) for n in SECOND_LOOK) / row.stages["embed"] for row in rows)
-        lines.append(
-            f"CPU seconds of {tool} by stage: " + ", ".join(f"{name} {s:.1f}" for name, s in seconds.items())
-            + f". Hashing, keypoints and verification take {look:.2f} times the embedding.\n"
-        )  # fmt: skip
+        look = median(sum(row.stages.get(name, 0.0) for name in SECOND_LOOK) / row.stages["embed"] for row in rows)
+        listed = ", ".join(f"{name} {spent:.1f}" for name, spent in seconds.items())
+        ratio = f"Hashing, keypoints and verification take {look:.2f} times the embedding."
+        lines.append(f"CPU seconds of {tool} by stage: {listed}. {ratio}\n")
     return lines
 
 

@@ -47,9 +47,8 @@ def write_truth(path: Path, entries: Sequence[Entry]) -> None:
 def read_truth(path: Path) -> list[Entry]:
     """Return the lines of truth.csv."""
     with path.open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
-    numbers = ("left", "top", "right", "bottom", "share")
-    return [Entry(**{k: v for k, v in row.items() if k not in numbers}, **{k: float(row[k]) for k in numbers}) for row in rows]
+        rows = list(csv.reader(stream))[1:]
+    return [Entry(path, source, kind, strength, role, *map(float, box)) for path, source, kind, strength, role, *box in rows]
 
 
 def relation(a: Entry, b: Entry) -> str:
