@@ -53,6 +53,14 @@ def with_pictures(run: Run, shown_cards: Sequence[Card], *, side_px: int = 176, 
     return [{**card, "picture": pictures.get(card["row"])} for card in shown_cards]
 
 
+def named(shown_cards: Sequence[Card], similarity: Sequence[float] | None = None) -> list[Card]:
+    """Return row, id and key of each card, for JSON, with its similarity when there is one."""
+    found = [{name: card[name] for name in ("row", "id", "key")} for card in shown_cards]
+    if similarity is None:
+        return found
+    return [one | {"similarity": round(value, 6)} for one, value in zip(found, similarity, strict=True)]
+
+
 def page(template: str, values: Mapping[str, Any]) -> str:
     """Return a page of curation/templates as one HTML text; every value is escaped."""
     return _environment().get_template(template).render(values)

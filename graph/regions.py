@@ -13,7 +13,8 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from graph.search import Floats, Part, unit_rows, usable
+from graph.search import Part
+from graph.vectors import Floats, unit, usable
 
 Labels = NDArray[np.int32]
 
@@ -45,14 +46,14 @@ def find_regions(*, parts: Iterable[Part], mean: Floats, num: int, num_images: i
     """
     step = max(1, num_images // (num * SAMPLE_PER_REGION))
     sample = np.concatenate(
-        [unit_rows(vectors[::step] - mean) for _, vectors in _usable(parts)] or [np.empty((0, len(mean)), np.float32)]
+        [unit(vectors[::step] - mean) for _, vectors in _usable(parts)] or [np.empty((0, len(mean)), np.float32)]
     )
     if not len(sample):
         raise ValueError("there is no image with an embedding")
     sample = np.unique(sample, axis=0) if len(sample) < 4 * num else sample
     cells = faiss.Kmeans(sample.shape[1], min(num, len(sample)), niter=20, spherical=True, seed=seed, min_points_per_centroid=1)
     cells.train(np.ascontiguousarray(sample, np.float32))
-    centroids = unit_rows(np.asarray(cells.centroids, np.float32))
+    centroids = unit(np.asarray(cells.centroids, np.float32))
     return Regions(mean, centroids, np.full(len(centroids), -1.0, np.float32))
 
 
@@ -70,7 +71,7 @@ def nearest_region(regions: Regions, vectors: Floats) -> tuple[Labels, Floats]:
     labels, cosine = np.full(len(vectors), -1, np.int32), np.full(len(vectors), np.nan, np.float32)
     here = usable(vectors)
     if here.any():
-        moved = unit_rows(unit_rows(vectors[here]) - regions.mean)
+        moved = unit(unit(vectors[here]) - regions.mean)
         nearness, found = faiss.knn(moved, regions.centroids, 1, metric=faiss.METRIC_INNER_PRODUCT)
         labels[here], cosine[here] = found[:, 0], nearness[:, 0]
     return labels, cosine
@@ -101,12 +102,12 @@ def region_means(*, parts: Iterable[Part], labels: Labels, num: int, dimension: 
     for start, vectors in parts:
         own = labels[start : start + len(vectors)]
         for region in np.unique(own[own >= 0]):
-            sums[region] += unit_rows(vectors[own == region]).sum(0, dtype=np.float64)
-    return unit_rows(sums.astype(np.float32))
+            sums[region] += unit(vectors[own == region]).sum(0, dtype=np.float64)
+    return unit(sums.astype(np.float32))
 
 
 def _usable(parts: Iterable[Part]) -> Iterator[Part]:
     for start, vectors in parts:
         here = vectors[usable(vectors)]
         if len(here):
-            yield start, unit_rows(here)
+            yield start, unit(here)

@@ -12,8 +12,8 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
-Rows = NDArray[np.int64]
+from graph.vectors import Floats, Rows, keys, unit, usable
+
 Part = tuple[int, Floats]
 """The global row of a part's first image, and its vectors (n, d); NaN where an image failed."""
 
@@ -29,10 +29,10 @@ def corpus_mean(parts: Iterable[Part]) -> Floats:
     seen = np.empty(0, np.uint64)
     total, num = np.zeros(0), 0
     for _, vectors in parts:
-        unit = unit_rows(vectors)[usable(vectors)]
-        hashes, first = np.unique(_hashes(unit), return_index=True)
+        points = unit(vectors[usable(vectors)])
+        hashes, first = np.unique(keys(points), return_index=True)
         fresh = ~np.isin(hashes, seen, assume_unique=True)
-        total = (total if total.size else np.zeros(vectors.shape[1])) + unit[first[fresh]].sum(0, dtype=np.float64)
+        total = (total if total.size else np.zeros(vectors.shape[1])) + points[first[fresh]].sum(0, dtype=np.float64)
         num += int(fresh.sum())
         seen = np.union1d(seen, hashes)
     return np.asarray(total / num if num > 1 else np.zeros_like(total), np.float32)
@@ -55,15 +55,15 @@ def nearest(
     """
     if k < 1:
         raise ValueError(f"k = {k}: at least 1")
-    asked = unit_rows(np.asarray(queries, np.float32))
+    asked = unit(queries)
     centre = np.zeros(asked.shape[1], np.float32) if mean is None else mean
     best = [_Best(k) for _ in asked]
-    for rows, unit in _candidates(parts, allowed, excluded):
-        moved = unit_rows(unit - centre)
-        _, found = faiss.knn(unit_rows(asked - centre), moved, min(k + MARGIN, len(rows)), metric=faiss.METRIC_INNER_PRODUCT)
+    for rows, points in _candidates(parts, allowed, excluded):
+        moved = unit(points - centre)
+        _, found = faiss.knn(unit(asked - centre), moved, min(k + MARGIN, len(rows)), metric=faiss.METRIC_INNER_PRODUCT)
         for number, query in enumerate(asked):
             at = found[number][found[number] >= 0]
-            best[number].add(rows[at], _exact(moved[at], unit_row(query - centre)), _exact(unit[at], query))
+            best[number].add(rows[at], _exact(moved[at], unit_row(query - centre)), _exact(points[at], query))
     return [one.result() for one in best]
 
 
@@ -88,24 +88,13 @@ class _Best:
 
 def cosines(*, query: Floats, vectors: Floats) -> Floats:
     """Return the cosine (n,) of one vector (d,) and each of `vectors` (n, d); NaN where there is no vector."""
-    cosine = np.minimum(_exact(unit_rows(vectors), unit_row(query)), 1.0)
+    cosine = np.minimum(_exact(unit(vectors), unit_row(query)), 1.0)
     return np.asarray(np.where(usable(vectors), cosine, np.nan), np.float32)
-
-
-def usable(vectors: Floats) -> NDArray[np.bool_]:
-    """Return bool (n,): vectors that are finite and not zero."""
-    return np.asarray(np.isfinite(vectors).all(1) & (np.abs(vectors).max(1, initial=0) > 0))
-
-
-def unit_rows(vectors: Floats) -> Floats:
-    """Return the rows scaled to length 1; zero rows stay zero."""
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.where(norms > 0, norms, 1), np.float32)
 
 
 def unit_row(vector: Floats) -> Floats:
     """Return one vector scaled to length 1."""
-    return np.asarray(unit_rows(vector[None])[0])
+    return np.asarray(unit(vector[None])[0])
 
 
 def _candidates(parts: Iterable[Part], allowed: NDArray[np.bool_] | None, excluded: Rows | None) -> Iterator[tuple[Rows, Floats]]:
@@ -116,15 +105,9 @@ def _candidates(parts: Iterable[Part], allowed: NDArray[np.bool_] | None, exclud
         if excluded is not None:
             wanted[excluded[(excluded >= start) & (excluded < start + len(vectors))] - start] = False
         if wanted.any():
-            yield start + np.flatnonzero(wanted), unit_rows(vectors[wanted])
+            yield start + np.flatnonzero(wanted), unit(vectors[wanted])
 
 
 def _exact(vectors: Floats, query: Floats) -> NDArray[np.float64]:
     """Return dot products summed in double precision, so that they do not depend on what else is in the array."""
     return np.asarray(np.einsum("nd,d->n", vectors.astype(np.float64), query.astype(np.float64)))
-
-
-def _hashes(vectors: Floats) -> NDArray[np.uint64]:
-    factors = np.random.default_rng(0).integers(1, 2**63, vectors.shape[1], np.uint64) | np.uint64(1)
-    bits = np.ascontiguousarray(vectors).view(np.uint32).astype(np.uint64)
-    return np.asarray((bits * factors).sum(1, dtype=np.uint64))

@@ -11,14 +11,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import false_discovery_control
 
 from graph.enrichment import Counts, Numbers, difference_interval, enrichment, wilson
 
 
 @dataclass(frozen=True)
 class Void:
-    """One under-covered region or concept."""
+    """One under-covered region or concept; `level` counts from the coarsest regions, 0 for concepts."""
 
+    level: int
     number: int
     reference_images: int | None
     own_images: int
@@ -33,37 +35,64 @@ class Void:
     images_to_fetch: int
 
 
-def region_voids(*, reference: Counts, own: Counts, num_reference: int, num_own: int, max_q: float = 0.05) -> list[Void]:
+def region_voids(levels: Sequence[tuple[Counts, Counts]], *, num_reference: int, num_own: int, max_q: float = 0.05) -> list[Void]:
     """Return the regions that hold less of one's own images than of the reference's, largest deficit first.
 
-    reference, own: int (K,) images inside each region; num_reference, num_own: all images, those in no region included.
+    levels: for every granularity, int (K,) images of the reference and of one's own inside each region. num_reference, num_own:
+    all images, those in no region included. max_q: share of false alarms among the voids, over all levels together.
     images_to_fetch: what lifts the region to the reference's share of the present number of own images.
+    Raises ValueError when either side has no image.
     """
-    elsewhere = np.array([num_reference - reference.sum()]), np.array([num_own - own.sum()])
-    tested = enrichment(sample=np.concatenate([reference, elsewhere[0]]), background=np.concatenate([own, elsewhere[1]]))
-    low, high = difference_interval(
-        first=reference.astype(float), num_first=num_reference, second=own.astype(float), num_second=num_own
-    )
-    share, own_share = reference / num_reference, own / num_own
-    smoothed = (own + 0.5) / (num_own + 0.5 * len(own))
-    found = [
-        Void(
-            number=int(k),
-            reference_images=int(reference[k]),
-            own_images=int(own[k]),
-            reference_share=float(share[k]),
-            own_share=float(own_share[k]),
-            own_share_smoothed=float(smoothed[k]),
-            deficit=float(share[k] - own_share[k]),
-            deficit_low=float(low[k]),
-            deficit_high=float(high[k]),
-            p=float(tested.p[k]),
-            q=float(tested.q[k]),
-            images_to_fetch=int(max(0, np.ceil(share[k] * num_own) - own[k])),
-        )
-        for k in np.flatnonzero((low > 0) & (tested.q[: len(own)] <= max_q))
+    if num_reference < 1 or num_own < 1:
+        raise ValueError(f"{num_reference} reference images and {num_own} own ones: both must have some")
+    tested = [
+        enrichment(sample=_with_rest(reference, num_reference), background=_with_rest(own, num_own)) for reference, own in levels
     ]
-    return sorted(found, key=lambda void: (-void.deficit, void.number))
+    q = np.split(false_discovery_control(np.concatenate([of.p for of in tested])), np.cumsum([len(of.p) for of in tested])[:-1])
+    found: list[Void] = []
+    for level, (reference, own) in enumerate(levels):
+        low, high = difference_interval(
+            first=reference.astype(float), num_first=num_reference, second=own.astype(float), num_second=num_own
+        )
+        share, own_share = reference / num_reference, own / num_own
+        found += [
+            Void(
+                level=level,
+                number=int(k),
+                reference_images=int(reference[k]),
+                own_images=int(own[k]),
+                reference_share=float(share[k]),
+                own_share=float(own_share[k]),
+                own_share_smoothed=float((own[k] + 0.5) / (num_own + 0.5 * len(own))),
+                deficit=float(share[k] - own_share[k]),
+                deficit_low=float(low[k]),
+                deficit_high=float(high[k]),
+                p=float(tested[level].p[k]),
+                q=float(q[level][k]),
+                images_to_fetch=int(max(0, np.ceil(round(share[k] * num_own, 6)) - own[k])),
+            )
+            for k in np.flatnonzero((low > 0) & (q[level][: len(own)] <= max_q))
+        ]
+    return sorted(found, key=lambda void: (-void.deficit, void.level, void.number))
+
+
+def distinct_voids(voids: Sequence[Void], labels: Sequence[NDArray[np.int32]]) -> list[Void]:
+    """Return the voids without those that mostly lie in voids of coarser levels, so that no lack is told twice.
+
+    labels: for every level, the region of every image of the reference, -1 for none.
+    """
+    told = np.zeros(len(labels[0]), bool)
+    kept: list[Void] = []
+    for level in sorted({void.level for void in voids}):
+        fresh = [void for void in voids if void.level == level and told[labels[level] == void.number].mean() <= 0.5]
+        kept += fresh
+        told |= np.isin(labels[level], [void.number for void in fresh])
+    return [void for void in voids if void in kept]
+
+
+def _with_rest(counts: Counts, total: int) -> Counts:
+    """Return the counts and, last, the images that lie in no region."""
+    return np.append(counts, total - counts.sum())
 
 
 def concept_voids(*, own: Counts, num_own: int, target_shares: Numbers) -> list[Void]:
@@ -74,6 +103,7 @@ def concept_voids(*, own: Counts, num_own: int, target_shares: Numbers) -> list[
     low, high = wilson(successes=own.astype(float), trials=num_own)
     found = [
         Void(
+            level=0,
             number=int(c),
             reference_images=None,
             own_images=int(own[c]),

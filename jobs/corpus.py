@@ -14,8 +14,8 @@ from curation.ingest import ingest
 from curation.items import Json
 from curation.tables import Run, fingerprint
 from graph.fulltext import Document, FullText, documents
-from graph.knn import embedding_matrix
-from graph.search import Floats, Part, corpus_mean, unit_rows
+from graph.search import Part, corpus_mean
+from graph.vectors import Floats, embedding_matrix, unit
 
 FOLDER = "_search"
 """Where a run keeps what was made for searching; it may be deleted at any time."""
@@ -66,6 +66,13 @@ def kept(run: Run) -> NDArray[np.bool_]:
     return np.asarray(run.read("selection", ["keep"])["keep"].to_numpy(), bool)
 
 
+def counted(run: Run) -> NDArray[np.bool_]:
+    """Return bool (rows,): the kept images, or before the selection those that did not fail."""
+    if run.has("selection"):
+        return kept(run)
+    return np.asarray(run.read("images", ["error"])["error"].is_null().to_numpy(), bool)
+
+
 def model(run: Run) -> str:
     """Return the name of the embedder that made the run's vectors."""
     _need(run, "embeddings", "embed")
@@ -80,7 +87,7 @@ def has_text_tower(run: Run) -> bool:
 
 def embed_texts(run: Run, texts: Sequence[str]) -> Floats:
     """Return the unit vectors (n, d) of texts by the run's embedder; it must have a text tower."""
-    return unit_rows(load_encoder(model(run), device="cpu").encode_texts(list(texts)))
+    return unit(load_encoder(model(run), device="cpu").encode_texts(list(texts)))
 
 
 def embed_files(run: Run, paths: Sequence[Path]) -> tuple[Floats, list[str | None]]:

@@ -36,7 +36,7 @@ def show(out: Path, proposals: Proposals) -> None:
     print(f"{len(proposals)} proposals: {out / 'proposals.jsonl'}, {out / 'proposals.html'}")
     if proposals:
         print(
-            "review them: set `approved` to true, or to a list of ids; then `imageloom remediate RUN --apply ... --out NEW.yaml`"
+            "review: set `approved` to true, or to a list of ids; then imageloom remediate RUN --apply FILE --out NEW.yaml"
         )
 
 

@@ -11,7 +11,8 @@ from curation.cards import cards
 from curation.errors import ConfigError
 from curation.tables import Run
 from graph import fulltext
-from graph.search import Floats, cosines, nearest, unit_rows, usable
+from graph.search import cosines, nearest
+from graph.vectors import Floats, unit, usable
 from jobs import corpus
 from jobs.explain import rows_called
 
@@ -98,7 +99,7 @@ def by_community(run: Run, name: str, *, k: int, kept_only: bool) -> Answer:
     for card, i in zip(described, order, strict=True):
         card |= {"similarity": _number(to_keeper[i]), "is_keeper": card["row"] == keeper}
     seen = matrix[usable(matrix)]
-    found = _near(run, unit_rows(seen).mean(0), k, kept_only, excluded=members) if len(seen) else []
+    found = _near(run, unit(seen).mean(0), k, kept_only, excluded=members) if len(seen) else []
     how = f"The community of row {min(members)}, and the images nearest to its centroid."
     return {
         "asked": f"community {name}",

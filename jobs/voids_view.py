@@ -2,12 +2,20 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from curation.cards import cards, page, with_pictures, write_page
 from curation.report import shown
 from curation.tables import Run
+from graph.voids import Void
+
+Finding = dict[str, Any]
+"""One line of voids.jsonl."""
+
+EXAMPLES = 5
+"""Images named and shown per void."""
 
 MAX_SHOWN = 60
 """Voids on the page; voids.jsonl has all."""
@@ -18,6 +26,12 @@ def write_findings(out: Path, findings: Sequence[Mapping[str, Any]], *, run: Run
     lines = "".join(json.dumps(finding, ensure_ascii=False) + "\n" for finding in findings)
     write_page(out / "voids.jsonl", lines)
     write_page(out / "voids.html", _page(findings[:MAX_SHOWN], run=run, reference=reference, against=against, num=len(findings)))
+
+
+def measures(void: Void) -> Finding:
+    """Return the numbers of a void, rounded for a reader."""
+    measured = {name: value for name, value in asdict(void).items() if name not in ("number", "level")}
+    return {name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in measured.items()}
 
 
 def show(out: Path, findings: Sequence[Mapping[str, Any]]) -> None:
