@@ -18,10 +18,11 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.altered_set import make_set
+from benchmarks.background import Recalls, recall_among
 from benchmarks.found import read_run, stage_seconds, vectors_of
 from benchmarks.semdedup import sweep
 from benchmarks.tables import write_results
-from benchmarks.truth import Score, Survivors, Truth, closure, components, keepers_of, score, survivors
+from benchmarks.truth import Score, Survivors, Truth, closure, components, keepers_of, read_truth, score, survivors
 from benchmarks.watch import run_watched
 
 ROOT = Path(__file__).parent.parent
@@ -44,19 +45,31 @@ class Row:
     stages: dict[str, float]  # CPU seconds by stage; empty for peers
 
 
-def compare(photos: Path, *, peers: Path | None, seeds: Iterable[int], scratch: Path) -> None:
-    """Measure every tool on one set per seed; write benchmarks/results/dedup.md and dedup.json."""
+def compare(photos: Path, *, peers: Path | None, background: Path | None, seeds: Iterable[int], scratch: Path) -> None:
+    """Measure every tool on one set per seed; write benchmarks/results/dedup.md and dedup.json.
+
+    background: vectors among which the first set is planted (benchmarks/background.py). What lies in `scratch` from an earlier
+    call (sets, runs, the peers' answers) is used again: an interrupted comparison continues.
+    """
     rows: list[Row] = []
     counts: dict[int, dict[str, int]] = {}
+    among: Recalls = {}
     for seed in seeds:
         folder = scratch / f"set-{seed}"
-        truth = Truth.of(make_set(photos, folder, ranges="test", seed=seed))
-        roles = [entry.role for entry in truth.entries]
-        counts[seed] = {"files": len(roles), **{role: roles.count(role) for role in sorted(set(roles))}}
-        counts[seed] |= {"pairs of copies": len(truth.copies), "neutral pairs": len(truth.neutral)}
+        there = (folder / "truth.csv").exists()
+        truth = Truth.of(read_truth(folder / "truth.csv") if there else make_set(photos, folder, ranges="test", seed=seed))
+        counts[seed] = _counts(truth)
         rows += _ours(truth, folder, scratch, seed)
         rows += [_peer(truth, folder, scratch, seed, tool, peers) for tool in PEERS if peers is not None]
-        write_results(rows, counts)
+        if background is not None and not among:
+            among = recall_among(scratch / f"run-{seed}-verified", folder / "truth.csv", background)
+        write_results(rows, counts, among)
+
+
+def _counts(truth: Truth) -> dict[str, int]:
+    roles = [entry.role for entry in truth.entries]
+    found = {"files": len(roles), **{role: roles.count(role) for role in sorted(set(roles))}}
+    return found | {"pairs of copies": len(truth.copies), "neutral pairs": len(truth.neutral)}
 
 
 def _ours(truth: Truth, folder: Path, scratch: Path, seed: int) -> list[Row]:
@@ -64,7 +77,7 @@ def _ours(truth: Truth, folder: Path, scratch: Path, seed: int) -> list[Row]:
     rows = []
     for method in ("verified", "fast"):
         out = scratch / f"run-{seed}-{method}"
-        if method == "fast":  # reading and embedding are the same work
+        if method == "fast" and not out.exists():  # reading and embedding are the same work
             shutil.copytree(scratch / f"run-{seed}-verified", out)
         command = [sys.executable, "-m", "benchmarks.dedup", "ours", str(folder), str(out), "--method", method]
         cost = run_watched(command, cwd=ROOT, log=scratch / f"run-{seed}-{method}.log")
@@ -149,18 +162,14 @@ def _stand_in(truth: Truth, place: int, related: set[int], alive: set[int]) -> i
 
 def _peer(truth: Truth, folder: Path, scratch: Path, seed: int, tool: str, python: Path) -> Row:
     record = scratch / f"{tool}-{seed}.json"
-    cost = run_watched(
-        [str(python), str(ROOT / "benchmarks/peers.py"), tool, str(folder), str(record)],
-        cwd=scratch,
-        log=record.with_suffix(".log"),
-    )
+    if not record.exists():
+        command = [str(python), str(ROOT / "benchmarks/peers.py"), tool, str(folder), str(record)]
+        run_watched(command, cwd=scratch, log=record.with_suffix(".log"))
     said = json.loads(record.read_text())
     place = {entry.path: number for number, entry in enumerate(truth.entries)}
     pairs = {(min(a, b), max(a, b)) for a, b in ((place[x], place[y]) for x, y in said["pairs"])}
-    keepers = keepers_of(components(len(place), pairs), _pixels(folder, truth))
-    return Row(
-        tool, seed, said["version"], score(truth, pairs), survivors(truth, keepers), said["cpu_seconds"], cost.peak_bytes, {}
-    )
+    outcome = survivors(truth, keepers_of(components(len(place), pairs), _pixels(folder, truth)))
+    return Row(tool, seed, said["version"], score(truth, pairs), outcome, said["cpu_seconds"], said["peak_rss_bytes"], {})
 
 
 def _cpu_seconds() -> float:

@@ -23,8 +23,6 @@ from benchmarks.found import read_run, stage_seconds
 from benchmarks.truth import Score, Truth, read_truth, score, survivors
 
 ROOT = Path(__file__).parent.parent
-UNREAD = ("tag", "score", "ocr")
-"""Stages that deduplication does not read; the measurement leaves them out."""
 SECOND_LOOK = ("profile", "keypoints", "verify", "confirm")
 """Stages whose CPU is compared with that of the embedding: hashing, keypoints and verification."""
 
@@ -37,26 +35,33 @@ def main() -> None:
     elif options.command == "score":
         print(score_run(options.run, options.truth, false_pairs=options.false_pairs))
     elif options.command == "ours":
-        run_ours(options.source, options.out, options.method)
+        run_ours(options.source, options.out, options.method, options.workers)
     else:
         from benchmarks.compare import compare
 
-        compare(options.photos, peers=options.peers, seeds=options.seeds, scratch=options.scratch or Path(tempfile.mkdtemp()))
+        compare(
+            options.photos,
+            peers=options.peers,
+            background=options.background,
+            seeds=options.seeds,
+            scratch=options.scratch or Path(tempfile.mkdtemp()),
+        )
 
 
-def run_ours(source: Path, out: Path, method: str) -> None:
-    """Run ingest to duplicates by the real runner with default settings, without the stages that deduplication does not read."""
+def run_ours(source: Path, out: Path, method: str, workers: int) -> None:
+    """Run `duplicates` and the stages it rests on by the real runner, with default settings."""
     from curation.tables import Run
     from jobs import summary
     from jobs.config import read_config
-    from jobs.pipeline import between, pipeline
+    from jobs.pipeline import needed_for, pipeline
     from jobs.runner import Limits, run_stages
 
-    settings = read_config(None, {"source": str(source), "out": str(out), "dedup": {"method": method}})
-    plan = between(pipeline(settings), Run(out), start=None, until="duplicates")
-    wanted = [planned for planned in plan if planned.stage.name not in UNREAD]
+    settings = read_config(
+        None, {"source": str(source), "out": str(out), "dedup": {"method": method}, "ray": {"num_cpus": workers}}
+    )
+    plan = needed_for(pipeline(settings), "duplicates")
     with summary.progress() as bars:
-        run_stages(Run(out), wanted, limits=Limits(**settings.ray.model_dump()), redo=[], progress=bars)
+        run_stages(Run(out), plan, limits=Limits(**settings.ray.model_dump()), redo=[], progress=bars)
 
 
 def score_run(run: Path, truth_csv: Path, *, false_pairs: int = 20) -> str:
@@ -109,9 +114,11 @@ def _options() -> argparse.Namespace:
     ours.add_argument("source", type=Path)
     ours.add_argument("out", type=Path)
     ours.add_argument("--method", choices=("verified", "fast", "similarity"), default="verified")
+    ours.add_argument("--workers", type=int, default=1, help="processes; changes no result")
     table = verbs.add_parser("compare", help="imageloom and its peers, with tables")
     table.add_argument("--photos", type=Path, required=True)
     table.add_argument("--peers", type=Path, help="Python interpreter with the peers installed")
+    table.add_argument("--background", type=Path, help=".npy of float16 embeddings of other pictures by the default embedder")
     table.add_argument("--seeds", type=int, nargs="+", default=[101])
     table.add_argument("--scratch", type=Path, help="folder for sets and runs; default: a temporary one")
     return parser.parse_args(sys.argv[1:])

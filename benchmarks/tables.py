@@ -12,6 +12,8 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
+from benchmarks.background import Recalls, page
+
 if TYPE_CHECKING:
     from benchmarks.compare import Row
 
@@ -21,7 +23,7 @@ SECOND_LOOK = ("profile", "keypoints", "verify", "confirm")
 VERSIONS = ("imageloom", "torch", "faiss-cpu", "opencv-contrib-python", "pillow", "numpy")
 
 
-def write_results(rows: list["Row"], counts: dict[int, dict[str, int]]) -> None:
+def write_results(rows: list["Row"], counts: dict[int, dict[str, int]], among: Recalls) -> None:
     """Write dedup.json and dedup.md; called after every seed, so that an interrupted run leaves what it has."""
     about = {
         "date": date.today().isoformat(),
@@ -31,9 +33,21 @@ def write_results(rows: list["Row"], counts: dict[int, dict[str, int]]) -> None:
         "versions": f"Python {platform.python_version()}, " + ", ".join(f"{name} {version(name)}" for name in VERSIONS),
     }
     RESULTS.mkdir(exist_ok=True)
-    record = {"about": about, "sets": counts, "rows": [asdict(row) for row in rows]}
+    record = {"about": about, "sets": counts, "background": among, "rows": [asdict(row) for row in rows]}
     RESULTS.joinpath("dedup.json").write_text(json.dumps(record, indent=1) + "\n")
-    RESULTS.joinpath("dedup.md").write_text("\n".join(_page(rows, counts, about)) + "\n")
+    RESULTS.joinpath("dedup.md").write_text("\n".join(_page(rows, counts, about) + _among(among)) + "\n")
+
+
+def _among(among: Recalls) -> list[str]:
+    if not among:
+        return []
+    return [
+        "\n## Are copies among the nearest neighbours in a large collection?\n",
+        "The first set planted among embeddings of other pictures (distinct crops of other packages' pictures), searched as the "
+        "product does. A pair is a candidate when either picture is among the first k of the other; recall of all pairs of "
+        "copies / of pairs of an original and its copy. The default k is 20.\n",
+        *page(among),
+    ]
 
 
 def _public(argument: str) -> str:

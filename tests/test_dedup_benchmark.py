@@ -37,7 +37,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
         target = folder / ("objects" if name == "cell" else "photos") / f"{place:02d}-{name}.png"
         target.parent.mkdir(exist_ok=True)
         picture = Image.fromarray(getattr(data, name)()).convert("RGB")
-        picture.thumbnail((320, 320))
+        picture.thumbnail((200, 200))
         picture.save(target)
     return folder
 
@@ -45,7 +45,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def made(photos: Path) -> tuple[Path, list[Entry]]:
     out = photos / "set"
-    return out, make_set(photos, out, ranges="dev", seed=3, copies=6, per_kind=2)
+    return out, make_set(photos, out, ranges="dev", seed=3, copies=4, per_kind=1)
 
 
 def test_every_file_is_listed_once_and_readable(made: tuple[Path, list[Entry]]) -> None:
@@ -60,10 +60,10 @@ def test_every_file_is_listed_once_and_readable(made: tuple[Path, list[Entry]]) 
 def test_one_seed_gives_the_same_bytes_and_another_gives_others(photos: Path, made: tuple[Path, list[Entry]]) -> None:
     folder, entries = made
     again, other = photos / "again", photos / "other"
-    assert make_set(photos, again, ranges="dev", seed=3, copies=6, per_kind=2) == entries
+    assert make_set(photos, again, ranges="dev", seed=3, copies=4, per_kind=1) == entries
     assert all((again / e.path).read_bytes() == (folder / e.path).read_bytes() for e in entries)
-    make_set(photos, other, ranges="dev", seed=4, copies=6, per_kind=2)
-    assert (other / "truth.csv").read_text() != (folder / "truth.csv").read_text()
+    make_set(photos, other, ranges="dev", seed=4, copies=1, per_kind=1)
+    assert read_truth(other / "truth.csv")[0] not in entries
 
 
 def test_look_alikes_are_never_copies_of_anything(made: tuple[Path, list[Entry]]) -> None:
@@ -80,7 +80,7 @@ def test_every_copy_is_a_copy_of_its_original(made: tuple[Path, list[Entry]]) ->
     origin = {entry.source: place for place, entry in enumerate(truth.entries) if entry.role == "original"}
     copies = [(place, entry) for place, entry in enumerate(truth.entries) if entry.role == "copy"]
     pairs = [(min(place, origin[entry.source]), max(place, origin[entry.source])) for place, entry in copies]
-    assert len(origin) == 11 and len(copies) == 11 * 6 + 2
+    assert len(origin) == 11 and len(copies) == 11 * 4 + 2
     assert sum(pair in truth.copies for pair in pairs) >= 0.97 * len(pairs)  # the widest frames fall short of a half
 
 
