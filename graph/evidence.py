@@ -26,11 +26,14 @@ ORIENTATIONS = (
 """The states of `graph.thumbnails.turn`, in words."""
 
 
-def describe(evidence: Evidence | str | None, *, relation: str = "copy", limits: Limits | None = None) -> str:
+def describe(
+    evidence: Evidence | str | None, *, relation: str = "copy", similarity: float | None = None, limits: Limits | None = None
+) -> str:
     """Return one sentence that says what was measured of a pair, and what decided.
 
     evidence: as stored, a JSON text or its object; None and text that is no JSON object are told as they are.
-    relation: copy, contains, contained or different. limits: thresholds of the run that measured it.
+    relation: copy, contains, contained or different. similarity: cosine of the pair, for evidence that is nothing else.
+    limits: thresholds of the run that measured it.
     """
     known = _object(evidence)
     if known is None:
@@ -38,7 +41,8 @@ def describe(evidence: Evidence | str | None, *, relation: str = "copy", limits:
     method = str(known.get("method", ""))
     tell = _SENTENCES.get(method, _any_method)
     through = " (measured on an exact copy of this image)" if known.get("through") else ""
-    return f"{tell(known, relation, limits or {})}{through}."
+    told = known if similarity is None or "similarity" in known else {**known, "similarity": similarity}
+    return f"{tell(told if method == 'similarity' else known, relation, limits or {})}{through}."
 
 
 def method_of(evidence: Evidence | str | None) -> str:
@@ -119,11 +123,23 @@ def _missed(known: Evidence, limits: Limits, covers: str) -> str:
 
 
 def _similarity(known: Evidence, relation: str, limits: Limits) -> str:
-    value = known.get("similarity", known.get("cosine"))
-    bound = known.get("threshold", limits.get("threshold"))
-    if relation == "different":
-        return f"Cosine {_plain(value)} is below the threshold {_plain(bound)}"
-    return f"Cosine {_plain(value)} to the keeper" + (f", at least the threshold {_plain(bound)}" if bound is not None else "")
+    value, least = known.get("similarity"), limits.get("keeper_similarity")
+    if relation != "different":
+        needed = f", at least the {_plain(least)} that a keeper needs" if least is not None else ""
+        return f"Cosine {_plain(value)} to the keeper{needed}; nothing else was compared"
+    if value is not None and least is not None and value < least:
+        return f"Cosine {_plain(value)} is below the {_plain(least)} that a keeper needs"
+    if not known.get("same_component", True):
+        joins = limits.get("min_similarity")
+        return f"Cosine {_plain(value)} does not join them" + (f"; {_plain(joins)} does" if joins is not None else "")
+    if not known.get("same_community", True):
+        mean = limits.get("accepted_similarity")
+        needs = f" of at least {_plain(mean)}" if mean is not None else ""
+        return f"Cosine {_plain(value)}, but they belong to different communities: no group of both has a mean cosine{needs}"
+    return (
+        f"Cosine {_plain(value)}, but each is nearer to another keeper, or both have more in common with their like than "
+        "one source explains"
+    )
 
 
 def _any_method(known: Evidence, relation: str, limits: Limits) -> str:

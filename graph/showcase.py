@@ -5,8 +5,7 @@ where keypoints decided, a drawing of the matches. What is shown is a function o
 bytes: a run of a billion images has a page of the same size.
 """
 
-import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,17 +17,12 @@ from curation import charts
 from curation.exhibits import Exhibit, data_uri, described, thumbnails
 from curation.pixels import read_pixels
 from curation.tables import Run
-from graph import keypoints, tally, verify
+from graph import keypoints, tally
 from graph.drawing import matched_lines, side_by_side
-from graph.evidence import describe, method_of
+from graph.evidence import describe
+from graph.refused import is_drawn, keeper_rows, limits_of, refused, verdicts_of
 
 Rows = NDArray[np.int64]
-
-LOOKS_ALIKE = 0.5
-"""Cosine from which a pair that was not merged is shown as a look-alike; below, nobody would ask."""
-
-MEASURED_BY_KEYPOINTS = ("keypoints", "whole")
-"""Methods whose pairs are worth a drawing of matched keypoints."""
 
 
 def copies(run: Run) -> dict[str, Any] | None:
@@ -49,16 +43,6 @@ def copies(run: Run) -> dict[str, Any] | None:
         "contained": contained(run, limits),
         "placeholders": placeholders(run),
     }
-
-
-def limits_of(run: Run) -> dict[str, Any]:
-    """Return the thresholds that the run's verdicts were made with: those of its record, and the defaults of the rest."""
-    defaults = {
-        name: parameter.default
-        for name, parameter in inspect.signature(verify.verify).parameters.items()
-        if isinstance(parameter.default, int | float)
-    }
-    return defaults | dict((run.manifest("verdicts") or {}).get("parameters", {}))
 
 
 def relations(run: Run) -> dict[str, int]:
@@ -87,7 +71,7 @@ def groups(run: Run, table: pa.Table, limits: Mapping[str, Any], *, num_groups: 
         for row in rows:
             cards[row] |= {
                 "similarity": evidence[row]["similarity"],
-                "says": describe(evidence[row]["evidence"], limits=limits),
+                "says": describe(evidence[row]["evidence"], similarity=evidence[row]["similarity"], limits=limits),
             }
     hard = [_hardest(rows, evidence, keeper) for keeper, rows in shown.items()]
     drawings = drawn(run, [pair for pair in hard if pair is not None])
@@ -105,12 +89,10 @@ def groups(run: Run, table: pa.Table, limits: Mapping[str, Any], *, num_groups: 
 
 def look_alikes(run: Run, table: pa.Table, limits: Mapping[str, Any], *, num: int = 8) -> list[Exhibit]:
     """Return the most similar pairs that were compared and not merged, each image at most once, with the reason."""
-    if not run.has("verdicts"):
-        return []
-    chosen = _refused(run, keeper_rows(table), num)
+    chosen = refused(run, keeper_rows(table), num)
     pairs = [(pair["row_a"], pair["row_b"]) for pair in chosen]
     cards = _cards(run, [row for pair in pairs for row in pair], max_total_bytes=700_000)
-    measured = [pair for pair, verdict in zip(pairs, chosen, strict=True) if _is_drawn(verdict["evidence"])]
+    measured = [pair for pair, verdict in zip(pairs, chosen, strict=True) if is_drawn(verdict["evidence"])]
     drawings = drawn(run, measured)
     return [
         {
@@ -131,7 +113,7 @@ def contained(run: Run, limits: Mapping[str, Any], *, num: int = 8) -> list[Exhi
     pairs = [(int(row), int(whole)) for row, whole in zip(inside, outside, strict=True) if whole is not None]
     cards = _cards(run, [row for pair in pairs for row in pair], max_total_bytes=500_000)
     known = verdicts_of(run, pairs)
-    drawings = drawn(run, [pair for pair in pairs if pair in known and _is_drawn(known[pair]["evidence"])][:4])
+    drawings = drawn(run, [pair for pair in pairs if pair in known and is_drawn(known[pair]["evidence"])][:4])
     return [
         {
             "part": cards[pair[0]],
@@ -160,26 +142,6 @@ def _named_for(row: Mapping[str, Any]) -> str:
     agreement, background = row["caption_agreement"] or 0.0, row["background_agreement"] or 0.0
     shared = f"two captions share {100 * agreement:.0f} % of their words, two of the whole collection {100 * background:.0f} %"
     return f"Its {row['captions']:,} captions have no more to do with each other than any: {shared}."
-
-
-def keeper_rows(duplicates: pa.Table) -> Rows:
-    """Return int64 (N,): the row that stands for each image, itself when it is no copy."""
-    own = pa.array(np.arange(duplicates.num_rows, dtype=np.int64))
-    return np.asarray(pc.coalesce(duplicates["keeper_row"].combine_chunks(), own).to_numpy())
-
-
-def verdicts_of(run: Run, pairs: Iterable[tuple[int, int]]) -> dict[tuple[int, int], dict[str, Any]]:
-    """Return the verdict of each pair, in either order, that was compared, in both rounds where there are two."""
-    wanted = {(min(pair), max(pair)): pair for pair in pairs}
-    firsts = pa.array(sorted({pair[0] for pair in wanted}), pa.int64())
-    found = {}
-    for table in ("verdicts", "confirmations"):
-        for part in range(run.num_parts(table) if run.has(table) and wanted else 0):
-            rows = run.read_part(table, part)
-            for row in rows.filter(pc.is_in(rows["row_a"], value_set=firsts)).to_pylist():
-                if (row["row_a"], row["row_b"]) in wanted:
-                    found[wanted[row["row_a"], row["row_b"]]] = row
-    return found
 
 
 def drawn(run: Run, pairs: Sequence[tuple[int, int]], *, side_px: int = 256) -> dict[tuple[int, int], Exhibit]:
@@ -211,40 +173,10 @@ def _cards(run: Run, rows: Sequence[int], *, max_total_bytes: int) -> dict[int, 
 
 def _hardest(rows: Sequence[int], evidence: Mapping[int, Any], keeper: int) -> tuple[int, int] | None:
     """Return keeper and the least similar copy that keypoints recognised."""
-    return next(((keeper, row) for row in rows if _is_drawn(evidence[row]["evidence"])), None)
-
-
-def _is_drawn(evidence: str | None) -> bool:
-    return method_of(evidence) in MEASURED_BY_KEYPOINTS
+    return next(((keeper, row) for row in rows if is_drawn(evidence[row]["evidence"])), None)
 
 
 def _giants(run: Run, table: pa.Table) -> list[dict[str, int]]:
     if not run.has("communities"):
         return []
     return tally.giants(run.read("communities", ["component", "community"]), keeper_rows(table))
-
-
-def _refused(run: Run, keepers: Rows, num: int) -> list[dict[str, Any]]:
-    """Return the most similar different pairs, half of them from keypoints where there are enough; no keeper twice."""
-    best = pa.concat_tables([_most_similar(run, part, 40 * num) for part in range(run.num_parts("verdicts"))])
-    ordered = best.take(pc.sort_indices(best, [("similarity", "descending"), ("row_a", "ascending"), ("row_b", "ascending")]))
-    seen: set[int] = set()
-    by_kind: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
-    for verdict in ordered.to_pylist():
-        stand = {int(keepers[verdict["row_a"]]), int(keepers[verdict["row_b"]])}
-        kind = by_kind[_is_drawn(verdict["evidence"])]
-        if len(stand) == 2 and not stand & seen and len(kind) < num and method_of(verdict["evidence"]) != "unreadable":
-            seen |= stand
-            kind.append(verdict)
-    hard = by_kind[True][: max(num // 2, num - len(by_kind[False]))]
-    return sorted(hard + by_kind[False][: num - len(hard)], key=lambda verdict: -verdict["similarity"])
-
-
-def _most_similar(run: Run, part: int, num: int) -> pa.Table:
-    """Return the different pairs of one part with the highest similarity, drawn ones and others apart."""
-    table = run.read_part("verdicts", part)
-    refused = table.filter(pc.and_(pc.equal(table["relation"], "different"), pc.greater_equal(table["similarity"], LOOKS_ALIKE)))
-    named = pc.struct_field(pc.extract_regex(refused["evidence"], tally.METHOD), "method")
-    is_drawn = pc.fill_null(pc.is_in(named, value_set=pa.array(MEASURED_BY_KEYPOINTS)), False)
-    halves = [refused.filter(is_drawn), refused.filter(pc.invert(is_drawn))]
-    return pa.concat_tables([half.take(pc.select_k_unstable(half, num, [("similarity", "descending")])) for half in halves])

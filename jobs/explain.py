@@ -12,7 +12,7 @@ from curation.errors import ConfigError
 from curation.items import clean_text
 from curation.tables import Run
 from graph.evidence import describe
-from graph.showcase import limits_of
+from graph.refused import by_similarity, keeper_rows, limits_of
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,8 @@ def _story(run: Run, row: int) -> dict[str, Any]:
             story[table] = {k: v for k, v in run.take(table, one).to_pylist()[0].items() if k != "id"}
     story |= _neighbourhood(run, row)
     if (story.get("duplicates") or {}).get("keeper_row") is not None:
-        story["duplicates"]["says"] = describe(story["duplicates"]["evidence"], limits=limits_of(run))
+        mine = story["duplicates"]
+        mine["says"] = describe(mine["evidence"], similarity=mine["similarity"], limits=limits_of(run))
     if run.has("shards"):
         story["shards"] = _where(run.read("shards"), row)
     story["verdict"] = _verdict(story)
@@ -98,6 +99,8 @@ def _neighbourhood(run: Run, row: int) -> dict[str, Any]:
         refused = sorted((v for v in verdicts if v["relation"] == "different"), key=lambda v: -(v["similarity"] or 0))
         found["related"] = _told(run, row, related[:MAX_RELATED], limits)
         found["look_alikes"] = _told(run, row, refused[:MAX_LOOK_ALIKES], limits)
+    elif run.has("edges") and run.has("duplicates") and run.has("communities"):
+        found["look_alikes"] = _told(run, row, by_similarity(run, _edges_apart(run, row)), limits)
     if run.has("duplicates"):
         found |= _standing(run, row)
     return found
@@ -112,6 +115,17 @@ def _compared(run: Run, row: int) -> list[dict[str, Any]]:
             mine = verdicts.filter(pc.or_(pc.equal(verdicts["row_a"], row), pc.equal(verdicts["row_b"], row)))
             found += mine.to_pylist()
     return found
+
+
+def _edges_apart(run: Run, row: int) -> list[dict[str, Any]]:
+    """Return the most similar edges from `row` to images of other groups."""
+    keepers = keeper_rows(run.read("duplicates", ["keeper_row"]))
+    found = []
+    for part in range(run.num_parts("edges")):
+        edges = run.read_part("edges", part)
+        mine = edges.filter(pc.or_(pc.equal(edges["row_a"], row), pc.equal(edges["row_b"], row)))
+        found += [edge for edge in mine.to_pylist() if keepers[edge["row_a"]] != keepers[edge["row_b"]]]
+    return sorted(found, key=lambda edge: -edge["similarity"])[:MAX_LOOK_ALIKES]
 
 
 def _told(run: Run, row: int, verdicts: list[dict[str, Any]], limits: dict[str, Any]) -> list[dict[str, Any]]:

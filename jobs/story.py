@@ -37,6 +37,8 @@ def _relations(story: Mapping[str, Any]) -> list[str]:
         lines.append(_row("copy of", f"{keeper}, {_cosine(duplicate)}{duplicate['says']}"))
     if story.get("stands_for"):
         lines.append(_row("stands for", ", ".join(story["stands_for"])))
+    for other in duplicate.get("merged_captions") or []:
+        lines.append(_row("also said", f"{other['caption']} ({other['uri']})"))
     if duplicate.get("contained_in"):
         lines.append(_row("inside", f"{story.get('container_key') or duplicate['contained_in']} shows all of it"))
     lines += [_row(pair["relation"], f"{pair['key']}, {_cosine(pair)}{pair['says']}") for pair in story.get("related") or []]

@@ -73,6 +73,25 @@ def test_containment_says_that_one_is_a_part() -> None:
     assert describe(FITTED, relation="contains").endswith("one is a part of the other.")
 
 
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"similarity": 0.72}, "Cosine 0.720 is below the 0.750 that a keeper needs"),
+        ({"similarity": 0.78, "same_component": False}, "Cosine 0.780 does not join them; 0.800 does"),
+        ({"similarity": 0.81, "same_community": False}, "no group of both has a mean cosine of at least 0.700"),
+        ({"similarity": 0.81}, "each is nearer to another keeper"),
+    ],
+)
+def test_by_similarity_alone_a_look_alike_names_what_divided_it(changes: dict[str, object], reason: str) -> None:
+    limits = {"keeper_similarity": 0.75, "min_similarity": 0.8, "accepted_similarity": 0.7}
+    assert reason in describe({"method": "similarity"} | changes, relation="different", limits=limits)
+
+
+def test_a_copy_by_similarity_alone_says_the_cosine_and_that_nothing_else_was_compared() -> None:
+    said = describe('{"method": "similarity"}', similarity=0.9, limits={"keeper_similarity": 0.75})
+    assert said == "Cosine 0.900 to the keeper, at least the 0.750 that a keeper needs; nothing else was compared."
+
+
 def test_evidence_measured_on_an_exact_copy_says_so() -> None:
     assert "measured on an exact copy" in describe(FITTED | {"through": "same_bytes"})
 

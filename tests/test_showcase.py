@@ -14,7 +14,8 @@ from skimage import data
 from curation.schema import COMMUNITIES, DUPLICATES, EDGES, PLACEHOLDERS
 from curation.tables import Cost, Run
 from graph.keypoints import describe
-from graph.showcase import copies, drawn, limits_of, verdicts_of
+from graph.refused import limits_of, verdicts_of
+from graph.showcase import copies, drawn
 from graph.verify import verify
 from jobs.explain import explain
 from jobs.report import page
@@ -63,7 +64,7 @@ def write_run(root: Path, images: pa.Table, keypoints: pa.Table | None, verdicts
 def duplicates(images: pa.Table, verdicts: pa.Table | None) -> pa.Table:
     ids = images["id"].to_pylist()
     measured = {(v["row_a"], v["row_b"]): v for v in verdicts.to_pylist()} if verdicts is not None else {}
-    similar = json.dumps({"method": "similarity", "threshold": 0.85, "cosine": 0.9})
+    similar = json.dumps({"method": "similarity"})
     rows = []
     for row, id_ in enumerate(ids):
         keeper = COPIES.get(row)
@@ -78,7 +79,12 @@ def duplicates(images: pa.Table, verdicts: pa.Table | None) -> pa.Table:
 @pytest.fixture(scope="module")
 def similarity_run(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The same collection by the route without a second look: no KEYPOINTS, no VERDICTS."""
-    return write_run(tmp_path_factory.mktemp("similarity") / "run", run.read("images"), None, None)
+    other = write_run(tmp_path_factory.mktemp("similarity") / "run", run.read("images"), None, None)
+    edges = pa.table({"row_a": [0, 0, 5], "row_b": [1, 4, 6], "similarity": [0.9, 0.72, 0.8]}).cast(EDGES)
+    for name, table in (("edges", edges), ("partitions", None)):
+        other.commit_part(name, 0, table, fingerprint="f", cost=Cost(0, 0))
+        other.finish(name, {"parameters": {"keeper_similarity": 0.75}})
+    return other
 
 
 def test_a_group_shows_its_keeper_its_copies_and_their_evidence(run: Run) -> None:
@@ -110,8 +116,11 @@ def test_a_part_is_shown_with_the_whole_and_what_was_measured(run: Run) -> None:
 
 def test_a_run_without_a_second_look_shows_similarities(similarity_run: Run) -> None:
     shown = copies(similarity_run)
-    assert "Cosine 0.900 to the keeper, at least the threshold 0.850." in [c["says"] for c in shown["groups"][0]["copies"]]
-    assert shown["look_alikes"] == shown["contained"] == []
+    assert all("Cosine 0.900 to the keeper, at least the 0.750" in card["says"] for card in shown["groups"][0]["copies"])
+    assert shown["contained"] == []
+    stereo, mugs = shown["look_alikes"]
+    assert "nearer to another keeper" in stereo["says"]
+    assert "Cosine 0.720 is below the 0.750 that a keeper needs" in mugs["says"]
     assert shown["groups"][0]["drawing"] is None
     assert shown["counts"]["compared"] == 0
     assert '<section id="duplicates">' in page(similarity_run)
@@ -173,4 +182,6 @@ def test_explain_names_the_keeper_the_evidence_and_the_look_alikes(run: Run, cap
 
 def test_explain_works_without_a_second_look(similarity_run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     tell(explain(similarity_run, "astronaut-small.jpg"))
-    assert "at least the threshold 0.850" in capsys.readouterr().out
+    assert "copy of    astronaut.png, cosine 0.900: Cosine 0.900 to the keeper" in capsys.readouterr().out
+    tell(explain(similarity_run, "coffee.png"))
+    assert "not        astronaut.png, cosine 0.720: Cosine 0.720 is below" in capsys.readouterr().out
