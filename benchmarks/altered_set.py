@@ -22,6 +22,7 @@ from benchmarks.truth import Entry, write_truth
 
 MAX_SIDE_PX = 1024
 TILED_EVERY = 12
+PLAIN_DEVIATION = 10.0
 OVERLAP = 1 / 8
 """Tiles of every second picture share this much of their area with each neighbour."""
 FAMILIES = 3
@@ -126,7 +127,13 @@ def _tiled(photos: Path) -> Iterator[File]:
         image = load(path)
         yield Entry("", _source(path), "whole", "", "lookalike"), "jpg", _encode(image)
         for box, tile in tiles(image, side_px=160, overlap=OVERLAP * (place % 2)):
-            yield Entry("", _source(path), "tile", "", "lookalike", *box), "jpg", _encode(tile)
+            kind = "plain" if is_plain(tile) else "tile"
+            yield Entry("", _source(path), kind, "", "lookalike", *box), "jpg", _encode(tile)
+
+
+def is_plain(tile: Image.Image) -> bool:
+    """Return whether a tile shows nothing: the grey values of its 64 x 64 miniature deviate by less than PLAIN_DEVIATION."""
+    return bool(np.asarray(tile.convert("L").resize((64, 64))).std() < PLAIN_DEVIATION)
 
 
 def _singles(photos: Path) -> Iterator[File]:

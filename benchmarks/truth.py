@@ -5,7 +5,8 @@ of one source, the common share of a file is the part of its area that shows wha
     a copy       when the common share of both is at least 1/2 (copies of one original among each other, too),
     different    when it is below 1/4 in both (disjoint or barely overlapping tiles),
     neutral      otherwise (containment: a small cut-out and its original): neither right nor wrong.
-Files of different sources are different.
+Files of different sources are different. Two tiles of one picture without any structure (kind `plain`: sky, paper) are neutral:
+nobody can tell them apart.
 """
 
 import csv
@@ -61,7 +62,7 @@ def relation(a: Entry, b: Entry) -> str:
     shares = [common * e.share / ((e.right - e.left) * (e.bottom - e.top)) for e in (a, b)]
     if min(shares) >= MIN_COPY_SHARE:
         return "copy"
-    return "different" if max(shares) < MAX_DIFFERENT_SHARE else "neutral"
+    return "different" if max(shares) < MAX_DIFFERENT_SHARE and {a.kind, b.kind} != {"plain"} else "neutral"
 
 
 @dataclass(frozen=True)
