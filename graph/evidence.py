@@ -97,7 +97,8 @@ def _keypoints(known: Evidence, relation: str, limits: Limits) -> str:
         needed = f", and {limits['min_inliers']} are needed" if "min_inliers" in limits else ""
         found = f"only {inliers} keypoints" if inliers else "no keypoints"
         return f"Some things look alike, but {found} agree on how one picture would lie on the other{needed}"
-    mapped = f"{inliers} of {matches} matched keypoints fit one map{', mirrored' if known.get('mirrored') else ''}"
+    kind = f"{' in perspective' if known.get('perspective') else ''}{', mirrored' if known.get('mirrored') else ''}"
+    mapped = f"{inliers} of {matches} matched keypoints fit one map{kind}"
     covers = _covered(known)
     if relation in ("contains", "contained"):
         return f"{mapped}; {_agreement(known)}, and {covers}: one is a part of the other"
