@@ -1,6 +1,7 @@
 """What a run of imageloom found, as pairs and keepers by place in truth.csv, at each step of deduplication."""
 
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,31 @@ def read_run(folder: Path, entries: list[Entry]) -> Found:
     """Return what the tables of a run say of the files of `entries`; raises SystemExit when files are missing."""
     run = Run(folder)
     places = place_of_row(run, entries)
-    row_of = {int(row): place for place, row in enumerate(places)}
+    members = _members(run, {int(row): place for place, row in enumerate(places)})
     keeper_rows = run.read("duplicates", ["keeper_row"])["keeper_row"].to_pylist()
-    keepers = [place if keeper_rows[row] is None else row_of[keeper_rows[row]] for place, row in enumerate(places)]
-    verdicts = run.read("verdicts", ["row_a", "row_b", "relation"]) if run.has("verdicts") else None
-    copies = verdicts.filter(np.asarray(verdicts["relation"]) == "copy") if verdicts is not None else run.read("edges")
-    candidates = verdicts if verdicts is not None else copies
-    return Found(_pairs(candidates, row_of), _pairs(copies, row_of), closure(keepers), keepers)
+    place_of = {int(row): place for place, row in enumerate(places)}
+    keepers = [place if keeper_rows[row] is None else place_of[keeper_rows[row]] for place, row in enumerate(places)]
+    candidates = run.read("verdicts" if run.has("verdicts") else "edges")
+    copies = candidates
+    if "relation" in candidates.column_names:
+        copies = candidates.filter(np.asarray(candidates["relation"]) == "copy")
+    verified = _pairs(copies, members)
+    if run.has("confirmations"):
+        confirmed = run.read("confirmations")
+        verified |= _pairs(confirmed.filter(np.asarray(confirmed["relation"]) == "copy"), members)
+    return Found(_pairs(candidates, members), verified, closure(keepers), keepers)
+
+
+def _members(run: Run, place_of: dict[int, int]) -> dict[int, list[int]]:
+    """Return for every row the places of the files it stands for: exact copies are compared by one representative."""
+    stands_for = (
+        run.read("exact", ["representative"])["representative"].to_pylist() if run.has("exact") else range(1 + max(place_of))
+    )
+    members: dict[int, list[int]] = {}
+    for row, representative in enumerate(stands_for):
+        if row in place_of:
+            members.setdefault(representative, []).append(place_of[row])
+    return members
 
 
 def place_of_row(run: Run, entries: list[Entry]) -> NDArray[np.int64]:
@@ -45,10 +64,12 @@ def place_of_row(run: Run, entries: list[Entry]) -> NDArray[np.int64]:
     return np.array([rows[name] for name in names], np.int64)
 
 
-def _pairs(table: Any, row_of: dict[int, int]) -> set[Pair]:
-    a, b = (table[name].to_pylist() for name in ("row_a", "row_b"))
-    inside = ((row_of[i], row_of[j]) for i, j in zip(a, b, strict=True) if i in row_of and j in row_of)
-    return {(min(pair), max(pair)) for pair in inside}
+def _pairs(table: Any, members: dict[int, list[int]]) -> set[Pair]:
+    """Return the pairs of a table by place, those of exact copies included."""
+    pairs = {pair for group in members.values() for pair in combinations(sorted(group), 2)}
+    for a, b in zip(table["row_a"].to_pylist(), table["row_b"].to_pylist(), strict=True):
+        pairs |= {(min(x, y), max(x, y)) for x in members.get(a, []) for y in members.get(b, [])}
+    return pairs
 
 
 def vectors_of(folder: Path, entries: list[Entry]) -> NDArray[np.float32]:
