@@ -161,6 +161,27 @@ VERDICTS = pa.schema(
     ]
 )
 
+ROW = field("row", pa.int64(), "global row in IMAGES", nullable=False)
+COMPONENT = field("component", pa.int64(), "smallest global row of the connected component", nullable=False)
+
+FORESTS = pa.schema(
+    [ROW, field("root", pa.int64(), "smallest global row that the edges of this part join the row to", nullable=False)]
+)
+
+COMPONENTS = pa.schema(
+    [ROW, COMPONENT, field("representative", pa.int64(), "EXACT.representative of the row", nullable=False)]
+)
+
+PARTITIONS = pa.schema(
+    [
+        ROW,
+        COMPONENT,
+        field("community", pa.int64(), "smallest global row of the community", nullable=False),
+        field("keeper_row", pa.int64(), "global row of the keeper, its own when it stays; null until copies are confirmed"),
+        field("similarity", pa.float32(), "cosine to the keeper; null as above", unit="cosine"),
+    ]
+)
+
 COMMUNITIES = pa.schema(
     [
         ID,
@@ -169,6 +190,8 @@ COMMUNITIES = pa.schema(
         field("size", pa.int32(), "images in the community", nullable=False),
     ]
 )
+
+MERGED = pa.struct([pa.field("caption", pa.string()), pa.field("uri", pa.string()), pa.field("id", pa.string())])
 
 DUPLICATES = pa.schema(
     [
@@ -183,6 +206,29 @@ DUPLICATES = pa.schema(
             pa.string(),
             "id of an image that shows all of this one; information, never a reason to drop",
         ),
+        field("merged_captions", pa.list_(MERGED), "other captions of the images this one stands for, with their sources"),
+    ]
+)
+
+PLACEHOLDERS = pa.schema(
+    [
+        ID,
+        field("keeper_row", pa.int64(), "global row of the group's keeper", nullable=False),
+        field("size", pa.int64(), "images of the group, the keeper included", nullable=False),
+        field("share", pa.float32(), "size over all images", unit="share", nullable=False),
+        field(
+            "reason",
+            pa.string(),
+            "telling_text: the picture says that it stands for another; diverse_captions: captions have nothing in common",
+            nullable=False,
+        ),
+        field("captions", pa.int64(), "distinct captions of the group", nullable=False),
+        field("caption_agreement", pa.float32(), "mean Jaccard similarity of two captions' words; null below two", unit="share"),
+        field("background_agreement", pa.float32(), "the same for captions of the whole collection", unit="share"),
+        field("sources", pa.int64(), "distinct hosts or sub-collections of the group", nullable=False),
+        field("flatness", pa.float32(), "METRICS.flatness of the keeper", unit="share"),
+        field("text", pa.string(), "text read in the keeper"),
+        field("examples", pa.list_(pa.string()), "up to five of the captions"),
     ]
 )
 

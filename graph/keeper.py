@@ -126,9 +126,10 @@ CRITERIA: dict[str, Callable[[Tables], Numbers]] = {
     "watermark": _rounded("scores", "watermark", -1),
     "aesthetics": _rounded("scores", "aesthetics"),
 }
-"""What a keeper can be chosen by, the more the better: resolution (pixels inside uniform borders that hold detail, in steps of two),
-pixels (width times height), bits (encoded bits per pixel: less compressed), sharpness, borders (the less the better), caption (the
-source has one), source (place of the sub-collection in `source_priority`), watermark (the less probable the better), aesthetics."""
+"""What a keeper can be chosen by, the more the better: resolution (pixels inside uniform borders that hold detail, in steps of
+two), pixels (width times height), bits (encoded bits per pixel: less compressed), sharpness, borders (the less the better),
+caption (the source has one), source (place of the sub-collection in `source_priority`), watermark (the less probable the
+better), aesthetics."""
 
 _NEEDS: dict[str, tuple[tuple[str, str], ...]] = {
     "resolution": (("metrics", "detail"),),

@@ -5,22 +5,34 @@ group of 500 copies and no list was too short for it. A component that one star 
 CPM with the accepted similarity as resolution, and every community into stars. Nothing depends on other components.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from graph.leiden import Method, cpm_dense, seed_of
-from graph.stars import by_size, first_star, stars
+from graph.sparse import divide
+from graph.stars import by_size, edge_stars, first_star, stars
 
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float32]
+Edges = tuple[Rows, Rows, Floats]
+"""Both ends of every edge, and its cosine."""
 
 APART = 0.05
 """How much less than the product of their cosines to the hub two copies may have, before one star is doubted."""
 TILE = 1 << 22
 """Cosines held at a time for components of one size."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """When an image may stand for another; see graph/stars.py."""
+
+    keeper_similarity: float
+    sure_similarity: float
+    max_partial: float
 
 
 @dataclass(frozen=True)
@@ -44,43 +56,75 @@ def partition(
     max_partial: float = 0.25,
     method: Method = "igraph",
     max_dense: int = 3000,
+    edges: Callable[[Rows], Edges] | None = None,
 ) -> Partition:
     """Return communities and keepers of the members of some components.
 
     vectors: gives the unit vectors of positions. component, ids, rank: (m,) name of the component, content id, and place in
     the order of preference of every member. accepted_similarity: CPM's resolution, the mean cosine inside a community.
-    keeper_similarity, sure_similarity, max_partial: as in `stars`. max_dense: a larger component is cut into blocks of that many
-    members in order of id before its cosines are computed; the caller reports it.
+    keeper_similarity, sure_similarity, max_partial: as in `stars`. max_dense: a larger component is divided by its edges
+    alone, which `edges` gives for sorted positions, as positions among these; without `edges` it is a ValueError.
     """
     count = len(component)
     found = Partition(np.arange(count), np.arange(count), np.ones(count, np.float32))
+    rule = Rule(keeper_similarity, sure_similarity, max_partial)
     order = np.lexsort((ids, component))
-    block = _blocks(component[order], max_dense)
-    rule = {"sure_similarity": sure_similarity, "max_partial": max_partial}
-    for positions in by_size(block):
+    for positions in by_size(component[order]):
+        if positions.shape[1] > max_dense:
+            for members in order[positions]:
+                _divide_large(found, np.sort(members), vectors, ids, rank, rule, accepted_similarity, method, max_dense, edges)
+            continue
         step = max(1, TILE // positions.shape[1] ** 2)
         for begin in range(0, len(positions), step):
             members = order[positions[begin : begin + step]]
             similarity = _cosines(vectors, members)
-            one = _explained(similarity, rank[members], keeper_similarity, rule)
-            _settle(found, members[one], similarity[one], rank, keeper_similarity, rule)
+            one = _explained(similarity, rank[members], rule)
+            _settle(found, members[one], similarity[one], rank, rule)
             for rest in np.flatnonzero(~one):
                 seed = seed_of(str(ids[members[rest, 0]]))
                 label = cpm_dense(similarity[rest], resolution=accepted_similarity, seed=seed, method=method)
-                for community in range(int(label.max()) + 1):
-                    inside = np.flatnonzero(label == community)
-                    _settle(
-                        found, members[rest, inside][None], similarity[rest][np.ix_(inside, inside)][None], rank,
-                        keeper_similarity, rule,
-                    )  # fmt: skip
+                for inside in _groups(label):
+                    _settle(found, members[rest, inside][None], similarity[rest][np.ix_(inside, inside)][None], rank, rule)
     return found
 
 
-def _blocks(component: Rows, max_dense: int) -> Rows:
-    """Return the component of sorted members, split where it has more than `max_dense` of them."""
-    _, first, place = np.unique(component, return_index=True, return_inverse=True)
-    number = (np.arange(len(component)) - first[place]) // max_dense
-    return np.cumsum(np.concatenate([[0], (np.diff(place) != 0) | (np.diff(number) != 0)])) if len(component) else component
+def _divide_large(
+    found: Partition,
+    members: Rows,
+    vectors: Callable[[Rows], Floats],
+    ids: NDArray[np.str_],
+    rank: Rows,
+    rule: Rule,
+    accepted_similarity: float,
+    method: Method,
+    max_dense: int,
+    edges: Callable[[Rows], Edges] | None,
+) -> None:
+    """Settle one component by the edges the join found; its communities of up to `max_dense` members by all their cosines."""
+    if edges is None:
+        raise ValueError(f"a component of {len(members)} members is larger than max_dense = {max_dense} and needs its edges")
+    a, b, weight = edges(members)
+    label = divide(
+        component=np.zeros(len(members), np.int64), ids=ids[members], a=a, b=b, weight=weight,
+        resolution=accepted_similarity, method=method,
+    )  # fmt: skip
+    for inside in _groups(label):
+        some = members[inside]
+        if len(some) <= max_dense:
+            _settle(found, some[None], _cosines(vectors, some[None]), rank, rule)
+            continue
+        found.community[some] = some[0]
+        near = (label[a] == inside[0]) & (label[b] == inside[0]) & (weight >= np.float32(rule.keeper_similarity))
+        keeper = edge_stars(a[near], b[near], rank[members])
+        found.keeper[some] = members[keeper[inside]]
+        found.similarity[some] = np.vecdot(vectors(some), vectors(found.keeper[some]))
+
+
+def _groups(label: Rows) -> Iterator[Rows]:
+    """Yield the positions of every label, in order of first occurrence."""
+    order = np.argsort(label, kind="stable")
+    cuts = np.flatnonzero(np.diff(label[order])) + 1
+    yield from sorted(np.split(order, cuts), key=lambda group: int(group[0])) if len(label) else ()
 
 
 def _cosines(vectors: Callable[[Rows], Floats], members_BM: Rows) -> Floats:
@@ -89,25 +133,32 @@ def _cosines(vectors: Callable[[Rows], Floats], members_BM: Rows) -> Floats:
     return np.asarray(np.minimum(similarity, np.float32(1)))
 
 
-def _explained(similarity: Floats, rank: Rows, keeper_similarity: float, rule: dict[str, float]) -> NDArray[np.bool_]:
+def _explained(similarity: Floats, rank: Rows, rule: Rule) -> NDArray[np.bool_]:
     """Say which components are one star.
 
     The hub reaches every member, none shares more than the hub with the others, and none shares less: two copies at a cosine t
     from their source are t^2 from each other, and a collage of two pictures is a hub whose members are farther apart.
     """
-    reach = similarity >= np.float32(keeper_similarity)
-    _, cover, unlike = first_star(similarity, reach, np.ones(rank.shape, bool), rank, **rule)
-    together = similarity.min((1, 2)) >= keeper_similarity**2 - APART
+    reach = similarity >= np.float32(rule.keeper_similarity)
+    everyone = np.ones(rank.shape, bool)
+    _, cover, unlike = first_star(
+        similarity, reach, everyone, rank, sure_similarity=rule.sure_similarity, max_partial=rule.max_partial
+    )
+    together = similarity.min((1, 2)) >= rule.keeper_similarity**2 - APART
     return np.asarray(cover.all(1) & ~unlike.any(1) & together)
 
 
-def _settle(
-    found: Partition, members: Rows, similarity: Floats, rank: Rows, keeper_similarity: float, rule: dict[str, float]
-) -> None:
+def _settle(found: Partition, members: Rows, similarity: Floats, rank: Rows, rule: Rule) -> None:
     """Write the communities `members` (B, M) and their stars into `found`."""
     if not members.size:
         return
-    keeper = stars(similarity, rank[members], min_similarity=keeper_similarity, **rule)
+    keeper = stars(
+        similarity,
+        rank[members],
+        min_similarity=rule.keeper_similarity,
+        sure_similarity=rule.sure_similarity,
+        max_partial=rule.max_partial,
+    )
     found.community[members] = members.min(1, keepdims=True)
     found.keeper[members] = np.take_along_axis(members, keeper, 1)
     close = np.take_along_axis(similarity, keeper[:, :, None], 2)[:, :, 0]

@@ -1,7 +1,7 @@
-"""Communities: components and Leiden over the verified copies of the whole collection."""
+"""Communities: the partitions of all bins as one row per image."""
 
 from curation.tables import Run
-from graph.communities import Method, communities
+from graph.communities import communities
 from jobs.stage import Item, Output
 from jobs.whole import aligned_outputs, one_item
 
@@ -11,7 +11,7 @@ def plan(run: Run, **_: object) -> list[Item]:
     return one_item(run)
 
 
-def work(run: Run, item: Item, *, method: Method, resolution: float) -> list[Output]:
-    """Group the copies."""
-    ids = run.read("images", ["id"]).column("id").to_pylist()
-    return aligned_outputs(run, communities(ids=ids, verdicts=run.read("verdicts"), method=method, resolution=resolution))
+def work(run: Run, item: Item) -> list[Output]:
+    """Name every image's component and community."""
+    names = ["row", "component", "community"]
+    return aligned_outputs(run, communities(ids=run.read("images", ["id"])["id"], partitions=run.read("partitions", names)))

@@ -190,21 +190,53 @@ class VerifyConfig(Section):
     min_colour_identity: float = Field(0.992, ge=0, le=1, description="the same in colour")
 
 
+class ComponentConfig(Section):
+    """Connected components: what can belong together at all, and how it is divided into units of work."""
+
+    min_similarity: float = Field(
+        0.8, ge=-1, le=1, description="method similarity: cosine from which an edge connects; at least join.min_similarity"
+    )
+    images_per_item: int = Field(500_000, ge=1, description="images of the collection per unit of work")
+    giant_size: int = Field(10_000, ge=2, description="larger components are reported: a threshold too low, or a placeholder")
+
+
 class CommunityConfig(Section):
-    """Groups of copies among the verified pairs."""
+    """Groups of copies inside the components."""
 
     method: Literal["igraph", "leidenalg", "components"] = Field("igraph", description="Leiden by igraph or leidenalg, or none")
-    resolution: float = Field(0.3, gt=0, le=1, description="CPM gamma: the mean confidence between the members of a group")
+    resolution: float = Field(
+        0.3, gt=0, le=1, description="verified pairs: CPM gamma, the mean confidence between the members of a group"
+    )
+    accepted_similarity: float = Field(
+        0.7, gt=0, le=1, description="method similarity: CPM gamma, the mean cosine between the members of a group"
+    )
+    keeper_similarity: float = Field(
+        0.75, gt=0, le=1, description="method similarity: least cosine of a dropped image to the one that stands for it"
+    )
+    sure_similarity: float = Field(
+        0.86, gt=0, le=1, description="method similarity: cosine from which two images are copies whatever else they share"
+    )
+    max_partial: float = Field(
+        0.25,
+        ge=0,
+        le=1,
+        description="method similarity: images below sure_similarity that have more in common than their keeper explains, by "
+        "mean partial correlation, are pictures of one kind and no copies; 1 trusts the cosine alone",
+    )
+    max_dense: int = Field(3000, ge=2, description="method similarity: larger components are divided by the join's cosines")
 
 
 class DuplicateConfig(Section):
     """Which image of a group stays."""
 
-    keeper: list[str] = Field(
+    keeper: list[
+        Literal["resolution", "pixels", "bits", "sharpness", "borders", "caption", "source", "watermark", "aesthetics"]
+    ] = Field(
         ["resolution", "caption", "bits", "sharpness"],
-        description="criteria in order: resolution (pixels inside uniform borders), caption (the source has one), "
-        "bits (encoded bits per pixel), sharpness, source (place of the group in source_priority); "
-        "the source's order is the last tie-break",
+        description="criteria in order: resolution (pixels inside uniform borders that hold detail, in steps of two), pixels, "
+        "caption (the source has one), bits (encoded bits per pixel), sharpness, borders (the less the better), source (place of "
+        "the group in source_priority), watermark (scores.watermark, the less the better), aesthetics (scores.aesthetics); "
+        "the id is the last tie-break",
     )
     source_priority: list[str] = Field([], description="sub-collections whose images stay before others', most trusted first")
 
@@ -299,6 +331,7 @@ class Config(Section):
     join: JoinConfig = JoinConfig()
     keypoints: KeypointConfig = KeypointConfig()
     verify: VerifyConfig = VerifyConfig()
+    components: ComponentConfig = ComponentConfig()
     communities: CommunityConfig = CommunityConfig()
     duplicates: DuplicateConfig = DuplicateConfig()
     placeholders: PlaceholderConfig = PlaceholderConfig()

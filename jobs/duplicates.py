@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pyarrow as pa
 
 from curation.tables import Run
-from graph.duplicates import duplicates
-from graph.knn import embedding_matrix
+from graph.duplicates import Kept, by_similarity, by_verdicts, duplicates, same_pixels
+from graph.keeper import preference, tables_of
+from graph.vectors import Floats, embedding_matrix
 from jobs.stage import Item, Output
 from jobs.whole import aligned_outputs, one_item
 
@@ -17,15 +19,49 @@ def plan(run: Run, **_: object) -> list[Item]:
 
 
 def work(run: Run, item: Item, *, keeper: Sequence[str], source_priority: Sequence[str]) -> list[Output]:
-    """Name the keepers."""
-    found = duplicates(
-        images=run.read("images"),
-        metrics=run.read("metrics"),
-        verdicts=pa.concat_tables([run.read("verdicts"), run.read("confirmations")]),
+    """Name the keepers over verified pairs."""
+    needed = tables_of(keeper)
+    rank = preference(
+        images=run.read("images", ["id", "width", "height", "length", "caption", "group"]),
+        metrics=run.read("metrics") if "metrics" in needed else None,
+        scores=run.read("scores") if "scores" in needed and run.has("scores") else None,
+        keeper=keeper,
+        source_priority=source_priority,
+    )
+    tables = ["verdicts", "confirmations"] if run.has("confirmations") else ["verdicts"]
+    kept = by_verdicts(
+        ids=run.read("images", ["id"])["id"],
+        exact=run.read("exact"),
+        rank=rank,
+        verdicts=pa.concat_tables([run.read(table) for table in tables]),
         communities=run.read("communities"),
-        vectors=embedding_matrix(run.read("embeddings", ["embedding"])),
-        pixel_hashes=run.read("keypoints", ["pixel_hash"]).column("pixel_hash").to_pylist(),
-        keeper=tuple(keeper),
-        source_priority=tuple(source_priority),
+    )
+    return _outputs(run, kept)
+
+
+def work_similarity(run: Run, item: Item, **_: object) -> list[Output]:
+    """Gather the keepers that every bin has named."""
+    return _outputs(run, by_similarity(partitions=run.read("partitions"), count=int(run.offsets("images")[-1])))
+
+
+def _outputs(run: Run, kept: Kept) -> list[Output]:
+    exact = run.read("exact")
+    found = duplicates(
+        images=run.read("images", ["id", "uri", "caption"]),
+        exact=exact,
+        kept=kept,
+        exact_similarity=_exact_similarity(run, exact, kept),
     )
     return aligned_outputs(run, found)
+
+
+def _exact_similarity(run: Run, exact: pa.Table, kept: Kept) -> Floats:
+    """Return the cosine of every copy of the same pixels to its keeper; 1 for the same bytes and without vectors."""
+    similarity = np.ones(exact.num_rows, np.float32)
+    rows, keepers = same_pixels(exact=exact, kept=kept)
+    for begin in range(0, len(rows), 1 << 16):
+        some = slice(begin, begin + (1 << 16))
+        pair = [embedding_matrix(run.take("embeddings", at[some], ["embedding"])) for at in (rows, keepers)]
+        cosine = np.vecdot(*pair)
+        similarity[rows[some]] = np.where(np.isfinite(cosine), np.minimum(cosine, 1), 1)
+    return similarity

@@ -1,5 +1,6 @@
 """The list of stages, in order: what each reads, what it writes, and the code that does it."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +39,30 @@ STAGES: tuple[Stage, ...] = (
     Stage("keypoints", "keypoints", ("images",), "graph.keypoints:describe", "local features for the second look",
           methods=("verified",)),
     Stage("verify", "verdicts", ("images", "edges", "keypoints"), "jobs.verify:work", "a second look at every candidate pair",
-          plan="jobs.verify:plan"),
-    Stage("communities", "communities", ("images", "verdicts"), "jobs.communities:work", "groups of copies",
-          plan="jobs.communities:plan"),
+          plan="jobs.verify:plan", methods=("verified", "fast")),
+    Stage("forests", "forests", ("edges",), "jobs.forests:work", "what the edges of every part connect",
+          plan="jobs.forests:plan", methods=("similarity",)),
+    Stage("forests", "forests", ("verdicts",), "jobs.forests:work_verdicts", "what the copies of every part connect",
+          plan="jobs.forests:plan_verdicts", methods=("verified", "fast")),
+    Stage("components", "components", ("images", "exact", "forests"), "jobs.components:work",
+          "connected components, packed into units of work", plan="jobs.components:plan"),
+    Stage("partition", "partitions", ("images", "metrics", "components", "edges", "lists"), "jobs.partition:work",
+          "communities and stars inside the components", plan="jobs.partition:plan", optional=("scores",),
+          methods=("similarity",)),
+    Stage("partition", "partitions", ("images", "components", "verdicts"), "jobs.partition:work_verdicts",
+          "communities inside the components", plan="jobs.partition:plan", methods=("verified", "fast")),
+    Stage("communities", "communities", ("images", "partitions"), "jobs.communities:work", "groups of copies",
+          plan="jobs.communities:plan", version=2),
     Stage("confirm", "confirmations", ("embeddings", "keypoints", "verdicts", "communities"), "jobs.confirm:work",
           "members of a group compared with each other", plan="jobs.confirm:plan", methods=("verified",)),
-    Stage("duplicates", "duplicates",
-          ("images", "metrics", "embeddings", "keypoints", "verdicts", "communities", "confirmations"), "jobs.duplicates:work",
-          "who stands for whom", plan="jobs.duplicates:plan"),
+    Stage("duplicates", "duplicates", ("images", "metrics", "embeddings", "exact", "verdicts", "communities", "confirmations"),
+          "jobs.duplicates:work", "who stands for whom", plan="jobs.duplicates:plan", optional=("scores",), version=2,
+          methods=("verified",)),
+    Stage("duplicates", "duplicates", ("images", "metrics", "embeddings", "exact", "verdicts", "communities"),
+          "jobs.duplicates:work", "who stands for whom", plan="jobs.duplicates:plan", optional=("scores",), version=2,
+          methods=("fast",)),
+    Stage("duplicates", "duplicates", ("images", "embeddings", "exact", "partitions"), "jobs.duplicates:work_similarity",
+          "who stands for whom", plan="jobs.duplicates:plan", version=2, methods=("similarity",)),
     Stage("placeholders", "placeholders", ("images", "metrics", "ocr", "duplicates"), "jobs.placeholders:work",
           "pictures that stand where others should", plan="jobs.placeholders:plan"),
     Stage("select", "selection", ("images", "metrics", "scores", "ocr", "tags", "duplicates", "placeholders"), "jobs.choose:work",
@@ -92,12 +109,23 @@ _JOIN_KEYS = {
 """Keys of `join` by the stage whose result depends on them, so that another threshold does not sort the vectors anew."""
 
 
+_GROUP_KEYS: dict[str, Callable[[Config], dict[str, Any]]] = {
+    "forests": lambda config: config.components.model_dump(mode="json", include={"min_similarity"}),
+    "components": lambda config: config.components.model_dump(mode="json", exclude={"min_similarity"}),
+    "partition": lambda config: config.communities.model_dump(mode="json") | config.duplicates.model_dump(mode="json"),
+    "communities": lambda config: {},
+}
+"""Parameters of the stages between the edges and the keepers, whose sections in the YAML are `components` and `communities`."""
+
+
 def _parameters(name: str, config: Config) -> dict[str, Any]:
     if name == "confirm":  # the same comparison as verify, of pairs found later
         return _parameters("verify", config)
     if name in _JOIN_KEYS:
         chosen = config.join.model_dump(mode="json", include=_JOIN_KEYS[name])
         return {key: value for key, value in chosen.items() if value is not None}
+    if name in _GROUP_KEYS:
+        return _GROUP_KEYS[name](config)
     own = getattr(config, name, None)
     values = Config.model_dump(config, include={name}, mode="json")[name] if own is not None else {}
     if name == "ingest":

@@ -6,7 +6,8 @@ import pyarrow as pa
 import pytest
 
 from curation import schema
-from graph.communities import communities
+from graph.communities import communities, verified_partitions
+from graph.exact import exact
 from graph.export import neighbourhood, verdict_graph, write_graphml
 
 Pair = tuple[int, int, float]
@@ -24,6 +25,14 @@ def verdicts(pairs: list[Pair], relation: str = "copy") -> pa.Table:
         }
     )
     return schema.conform(table, schema.VERDICTS)
+
+
+def grouped(ids: list[str], found: pa.Table, **options: object) -> pa.Table:
+    images = pa.table({"id": pa.array(ids, pa.string()), "error": pa.nulls(len(ids), pa.string())})
+    metrics = pa.table({"pixel_hash": pa.nulls(len(ids), pa.string())})
+    same = exact(images=images, metrics=metrics)
+    partitions = verified_partitions(ids=np.array(ids, np.str_), exact=same, verdicts=found, **options)
+    return communities(ids=images["id"], partitions=partitions)
 
 
 def clique(members: range, weight: float = 0.9) -> list[Pair]:
@@ -48,20 +57,20 @@ def planted(seed: int, count: int = 120) -> list[Pair]:
 
 
 def test_two_cliques_joined_by_a_bridge_are_two_communities_of_one_component():
-    table = communities(ids=names(12), verdicts=verdicts([*clique(range(6)), *clique(range(6, 11)), (5, 6, 0.9)]), resolution=0.5)
+    table = grouped(names(12), verdicts([*clique(range(6)), *clique(range(6, 11)), (5, 6, 0.9)]), resolution=0.5)
     assert table["component"].to_pylist() == [0] * 11 + [11]
     assert table["community"].to_pylist() == [0] * 6 + [6] * 5 + [11]
     assert table["size"].to_pylist() == [6] * 6 + [5] * 5 + [1]
 
 
 def test_a_clique_above_the_resolution_is_one_community():
-    table = communities(ids=names(40), verdicts=verdicts(clique(range(40))), resolution=0.5)
+    table = grouped(names(40), verdicts(clique(range(40))), resolution=0.5)
     assert set(table["community"].to_pylist()) == {0}
 
 
 def test_components_are_those_of_networkx():
     pairs = [pair for pair in planted(1) if pair[0] % 5]
-    table = communities(ids=names(120), verdicts=verdicts(pairs), method="components")
+    table = grouped(names(120), verdicts(pairs), method="components")
     graph = networkx.Graph()
     graph.add_nodes_from(range(120))
     graph.add_edges_from((a, b) for a, b, _ in pairs)
@@ -80,7 +89,7 @@ def test_igraph_and_leidenalg_reach_the_same_quality():
     for seed in range(3):
         pairs = planted(seed)
         found = {
-            method: communities(ids=names(120), verdicts=verdicts(pairs), resolution=0.3, method=method)["community"].to_pylist()
+            method: grouped(names(120), verdicts(pairs), resolution=0.3, method=method)["community"].to_pylist()
             for method in ("igraph", "leidenalg")
         }
         ours, theirs = (cpm_quality(labels, pairs, 0.3) for labels in found.values())
@@ -89,7 +98,7 @@ def test_igraph_and_leidenalg_reach_the_same_quality():
 
 def test_every_community_is_connected_and_inside_one_component():
     pairs = planted(4)
-    table = communities(ids=names(120), verdicts=verdicts(pairs), resolution=0.3)
+    table = grouped(names(120), verdicts(pairs), resolution=0.3)
     graph = networkx.Graph()
     graph.add_edges_from((a, b) for a, b, _ in pairs)
     community, component = np.array(table["community"]), np.array(table["component"])
@@ -104,26 +113,26 @@ def test_labels_follow_the_images_when_rows_are_permuted():
     order = np.random.default_rng(9).permutation(120)
     place = np.argsort(order)
     moved = [(int(place[a]), int(place[b]), weight) for a, b, weight in pairs]
-    before = communities(ids=ids, verdicts=verdicts(pairs))["community"].to_numpy()
-    after = communities(ids=[ids[row] for row in order], verdicts=verdicts(moved[::-1]))["community"].to_numpy()
+    before = grouped(ids, verdicts(pairs))["community"].to_numpy()
+    after = grouped([ids[row] for row in order], verdicts(moved[::-1]))["community"].to_numpy()
     same_before = before[order][:, None] == before[order]
     assert np.array_equal(same_before, after[:, None] == after)
 
 
 def test_containment_joins_nothing_and_equal_ids_are_joined_without_a_verdict():
     ids = [*names(3), names(3)[1]]
-    table = communities(ids=ids, verdicts=verdicts([(0, 1, 0.9), (1, 2, 0.9)], relation="contains"))
+    table = grouped(ids, verdicts([(0, 1, 0.9), (1, 2, 0.9)], relation="contains"))
     assert table["community"].to_pylist() == [0, 1, 2, 1]
 
 
 def test_a_collection_without_copies_or_images_is_fine():
-    assert communities(ids=names(3), verdicts=verdicts([]))["community"].to_pylist() == [0, 1, 2]
-    assert len(communities(ids=[], verdicts=verdicts([]))) == 0
+    assert grouped(names(3), verdicts([]))["community"].to_pylist() == [0, 1, 2]
+    assert len(grouped([], verdicts([]))) == 0
 
 
 def test_a_resolution_outside_its_range_is_refused():
     with pytest.raises(ValueError, match=r"resolution = 1\.5"):
-        communities(ids=names(2), verdicts=verdicts([]), resolution=1.5)
+        grouped(names(2), verdicts([]), resolution=1.5)
 
 
 def test_a_neighbourhood_is_written_as_graphml_that_networkx_reads_back(tmp_path):

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from curation import schema
 from curation.errors import ConfigError
-from graph.communities import communities
-from graph.duplicates import duplicates
+from graph.communities import communities, verified_partitions
+from graph.duplicates import by_verdicts, duplicates
+from graph.exact import exact
+from graph.keeper import preference
 
 Pair = tuple[int, int, float]
 
@@ -52,9 +54,25 @@ def names(count: int) -> list[str]:
     return [f"{i:032x}" for i in range(count)]
 
 
-def grouped(table: pa.Table, found: pa.Table, **options: object) -> pa.Table:
-    joined = communities(ids=table["id"].to_pylist(), verdicts=found, method="components")
-    return duplicates(images=table, verdicts=found, communities=joined, keeper=("resolution", "bits"), **options)
+def grouped(
+    table: pa.Table,
+    found: pa.Table,
+    *,
+    pixel_hashes: list[str | None] | None = None,
+    joined: pa.Table | None = None,
+    keeper: tuple[str, ...] = ("pixels", "bits"),
+    source_priority: tuple[str, ...] = (),
+    metrics: pa.Table | None = None,
+) -> pa.Table:
+    hashes = pa.table({"pixel_hash": pa.array(pixel_hashes or [None] * len(table), pa.string())})
+    same = exact(images=table, metrics=hashes)
+    if joined is None:
+        ids = np.array(table["id"].to_pylist(), np.str_)
+        partitions = verified_partitions(ids=ids, exact=same, verdicts=found, method="components")
+        joined = communities(ids=table["id"], partitions=partitions)
+    rank = preference(images=table, metrics=metrics, keeper=keeper, source_priority=source_priority)
+    kept = by_verdicts(ids=table["id"], exact=same, rank=rank, verdicts=found, communities=joined)
+    return duplicates(images=table, exact=same, kept=kept)
 
 
 def test_the_largest_picture_is_the_keeper_and_the_drop_says_why():
@@ -66,18 +84,15 @@ def test_the_largest_picture_is_the_keeper_and_the_drop_says_why():
     assert table["group_size"].to_pylist() == [2, 2, 1]
 
 
-def test_criteria_are_asked_in_order_and_the_row_decides_last():
+def test_criteria_are_asked_in_order_and_the_id_decides_last():
     same = images(names(3), length=[1000, 2000, 2000])
     triangle = verdicts([(0, 1, 0.9), (0, 2, 0.9), (1, 2, 0.9)])
     assert grouped(same, triangle)["keeper_row"].to_pylist() == [1, None, 1]
     captioned = images(names(3), length=[1000, 2000, 2000], caption=["a long caption", None, "short"])
-    joined = communities(ids=names(3), verdicts=triangle)
-    found = duplicates(images=captioned, verdicts=triangle, communities=joined, keeper=("caption", "bits"))
+    found = grouped(captioned, triangle, keeper=("caption", "bits"))
     assert found["keeper_row"].to_pylist() == [2, 2, None]
     trusted = images(names(3), group=["web", "museum", "web"])
-    found = duplicates(
-        images=trusted, verdicts=triangle, communities=joined, keeper=("source",), source_priority=("museum", "web")
-    )
+    found = grouped(trusted, triangle, keeper=("source",), source_priority=("museum", "web"))
     assert found["keeper_row"].to_pylist() == [1, None, 1]
 
 
@@ -91,7 +106,8 @@ def test_same_bytes_collapse_onto_the_first_and_share_its_keeper():
     ids = [names(9)[5], names(9)[6], names(9)[5], names(9)[7]]
     table = grouped(images(ids, width=[100, 100, 100, 300]), verdicts([(2, 3, 0.9)]))
     assert table["keeper_row"].to_pylist() == [3, None, 3, None]
-    assert json.loads(table["evidence"][2].as_py())["through"] == "same_bytes"
+    assert json.loads(table["evidence"][0].as_py())["through"] == "same_bytes"
+    assert "through" not in json.loads(table["evidence"][2].as_py())  # this very row was compared
     alone = grouped(images(ids), verdicts([]))
     assert alone["keeper_row"].to_pylist() == [None, None, 0, None]
     assert (alone["similarity"][2].as_py(), json.loads(alone["evidence"][2].as_py())) == (1.0, {"method": "same_bytes"})
@@ -118,15 +134,31 @@ def test_containment_is_told_and_drops_nothing():
 def test_a_community_border_is_not_crossed():
     found = verdicts([(0, 1, 0.9)])
     apart = pa.table({"id": names(2), "component": [0, 0], "community": [0, 1], "size": [1, 1]})
-    table = duplicates(images=images(names(2)), verdicts=found, communities=apart, keeper=())
+    table = grouped(images(names(2)), found, joined=apart, keeper=())
     assert table["keeper_row"].to_pylist() == [None, None]
 
 
 def test_an_unknown_criterion_and_a_missing_table_are_named():
-    joined = communities(ids=names(2), verdicts=verdicts([]))
-    for keeper, message in ((("beauty",), "unknown criterion 'beauty'"), (("sharpness",), "needs METRICS")):
+    for keeper, message in ((("beauty",), "unknown criterion 'beauty'"), (("sharpness",), "needs metrics.sharpness")):
         with pytest.raises(ConfigError, match=message):
-            duplicates(images=images(names(2)), verdicts=verdicts([]), communities=joined, keeper=keeper)
+            preference(images=images(names(2)), keeper=keeper)
+    unjudged = pa.table({"aesthetics": pa.nulls(2, pa.float32())})
+    with pytest.raises(ConfigError, match="no image has one"):
+        preference(images=images(names(2)), scores=unjudged, keeper=("aesthetics",))
+
+
+def test_an_enlarged_copy_does_not_win_over_its_original():
+    pair = images(names(2), width=[100, 200], length=[4000, 5000])
+    measured = pa.table({"detail": pa.array([0.9, 0.45], pa.float32())})
+    assert preference(images=pair, metrics=measured, keeper=("resolution", "bits")).tolist() == [0, 1]
+    assert preference(images=pair, metrics=measured, keeper=("pixels",)).tolist() == [1, 0]
+
+
+def test_captions_of_dropped_copies_are_offered_to_the_keeper_once_each():
+    table = images(names(5), width=[300, 100, 100, 100, 100], caption=["a", "b", "a", " b ", "c"])
+    found = grouped(table, verdicts([(0, row, 0.9) for row in (1, 2, 3)]))
+    offered = found["merged_captions"].to_pylist()
+    assert offered == [[{"caption": "b", "uri": "/pictures/1.jpg", "id": names(5)[1]}], None, None, None, None]
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)

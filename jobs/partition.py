@@ -1,0 +1,174 @@
+"""Partition: the components of one bin become communities, and with vectors alone also stars."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from curation import schema
+from curation.tables import Run
+from graph.keeper import preference, tables_of
+from graph.leiden import Method
+from graph.lists import Group, load
+from graph.partition import Edges, partition
+from graph.sparse import divide
+from graph.vectors import Floats, Rows, unit
+from jobs.stage import Item, Output
+
+
+def plan(run: Run, **_: object) -> list[Item]:
+    """Return one item per bin."""
+    return [{"parts": [part]} for part in range(run.num_parts("components"))]
+
+
+def work(
+    run: Run,
+    item: Item,
+    *,
+    method: Method,
+    accepted_similarity: float,
+    keeper_similarity: float,
+    sure_similarity: float,
+    max_partial: float,
+    max_dense: int,
+    keeper: Sequence[str],
+    source_priority: Sequence[str] = (),
+    **_: object,
+) -> list[Output]:
+    """Return communities and stars of one bin from the stored vectors."""
+    (part,) = item["parts"]
+    rows, component, representative = _members(run, part)
+    nodes, place = np.unique(representative, return_inverse=True)
+    ids, rank = _order(run, rows, keeper, source_priority)
+    smallest, best = _first(np.argsort(ids, kind="stable"), place), _first(np.argsort(rank), place)
+    found = partition(
+        vectors=Vectors(run, nodes),
+        component=component[smallest],
+        ids=ids[smallest],
+        rank=rank[best],
+        accepted_similarity=accepted_similarity,
+        keeper_similarity=keeper_similarity,
+        sure_similarity=sure_similarity,
+        max_partial=max_partial,
+        method=method,
+        max_dense=max_dense,
+        edges=lambda members: _edges_among(run, nodes[members]),
+    )
+    columns = {
+        "row": rows,
+        "component": component,
+        "community": _named(found.community, place, rows),
+        "keeper_row": rows[best][found.keeper][place],
+        "similarity": found.similarity[place],
+    }
+    return [Output(part, schema.conform(pa.table(columns), schema.PARTITIONS))]
+
+
+def work_verdicts(run: Run, item: Item, *, method: Method, resolution: float, **_: object) -> list[Output]:
+    """Return communities of one bin from the verified copies, by confidence; keepers come after confirmation."""
+    (part,) = item["parts"]
+    rows, component, representative = _members(run, part)
+    _, place = np.unique(representative, return_inverse=True)
+    ids = _ids(run, rows)
+    smallest = _first(np.argsort(ids, kind="stable"), place)
+    a, b, weight = _copies_among(run, rows, place)
+    community = divide(
+        component=component[smallest], ids=ids[smallest], a=a, b=b, weight=weight, resolution=resolution, method=method
+    )
+    columns = {"row": rows, "component": component, "community": _named(community, place, rows)}
+    nothing = pa.nulls(len(rows))
+    table = pa.table(columns | {"keeper_row": nothing, "similarity": nothing})
+    return [Output(part, schema.conform(table, schema.PARTITIONS))]
+
+
+class Vectors:
+    """Gives unit vectors of nodes from LISTS, whose arrays stay on disk."""
+
+    def __init__(self, run: Run, nodes: Rows) -> None:
+        folder = run.folder("lists")
+        self._groups: list[Group] = [load(folder, number) for number in range(run.num_parts("lists"))]
+        self._group = np.full(len(nodes), -1, np.int32)
+        self._position = np.zeros(len(nodes), np.int64)
+        for number, group in enumerate(self._groups):
+            order = np.argsort(group.rows)
+            place = np.searchsorted(group.rows, nodes, sorter=order)
+            there = np.flatnonzero(place < len(order))
+            there = there[group.rows[order[place[there]]] == nodes[there]]
+            self._group[there], self._position[there] = number, order[place[there]]
+
+    def __call__(self, positions: Rows) -> Floats:
+        """Return float32 unit vectors (n, d)."""
+        stored = np.zeros((len(positions), self._groups[0].vectors.shape[1]), self._groups[0].vectors.dtype)
+        for number, group in enumerate(self._groups):
+            of_group = np.flatnonzero(self._group[positions] == number)
+            stored[of_group] = group.vectors[self._position[positions[of_group]]]
+        return unit(stored)
+
+
+def _members(run: Run, part: int) -> tuple[Rows, Rows, Rows]:
+    """Return rows, in order, components and representatives of one bin."""
+    found = run.read_part("components", part)
+    columns = [found[name].to_numpy() for name in ("row", "component", "representative")]
+    order = np.argsort(columns[0])
+    return columns[0][order], columns[1][order], columns[2][order]
+
+
+def _first(order: Rows, place: Rows) -> Rows:
+    """Return, for every node, its first member in `order`."""
+    first = np.full(int(place.max(initial=-1)) + 1, len(order), np.int64)
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    np.minimum.at(first, place, rank)
+    return np.asarray(order[first], np.int64)
+
+
+def _named(community: Rows, place: Rows, rows: Rows) -> Rows:
+    """Return the smallest row of every row's community, given the communities of the nodes."""
+    of_row = community[place]
+    smallest = np.full(len(community), np.iinfo(np.int64).max, np.int64)
+    np.minimum.at(smallest, of_row, rows)
+    return np.asarray(smallest[of_row])
+
+
+def _ids(run: Run, rows: Rows) -> NDArray[np.str_]:
+    return np.array(run.take("images", rows, ["id"])["id"].to_pylist(), np.str_)
+
+
+def _order(run: Run, rows: Rows, keeper: Sequence[str], source_priority: Sequence[str]) -> tuple[NDArray[np.str_], Rows]:
+    """Return the ids of some rows, and their place in the order of preference."""
+    images = run.take("images", rows, ["id", "width", "height", "length", "caption", "group"])
+    needed = tables_of(keeper)
+    metrics = run.take("metrics", rows) if "metrics" in needed else None
+    scores = run.take("scores", rows) if "scores" in needed and run.has("scores") else None
+    rank = preference(images=images, metrics=metrics, scores=scores, keeper=keeper, source_priority=source_priority)
+    return np.array(images["id"].to_pylist(), np.str_), rank
+
+
+def _edges_among(run: Run, rows: Rows) -> Edges:
+    """Return the edges between some sorted rows, as positions among them."""
+    found = [_among(run.read_part("edges", part), rows, "similarity") for part in range(run.num_parts("edges"))]
+    a, b, weight = (np.concatenate(columns) for columns in zip(*found, strict=True))
+    return a, b, weight
+
+
+def _copies_among(run: Run, rows: Rows, place: Rows) -> Edges:
+    """Return the verified copies between sorted rows, as nodes."""
+    names = ["row_a", "row_b", "relation", "confidence"]
+    found = []
+    for part in range(run.num_parts("verdicts")):
+        verdicts = run.read_part("verdicts", part, names)
+        found.append(_among(verdicts.filter(pc.equal(verdicts["relation"], "copy")), rows, "confidence"))
+    a, b, weight = (np.concatenate(columns) for columns in zip(*found, strict=True))
+    return place[a], place[b], weight
+
+
+def _among(edges: pa.Table, rows: Rows, weight: str) -> Edges:
+    """Return the edges whose ends are both among `rows`, as positions."""
+    ends = [edges[name].to_numpy() for name in ("row_a", "row_b")]
+    at = [np.minimum(np.searchsorted(rows, end), max(len(rows) - 1, 0)) for end in ends]
+    if not len(rows):
+        return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32)
+    inside = (rows[at[0]] == ends[0]) & (rows[at[1]] == ends[1])
+    return at[0][inside], at[1][inside], edges[weight].to_numpy()[inside]
