@@ -6,7 +6,7 @@ of unit length beside their former length, so that a cosine is a dot product and
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -57,6 +57,14 @@ class Embedder:
             columns |= {"text_embedding": self._texts(images["caption"].to_pylist(), self.text_dimension)}
         columns["error"] = pa.array(errors, pa.string())
         return conform(pa.table(columns), embeddings_schema(self.dimension, self.text_dimension))
+
+    def vectors(self, pictures: Iterable[NDArray[np.uint8]]) -> Floats:
+        """Return float32 (n, dimension) for decoded pictures, unit vectors rounded as EMBEDDINGS stores them; NaN for a zero."""
+        found = [
+            unit_vectors(self._encoder.encode_images(np.stack([self._encoder.prepare(pixels) for pixels in batch])))[0]
+            for batch in batches(pictures, size=self._batch_size)
+        ]
+        return np.concatenate(found or [np.empty((0, self.dimension), np.float16)]).astype(np.float32)
 
     def _prepared(self, images: pa.Table, errors: list[str | None]) -> Iterator[tuple[int, NDArray[np.generic]]]:
         """Yield row and model input of every picture that can be had; write into `errors` why another cannot."""
