@@ -51,7 +51,9 @@ def find_regions(*, parts: Iterable[Part], mean: Floats, num: int, num_images: i
     if not len(sample):
         raise ValueError("there is no image with an embedding")
     sample = np.unique(sample, axis=0) if len(sample) < 4 * num else sample
-    cells = faiss.Kmeans(sample.shape[1], min(num, len(sample)), niter=20, spherical=True, seed=seed, min_points_per_centroid=1)
+    cells = faiss.Kmeans(
+        sample.shape[1], min(num, len(sample)), niter=20, nredo=3, spherical=True, seed=seed, min_points_per_centroid=1
+    )
     cells.train(np.ascontiguousarray(sample, np.float32))
     centroids = unit(np.asarray(cells.centroids, np.float32))
     return Regions(mean, centroids, np.full(len(centroids), -1.0, np.float32))

@@ -35,9 +35,7 @@ def show(out: Path, proposals: Proposals) -> None:
         print(f"{one['proposal']:3}  {one['action']:8} {what:20} {shown(one['reason'], 100)}")
     print(f"{len(proposals)} proposals: {out / 'proposals.jsonl'}, {out / 'proposals.html'}")
     if proposals:
-        print(
-            "review: set `approved` to true, or to a list of ids; then imageloom remediate RUN --apply FILE --out NEW.yaml"
-        )
+        print("review: set `approved` to true, or to a list of ids; then imageloom remediate RUN --apply FILE --out NEW.yaml")
 
 
 def _ready(run: Run, proposal: Mapping[str, Any], failures: Sequence[Failure]) -> dict[str, Any]:

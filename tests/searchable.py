@@ -9,7 +9,7 @@ import pyarrow as pa
 from image_rows import image_rows, save
 
 from curation.embedding import Embedder
-from curation.schema import CAPTIONS, DUPLICATES, OCR, TAGS, conform
+from curation.schema import CAPTIONS, DUPLICATES, OCR, TAGS
 from curation.selection import select
 from curation.tables import Cost, Run
 
@@ -78,20 +78,13 @@ def write_run(
     tables: dict[str, pa.Table] = {"images": images, "embeddings": Embedder(model=model, device="cpu")(images=images)}
     ids, errors = images["id"].to_pylist(), images["error"].to_pylist()
     keepers = [(copies or {}).get(row) for row in range(len(ids))]
-    tables["duplicates"] = conform(
-        pa.table(
-            {
-                "id": ids,
-                "keeper": [None if row is None else ids[row] for row in keepers],
-                "keeper_row": keepers,
-                "similarity": [None if row is None else 0.99 for row in keepers],
-                "evidence": [None if row is None else "{}" for row in keepers],
-                "group_size": [1] * len(ids),
-                "contained_in": [None] * len(ids),
-            },
-            schema=pa.schema([(one.name, one.type) for one in DUPLICATES]),
-        ),
-        DUPLICATES,
+    tables["duplicates"] = pa.Table.from_pylist(
+        [
+            {"id": id_, "group_size": 1}
+            | ({} if row is None else {"keeper": ids[row], "keeper_row": row, "similarity": 0.99, "evidence": "{}"})
+            for id_, row in zip(ids, keepers, strict=True)
+        ],
+        schema=DUPLICATES,
     )
     if captions:
         tables |= _words(ids, list(colours), errors)
