@@ -178,7 +178,7 @@ def _write(results: list[dict[str, Any]], options: argparse.Namespace) -> None:
     about = {
         "date": date.today().isoformat(),
         "command": "python -m benchmarks.knn " + " ".join(sys.argv[1:]),
-        "cpu": _cpu(),
+        "cpu": cpu_name(),
         "cores": os.cpu_count(),
         "load_at_start": options.load,
         "versions": {name: version(name) for name in ("faiss-cpu", "numpy", "pyarrow")} | {"python": platform.python_version()},
@@ -232,7 +232,8 @@ def _median(rows: list[dict[str, Any]], method: str, name: str) -> float:
     return statistics.median(values) if values else 0.0
 
 
-def _cpu() -> str:
+def cpu_name() -> str:
+    """Return what Linux calls this CPU."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     named = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
     return f"{named['model name']} (family {named['cpu family']}, model {named['model']})"

@@ -56,8 +56,11 @@ def assigned(
     """Return a group of rows in the order of the quantiser's lists; vectors that are equal bit for bit probe the same lists."""
     hashed = keys(vectors)
     _, first, place = np.unique(hashed, return_index=True, return_inverse=True)
-    # Equal rows may differ in the last bit of a matrix product, which decides between two centroids equally near.
-    probed = probes(unit(vectors[first]), quantiser, nprobe=nprobe, margin=margin, descend=descend)[place]
+    if len(first) < len(hashed):
+        # Equal rows may differ in the last bit of a matrix product, which decides between two centroids equally near.
+        probed = probes(unit(vectors[first]), quantiser, nprobe=nprobe, margin=margin, descend=descend)[place]
+    else:
+        probed = probes(unit(vectors), quantiser, nprobe=nprobe, margin=margin, descend=descend)
     return group_rows(vectors=vectors, rows=rows, probes=probed, num_lists=quantiser.num_lists, hashed=hashed)
 
 

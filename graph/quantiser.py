@@ -71,7 +71,9 @@ def train(sample: Floats, *, num_lists: int, two_level: bool | None = None, seed
 
     two_level: None takes two levels from TWO_LEVEL_LISTS on.
     """
-    sample = sample[np.sort(np.unique(keys(sample), return_index=True)[1])]  # copies would get centroids of their own
+    first = np.unique(keys(sample), return_index=True)[1]
+    if len(first) < len(sample):
+        sample = sample[np.sort(first)]  # copies would get centroids of their own
     num_lists = max(1, min(num_lists, len(sample)))
     if num_lists == 1 or not (num_lists >= TWO_LEVEL_LISTS if two_level is None else two_level):
         centroids = _kmeans(sample, num_lists, seed)

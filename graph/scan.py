@@ -27,6 +27,11 @@ RESCORED_ROWS = 1024
 """Pairs computed again at a time: two blocks of this many rows stay in the cache."""
 
 
+def native_dtype() -> Literal["bf16", "fp32"]:
+    """Return what `auto` means here: bf16 where this CPU multiplies it natively, else fp32."""
+    return "bf16" if native("bf16") else "fp32"
+
+
 def native(dtype: Dtype) -> bool:
     """Say whether this CPU multiplies `dtype` natively, as its name in Linux tells."""
     return dtype == "fp32" or bool(_instructions() & NATIVE.get(dtype, set()))
@@ -45,7 +50,7 @@ class Scanner:
 
     def __init__(self, *, threshold: float, dtype: Dtype = "auto", tile_rows: int = 2048) -> None:
         self.threshold, self.tile_rows = threshold, tile_rows
-        self.dtype: Literal["bf16", "int8", "fp32"] = ("bf16" if native("bf16") else "fp32") if dtype == "auto" else dtype
+        self.dtype: Literal["bf16", "int8", "fp32"] = native_dtype() if dtype == "auto" else dtype
         self._floor = threshold - SLACK[self.dtype]
         self._tile: Any = None
 

@@ -51,9 +51,10 @@ def usable(vectors: NDArray[np.floating]) -> NDArray[np.bool_]:
 
 def unit(vectors: NDArray[np.floating]) -> Floats:
     """Return float32 rows of length one; zero rows stay zero. Every row is computed by itself, in one order."""
-    rows = to_float32(vectors)
+    rows = to_float32(vectors) if vectors.dtype == np.float16 else np.array(vectors, np.float32)
     norms = np.sqrt(np.vecdot(rows, rows))
-    return np.asarray(rows / np.where(norms > 0, norms, 1)[:, None], np.float32)
+    rows /= np.where(norms > 0, norms, 1)[:, None]
+    return rows
 
 
 def keys(vectors: NDArray[np.floating]) -> NDArray[np.uint64]:
