@@ -26,10 +26,11 @@ def recall_among(run: Path, truth_csv: Path, background: Path) -> Recalls:
     planted = vectors_of(run, truth.entries)
     others = np.load(background, mmap_mode="r")
     sizes = (0, len(others) // 10, len(others))
-    return {size: _recalls(truth, planted, np.asarray(others[:size], np.float32)) for size in sizes}
+    return {size: recalls_planted(truth, planted, np.asarray(others[:size], np.float32)) for size in sizes}
 
 
-def _recalls(truth: Truth, planted: np.ndarray, others: np.ndarray) -> dict[int, tuple[float, float]]:
+def recalls_planted(truth: Truth, planted: np.ndarray, others: np.ndarray) -> dict[int, tuple[float, float]]:
+    """Return for each k of KS the two recalls when `planted` (float32, one row per entry) lies among `others`."""
     vectors = np.concatenate([planted, others])
     ids = [str(row) for row in range(len(planted))]
     rows = np.arange(len(planted), dtype=np.int64)

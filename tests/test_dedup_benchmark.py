@@ -10,6 +10,7 @@ from skimage import data
 
 from benchmarks.altered import KINDS, STRENGTHS, Altered, alter, part
 from benchmarks.altered_set import deal, make_set
+from benchmarks.background import KS, recalls_planted
 from benchmarks.lookalikes import rendered, tiles
 from benchmarks.truth import Entry, Truth, closure, components, keepers_of, read_truth, relation, score, survivors
 
@@ -171,3 +172,16 @@ def test_components_and_closure_invert_each_other() -> None:
     assert labels == [0, 0, 2, 2, 0, 5]
     assert closure(labels) == {(0, 1), (0, 4), (1, 4), (2, 3)}
     assert keepers_of(labels, [1, 5, 2, 2, 5, 0]) == [1, 1, 2, 2, 1, 5]
+
+
+def test_a_copy_hidden_behind_nearer_pictures_needs_a_larger_k() -> None:
+    rows = [("a", "original"), ("a", "copy"), ("b", "original"), ("b", "copy")]
+    truth = Truth.of([Entry(str(n), source, "jpeg", "weak", role) for n, (source, role) in enumerate(rows)])
+    generator = np.random.default_rng(0)
+    centre = generator.standard_normal((2, 64))
+    near, far = 0.01, 0.3
+    noise = generator.standard_normal((4, 64)) * np.array([near, near, far, far])[:, None]
+    planted = (centre[[0, 0, 1, 1]] + noise).astype(np.float32)
+    hiding = (planted[[2, 3]].repeat(15, axis=0) + 0.1 * generator.standard_normal((30, 64))).astype(np.float32)
+    found = recalls_planted(truth, planted, hiding)
+    assert {k: recall for k, (recall, _) in found.items()} == {k: 0.5 if k < 15 else 1.0 for k in KS}
