@@ -35,7 +35,7 @@ def describe(
     images: pa.Table,
     max_side_px: int = 384,
     keypoint_side_px: int = 256,
-    min_side_px: int = 96,
+    min_side_px: int = 68,
     max_keypoints: int = 250,
     contrast_threshold: float = 0.02,
     edge_threshold: float = 12.0,

@@ -25,7 +25,9 @@ from numpy.typing import NDArray
 from curation import schema
 from graph import keypoints as keypoints_room
 from graph import thumbnails
-from graph.alignment import Agreement, Frame, agree, consensus, coverage, fit, match, mirror, whole
+from graph.agreement import Agreement, agree
+from graph.alignment import Fit, Frame, consensus, corners, coverage, fit, homogeneous, inverse, match, mirror, project, whole
+from graph.content import Content, content
 from graph.keypoints import Description, Pixels
 
 Evidence = dict[str, str | float | int | bool]
@@ -52,9 +54,12 @@ class Limits:
     min_agreement: float
     min_agreement_flat: float
     min_worst_cell_flat: float
+    min_smooth_flat: float
     min_copy_coverage: float
+    min_overlap_coverage: float
     min_contained_coverage: float
     min_seen_side_px: int
+    min_inliers_perspective: int
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ class View:
     row: Description
     mirrored: Description
     frame: Frame  # the picture without margins of one grey level
-    smooth: float  # share of pixels whose 3 x 3 surroundings span at most two grey levels: high for drawn graphics
+    content: Content
 
 
 def verify(
@@ -79,10 +84,13 @@ def verify(
     min_inliers: int = 8,
     min_agreement: float = 0.72,
     min_agreement_flat: float = 0.9,
-    min_worst_cell_flat: float = 0.5,
-    min_copy_coverage: float = 0.5,
+    min_worst_cell_flat: float = 0.75,
+    min_smooth_flat: float = 0.5,
+    min_copy_coverage: float = 0.4,
+    min_overlap_coverage: float = 0.5,
     min_contained_coverage: float = 0.8,
     min_seen_side_px: int = 40,
+    min_inliers_perspective: int = 20,
     max_views: int = 512,
 ) -> pa.Table:
     """Return VERDICTS, one row per row of `pairs`, same order.
@@ -108,9 +116,12 @@ def verify(
         min_agreement,
         min_agreement_flat,
         min_worst_cell_flat,
+        min_smooth_flat,
         min_copy_coverage,
+        min_overlap_coverage,
         min_contained_coverage,
         min_seen_side_px,
+        min_inliers_perspective,
     )
     left, right = (_positions(pairs[name].to_numpy(), rows, len(keypoints)) for name in ("row_a", "row_b"))
     seen = thumbnails.compare(thumbnails.unpack(keypoints["thumbnail"]), left, right)
@@ -159,13 +170,10 @@ def _positions(asked: NDArray[np.int64], rows: NDArray[np.int64] | None, count: 
 
 
 def _view(description: Description) -> View:
-    picture = description.picture
-    square = np.ones((3, 3), np.uint8)
-    spread = cv2.subtract(cv2.dilate(picture, square), cv2.erode(picture, square))
-    return View(description, mirror(description), _content(picture), float((spread <= 2).mean()))
+    return View(description, mirror(description), _frame(description.picture), content(description.picture))
 
 
-def _content(picture: Pixels, max_spread: float = 6.0) -> Frame:
+def _frame(picture: Pixels, max_spread: float = 6.0) -> Frame:
     """Return the frame without margins of one grey level; the whole when little would remain."""
     height, width = picture.shape
     rows = np.flatnonzero(picture.std(1) > max_spread)
@@ -216,7 +224,7 @@ def _whole(a: View, b: View, state: int, needed: float, limits: Limits, measured
     """Compare whole pictures in one orientation; None when that does not show a copy."""
     turned = thumbnails.turn(a.row.picture, state)
     found = agree(turned, b.row.picture, whole(turned, b.row.picture))
-    if found.textured < 0.02 or not _agrees(found, a, b, needed, 0, limits):
+    if found.textured < 0.02 or not _agrees(found, min(a.content.smooth, b.content.smooth), needed, 0, limits):
         return None
     return Verdict("copy", found.share, measured | _reported(found) | {"method": "whole", "mirrored": state >= 4})
 
@@ -229,21 +237,13 @@ def _keypoints(a: View, b: View, limits: Limits, measured: Evidence) -> Verdict:
         fitted = fit(a.row, other, matches) if len(matches) >= limits.min_inliers else None
         if fitted is None or fitted.inliers < limits.min_inliers:
             continue
-        found = agree(a.row.picture, other.picture, fitted.matrix)
-        cover = coverage(a.frame, _mirrored(b.frame, b) if mirrored else b.frame, fitted.matrix)
-        evidence = (
-            measured
-            | _reported(found)
-            | {
-                "method": "keypoints",
-                "mirrored": mirrored,
-                "matches": fitted.matches,
-                "inliers": fitted.inliers,
-                "coverage_a": round(cover[0], 4),
-                "coverage_b": round(cover[1], 4),
-            }
-        )
-        verdict = _judge(a, b, fitted.inliers, found, cover, evidence, limits)
+        frame = _mirrored(b.frame, b) if mirrored else b.frame
+        verdict = _aligned(a, b, other, frame, fitted, limits, measured | {"mirrored": mirrored})
+        if verdict.relation == "different" and fitted.inliers >= limits.min_inliers_perspective:
+            tilted = project(a.row, other, matches)
+            if tilted is not None and tilted.inliers >= limits.min_inliers_perspective:
+                again = _aligned(a, b, other, frame, tilted, limits, measured | {"mirrored": mirrored, "perspective": True})
+                verdict = again if again.relation != "different" else verdict
         if verdict.relation != "different":
             return verdict
         if fitted.inliers > int(best.evidence["inliers"]):
@@ -251,29 +251,54 @@ def _keypoints(a: View, b: View, limits: Limits, measured: Evidence) -> Verdict:
     return best
 
 
+def _aligned(a: View, b: View, other: Description, frame: Frame, fitted: Fit, limits: Limits, measured: Evidence) -> Verdict:
+    """Judge a under a fitted map against `other`, which is b or b mirrored, whose content lies in `frame`."""
+    matrix = homogeneous(fitted.matrix)
+    found = agree(a.row.picture, other.picture, matrix, frame_a=a.frame, frame_b=frame)
+    seen_a = a.content.inside(corners(frame, inverse(matrix)))
+    seen_b = b.content.inside(corners(a.frame, matrix), mirrored=other is b.mirrored)
+    cover = coverage(a.frame, frame, matrix)
+    evidence = (
+        measured
+        | _reported(found)
+        | {
+            "method": "keypoints",
+            "matches": fitted.matches,
+            "inliers": fitted.inliers,
+            "coverage_a": round(cover[0], 4),
+            "coverage_b": round(cover[1], 4),
+            "structure_a": round(seen_a.structure, 4),
+            "structure_b": round(seen_b.structure, 4),
+            "smooth": round(min(seen_a.smooth, seen_b.smooth), 4),
+        }
+    )
+    cover = max(cover[0], seen_a.structure), max(cover[1], seen_b.structure)
+    return _judge(min(seen_a.smooth, seen_b.smooth), fitted.inliers, found, cover, evidence, limits)
+
+
 def _judge(
-    a: View, b: View, inliers: int, found: Agreement, cover: tuple[float, float], evidence: Evidence, limits: Limits
+    smooth: float, inliers: int, found: Agreement, cover: tuple[float, float], evidence: Evidence, limits: Limits
 ) -> Verdict:
     needed = limits.min_agreement + (0.06 if inliers < 15 else 0.0)
-    if found.seen_px**0.5 < limits.min_seen_side_px or not _agrees(found, a, b, needed, inliers, limits):
+    if found.seen_px**0.5 < limits.min_seen_side_px or not _agrees(found, smooth, needed, inliers, limits):
         return Verdict("different", max(0.0, 1 - found.share), evidence)
     strength = max(found.share, found.share_a, found.share_b)
-    if min(cover) >= limits.min_copy_coverage:
+    inside = max(cover) >= limits.min_contained_coverage
+    if min(cover) >= (limits.min_copy_coverage if inside else limits.min_overlap_coverage):
         return Verdict("copy", strength, evidence)
-    if max(cover) >= limits.min_contained_coverage:
+    if inside:
         return Verdict("contains" if cover[1] > cover[0] else "contained", strength, evidence)
     return Verdict("different", max(0.0, 1 - max(cover)), evidence | {"overlap": True})
 
 
-def _agrees(found: Agreement, a: View, b: View, needed: float, inliers: int, limits: Limits) -> bool:
+def _agrees(found: Agreement, smooth: float, needed: float, inliers: int, limits: Limits) -> bool:
     """Say whether the aligned pictures show the same: nearly everywhere, or one all of the other plus an overlay."""
-    low, high = sorted((a.smooth, b.smooth))
     best = max(found.share_a, found.share_b)
-    if high < 0.65 or low < 0.45:
+    if smooth < limits.min_smooth_flat:
         return found.share >= needed or (inliers >= 15 and best >= 0.9 and found.share >= 0.45)
     everywhere = found.share >= limits.min_agreement_flat and found.worst_cell >= limits.min_worst_cell_flat
     worst = found.worst_cell_a if found.share_a >= found.share_b else found.worst_cell_b
-    added = inliers >= 30 and best >= 0.97 and worst >= limits.min_worst_cell_flat and found.share >= 0.7
+    added = inliers >= 16 and best >= 0.97 and worst >= limits.min_worst_cell_flat and found.share >= 0.5
     return everywhere or added
 
 
@@ -283,5 +308,5 @@ def _mirrored(frame: Frame, view: View) -> Frame:
 
 
 def _reported(found: Agreement) -> Evidence:
-    names = ("share", "share_a", "share_b", "worst_cell", "textured")
+    names = ("share", "share_a", "share_b", "worst_cell", "good_cells", "textured")
     return {name.replace("share", "agreement"): round(float(getattr(found, name)), 4) for name in names}

@@ -171,7 +171,7 @@ class KeypointConfig(Section):
 
     max_side_px: int = Field(384, ge=64, description="long side of the picture that is compared")
     keypoint_side_px: int = Field(256, ge=64, description="long side at which keypoints are found; sets the cost")
-    min_side_px: int = Field(96, ge=16, description="pictures with a shorter side are compared whole, without keypoints")
+    min_side_px: int = Field(68, ge=16, description="pictures with a shorter side are compared whole, without keypoints")
     max_keypoints: int = Field(250, ge=16, description="strongest keypoints kept per image")
 
 
@@ -182,8 +182,18 @@ class VerifyConfig(Section):
     min_inliers: int = Field(8, ge=4, description="keypoint matches that must agree on one geometric model")
     min_agreement: float = Field(0.72, ge=0, le=1, description="share of textured pixels that must correlate once aligned")
     min_agreement_flat: float = Field(0.9, ge=0, le=1, description="the same for drawn graphics and documents")
+    min_worst_cell_flat: float = Field(
+        0.75, ge=0, le=1, description="the same in each cell of an 8 x 8 grid that holds anything, for drawn graphics"
+    )
+    min_smooth_flat: float = Field(
+        0.5, ge=0, le=1, description="share of pixels without any local contrast from which a pair counts as drawn graphics"
+    )
+    min_inliers_perspective: int = Field(20, ge=8, description="keypoint matches that must agree on a perspective map")
     min_copy_coverage: float = Field(
-        0.5, ge=0, le=1, description="share of either picture that a copy shows; below, it is a part"
+        0.4, ge=0, le=1, description="share of either picture that a copy shows; a smaller crop is `contained`"
+    )
+    min_overlap_coverage: float = Field(
+        0.5, ge=0, le=1, description="the same where neither lies inside the other, as in neighbouring crops of one scene"
     )
     min_contained_coverage: float = Field(0.8, ge=0, le=1, description="share of the smaller picture that a container shows")
     min_identity: float = Field(0.997, ge=0, le=1, description="grey correlation that small or plain pictures need to be copies")
@@ -198,6 +208,17 @@ class ComponentConfig(Section):
     )
     images_per_item: int = Field(500_000, ge=1, description="images of the collection per unit of work")
     giant_size: int = Field(10_000, ge=2, description="larger components are reported: a threshold too low, or a placeholder")
+
+
+class FastConfig(Section):
+    """Verdicts of `dedup.method: fast`, from hashes and embeddings alone."""
+
+    pairs_per_item: int = Field(100_000, ge=1, description="candidate pairs per unit of work")
+    max_distance: int = Field(31, ge=0, le=128, description="differing bits of two PDQ hashes, in the best of eight orientations")
+    max_distance_similar: int = Field(60, ge=0, le=128, description="the same where the cosine reaches min_similarity")
+    min_similarity: float = Field(0.8, ge=-1, le=1, description="cosine from which hashes need to agree only loosely")
+    min_similarity_close: float = Field(0.5, ge=-1, le=1, description="cosine that a copy needs in any case")
+    min_quality: int = Field(50, ge=0, le=100, description="PDQ's measure of structure below which a hash says nothing")
 
 
 class CommunityConfig(Section):
@@ -331,6 +352,7 @@ class Config(Section):
     join: JoinConfig = JoinConfig()
     keypoints: KeypointConfig = KeypointConfig()
     verify: VerifyConfig = VerifyConfig()
+    fast: FastConfig = FastConfig()
     components: ComponentConfig = ComponentConfig()
     communities: CommunityConfig = CommunityConfig()
     duplicates: DuplicateConfig = DuplicateConfig()

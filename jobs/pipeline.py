@@ -36,10 +36,12 @@ STAGES: tuple[Stage, ...] = (
           plan="jobs.join:plan", methods=("similarity",)),
     Stage("edges", "edges", ("pairs",), "jobs.edges:merge", "pairs above the threshold, sorted", plan="jobs.edges:plan_ranges",
           methods=("similarity",)),
-    Stage("keypoints", "keypoints", ("images",), "graph.keypoints:describe", "local features for the second look",
+    Stage("keypoints", "keypoints", ("images",), "graph.keypoints:describe", "local features for the second look", version=2,
           methods=("verified",)),
     Stage("verify", "verdicts", ("images", "edges", "keypoints"), "jobs.verify:work", "a second look at every candidate pair",
-          plan="jobs.verify:plan", methods=("verified", "fast")),
+          plan="jobs.verify:plan", version=2, methods=("verified",)),
+    Stage("verify", "verdicts", ("images", "edges", "metrics"), "jobs.verify:work_fast", "hashes of every candidate pair",
+          plan="jobs.verify:plan", methods=("fast",)),
     Stage("forests", "forests", ("edges",), "jobs.forests:work", "what the edges of every part connect",
           plan="jobs.forests:plan", methods=("similarity",)),
     Stage("forests", "forests", ("verdicts",), "jobs.forests:work_verdicts", "what the copies of every part connect",
@@ -121,6 +123,8 @@ _GROUP_KEYS: dict[str, Callable[[Config], dict[str, Any]]] = {
 def _parameters(name: str, config: Config) -> dict[str, Any]:
     if name == "confirm":  # the same comparison as verify, of pairs found later
         return _parameters("verify", config)
+    if name == "verify" and config.dedup.method == "fast":
+        return config.fast.model_dump(mode="json")
     if name in _JOIN_KEYS:
         chosen = config.join.model_dump(mode="json", include=_JOIN_KEYS[name])
         return {key: value for key, value in chosen.items() if value is not None}

@@ -1,0 +1,65 @@
+"""Verdicts from hashes and embeddings alone: for collections where keypoints are too dear.
+
+Enters: EDGES with their cosines, and METRICS. Leaves: VERDICTS. A pair is a copy when its perceptual hashes agree closely in some
+orientation, or agree loosely while the embeddings are close as well. Crops, borders and tilted copies change half the bits, so
+they are missed: this is what hashes can say, at the price of a table look-up. Containment is never seen.
+"""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from curation import schema
+from curation.hashing import ORIENTATIONS
+from graph import hashes as hash_room
+
+
+def verify_fast(
+    *,
+    pairs: pa.Table,
+    metrics: pa.Table,
+    rows: NDArray[np.int64] | None = None,
+    max_distance: int = 31,
+    max_distance_similar: int = 60,
+    min_similarity: float = 0.8,
+    min_similarity_close: float = 0.5,
+    min_quality: int = 50,
+) -> pa.Table:
+    """Return VERDICTS, one row per row of `pairs`, same order.
+
+    pairs: EDGES rows. metrics: METRICS of every image they name; rows: the global row of each of its rows, ascending (row i is
+    image i when absent). max_distance: differing bits of 256, in the best of eight orientations, up to which a pair is a copy
+    if its cosine is at least min_similarity_close. max_distance_similar: the same where the cosine reaches min_similarity.
+    min_quality: a picture with less structure by PDQ's measure has no reliable hash and is a copy of nothing.
+    """
+    hashes = hash_room.unpack(metrics)
+    left, right = (_positions(pairs[name].to_numpy(), rows) for name in ("row_a", "row_b"))
+    bits, orientation = hash_room.distances(hashes, left, right)
+    similarity = pairs["similarity"].to_numpy()
+    reliable = np.minimum(hashes.quality[left], hashes.quality[right]) >= min_quality
+    close = (bits <= max_distance) & (similarity >= min_similarity_close)
+    similar = (bits <= max_distance_similar) & (similarity >= min_similarity)
+    same = reliable & (close | similar)
+    evidence = [
+        json.dumps(
+            {"method": "hash", "hash_distance": int(d), "orientation": ORIENTATIONS[int(o)], "reliable": bool(r)}, sort_keys=True
+        )
+        for d, o, r in zip(bits, orientation, reliable, strict=True)
+    ]
+    table = pa.table(
+        {
+            "row_a": pairs["row_a"],
+            "row_b": pairs["row_b"],
+            "similarity": pairs["similarity"],
+            "relation": np.where(same, "copy", "different").tolist(),
+            "confidence": pa.array(np.where(same, 1 - bits / 256, bits / 256).astype(np.float32)),
+            "evidence": evidence,
+        }
+    )
+    return schema.conform(table, schema.VERDICTS)
+
+
+def _positions(asked: NDArray[np.int64], rows: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    return asked if rows is None else np.asarray(np.searchsorted(rows, asked), np.int64)
