@@ -73,7 +73,8 @@ def suspect_images(
 
     found: for every case, the distinct rows retrieved for it. popularity: float (rows,), how often each image is anybody's
     neighbour, 0 for images that cannot be retrieved; only its proportions matter.
-    A case finds image i with probability n * popularity_i / sum, n being the mean number of images per case: binomial test.
+    A case finds image i with a probability in proportion to its popularity, all of them together the mean number of images per
+    case: binomial test.
     """
     cases: dict[int, list[int]] = {}
     for case, rows in enumerate(found):
@@ -82,7 +83,7 @@ def suspect_images(
     searched = sum(1 for rows in found if len(rows))
     if not searched:
         return []
-    chance = np.minimum(popularity / popularity.sum() * (sum(len(set(rows)) for rows in found) / searched), 1.0)
+    chance = _chances(popularity, sum(len(set(rows)) for rows in found) / searched)
     counts = np.zeros(len(popularity), np.int64)
     counts[list(cases)] = [len(of) for of in cases.values()]
     possible = popularity > 0
@@ -101,6 +102,21 @@ def suspect_images(
         for row in np.flatnonzero(possible & (counts >= min_cases) & (q <= max_q))
     ]
     return sorted(suspects, key=lambda suspect: (suspect.p, -suspect.ratio, suspect.number))
+
+
+def _chances(popularity: NDArray[np.float64], num_found: float) -> NDArray[np.float64]:
+    """Return probabilities in proportion to popularity that add up to `num_found`, none above 1."""
+    chance = np.zeros(len(popularity))
+    open_ = popularity > 0
+    while open_.any():
+        left = max(0.0, num_found - float(chance[~open_].sum()))
+        chance[open_] = popularity[open_] / popularity[open_].sum() * left
+        full = open_ & (chance > 1)
+        if not full.any():
+            break
+        chance[full] = 1.0  # a hub is in every list and takes one place of it, not several
+        open_ &= ~full
+    return np.minimum(chance, 1.0)
 
 
 def term_weights(frequencies: Mapping[str, int], num_images: int) -> dict[str, float]:
