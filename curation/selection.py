@@ -2,8 +2,9 @@
 
 Enter IMAGES, what was measured of them, and DUPLICATES; leaves SELECTION. Measuring and deciding live apart, so a changed
 threshold costs seconds and no model runs again. A row gets the first reason that holds, in this order: it failed (the code),
-it is a copy ("duplicate", naming its keeper), a rule hit it (the rule's name, in the order of the rules). A copy goes even
-when its keeper is dropped by a rule: what is wrong with the best one of a group is wrong with the group.
+it is a copy ("duplicate", naming its keeper), a list of remedies names it ("remediated"), a rule hit it (the rule's name, in
+the order of the rules). A copy goes even when its keeper is dropped: what is wrong with the best one of a group is wrong with
+the group.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ import pyarrow.compute as pc
 
 from curation.buckets import BASES_PX, bucket
 from curation.errors import ConfigError
+from curation.remedies import REASON as REMEDIATED
 from curation.rules import Rule, hits, nearest, parse_rules
 from curation.schema import SELECTION, conform
 
@@ -33,25 +35,31 @@ def select(
     scores: pa.Table | None = None,
     ocr: pa.Table | None = None,
     tags: pa.Table | None = None,
+    placeholders: pa.Table | None = None,
     rules: Sequence[Mapping[str, object]] = DEFAULT_RULES,
     balance: Mapping[str, object] | None = None,
     bases_px: Sequence[int] = BASES_PX,
     multiple_px: int = 16,
     max_aspect: float = 4.0,
     max_enlargement: float = 1.1,
+    excluded: Mapping[str, str] | None = None,
 ) -> pa.Table:
     """Return SELECTION, one row per row of `images`, which all other tables are aligned with.
 
     rules: see curation.rules; a rule may name any scalar column as 'table.column', images.flags, and the derived columns
         images.megapixels, images.aspect, tags.labels, tags.best, tags.best_score, ocr.num_lines and ocr.num_characters.
+    placeholders: by image, the reason and size of the placeholder that it is the keeper of, else null.
     balance: {by: column, alpha: exponent}; kept images of a group of n get weight n^-alpha, scaled to mean 1. alpha 0
         leaves the collection's shares, 1 gives every group the same. None: every kept image weighs 1.
     bases_px, multiple_px, max_aspect, max_enlargement: see curation.buckets.bucket.
+    excluded: why an image goes, by id, before any rule is asked; its reason is "remediated".
     Raises ConfigError for unknown columns, keys and impossible comparisons.
     """
     tables = {"metrics": metrics, "scores": scores, "ocr": ocr, "tags": tags, "duplicates": duplicates}
+    tables["placeholders"] = placeholders
     columns = _columns({"images": images} | {name: table for name, table in tables.items() if table is not None})
     status, reason, detail = _failed_and_copies(images, duplicates)
+    _exclude(excluded or {}, images["id"].to_pylist(), status, reason, detail)
     for rule in parse_rules(rules):
         _apply(rule, columns, status, reason, detail)
     keep = status == "kept"
@@ -138,6 +146,16 @@ def _copy_detail(copy: Mapping[str, object]) -> str:
         return f"copy of {copy['keeper']}, same bytes as row {copy['keeper_row']}"
     measured = "not measured" if copy["similarity"] is None else f"{copy['similarity']:.4f}"
     return f"copy of {copy['keeper']}, cosine {measured}"
+
+
+def _exclude(excluded: Mapping[str, str], ids: Sequence[str], status: np.ndarray, reason: np.ndarray, detail: np.ndarray) -> None:
+    """Drop the kept rows whose id is listed; raises ConfigError when none of the ids is an image of this run."""
+    listed = [row for row, image_id in enumerate(ids) if image_id in excluded]
+    if excluded and not listed:
+        raise ConfigError(f"exclude: none of its {len(excluded)} ids is an image of this run; was the list made for another one?")
+    for row in listed:
+        if status[row] == "kept":
+            status[row], reason[row], detail[row] = "dropped", REMEDIATED, excluded[ids[row]]
 
 
 def _apply(rule: Rule, columns: Mapping[str, pa.Array], status: np.ndarray, reason: np.ndarray, detail: np.ndarray) -> None:

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from curation.remedies import checked_remedies
 from curation.selection import select
 from curation.tables import Run
+from graph.placeholders import by_image
 from jobs.stage import Item, Output
 from jobs.whole import one_item, over_all
 
@@ -13,6 +15,9 @@ def plan(run: Run, **_: object) -> list[Item]:
     return one_item(run)
 
 
-def work(run: Run, item: Item, **parameters: Any) -> list[Output]:
-    """Decide for every image."""
-    return over_all(run, ("images", "metrics", "scores", "ocr", "tags", "duplicates"), select, **parameters)
+def work(run: Run, item: Item, *, exclude: str | None = None, exclude_sha256: str = "", **parameters: Any) -> list[Output]:
+    """Decide for every image; exclude: a file of remedies, whose drops go before any rule is asked."""
+    if exclude is not None:
+        parameters["excluded"] = checked_remedies(exclude, exclude_sha256).drops
+    named = by_image(run.read("placeholders"), num_images=int(run.offsets("images")[-1]))
+    return over_all(run, ("images", "metrics", "scores", "ocr", "tags", "duplicates"), select, placeholders=named, **parameters)
