@@ -26,13 +26,26 @@ ORIENTATIONS = (
 """The states of `graph.thumbnails.turn`, in words."""
 
 
+TURNS: Mapping[str, str] = {
+    "same": "",
+    "mirror": "mirrored",
+    "flip": "mirrored top to bottom",
+    "rotate180": "turned upside down",
+    "transpose": "mirrored along a diagonal",
+    "rotate90": "turned by a quarter",
+    "rotate270": "turned by three quarters",
+    "transverse": "mirrored along a diagonal",
+}
+"""The orientations of `curation.hashing`, in words."""
+
+
 def describe(
     evidence: Evidence | str | None, *, relation: str = "copy", similarity: float | None = None, limits: Limits | None = None
 ) -> str:
     """Return one sentence that says what was measured of a pair, and what decided.
 
     evidence: as stored, a JSON text or its object; None and text that is no JSON object are told as they are.
-    relation: copy, contains, contained or different. similarity: cosine of the pair, for evidence that is nothing else.
+    relation: copy, contains, contained or different. similarity: cosine of the pair, for methods that decide by it.
     limits: thresholds of the run that measured it.
     """
     known = _object(evidence)
@@ -41,8 +54,9 @@ def describe(
     method = str(known.get("method", ""))
     tell = _SENTENCES.get(method, _any_method)
     through = " (measured on an exact copy of this image)" if known.get("through") else ""
-    told = known if similarity is None or "similarity" in known else {**known, "similarity": similarity}
-    return f"{tell(told if method == 'similarity' else known, relation, limits or {})}{through}."
+    if similarity is not None and method in _WITH_SIMILARITY:
+        known = {"similarity": similarity, **known}
+    return f"{tell(known, relation, limits or {})}{through}."
 
 
 def method_of(evidence: Evidence | str | None) -> str:
@@ -123,6 +137,17 @@ def _missed(known: Evidence, limits: Limits, covers: str) -> str:
     return f"what is seen in both is too small to tell: {covers}"
 
 
+def _hash(known: Evidence, relation: str, limits: Limits) -> str:
+    if not known.get("reliable", True):
+        return "One of the two is too plain for a perceptual hash, and the embedding alone decides nothing"
+    differ = f"Perceptual hashes differ in {known.get('hash_distance')} of 256 bits{_turned(known)}"
+    near, far, cosine = (limits.get(name) for name in ("max_distance", "max_distance_similar", "min_similarity"))
+    if near is None or far is None:
+        return differ
+    value = f"; the cosine is {_plain(known['similarity'])}" if "similarity" in known else ""
+    return f"{differ}{value}: up to {near} pass, or {far} from a cosine of {_plain(cosine)} on"
+
+
 def _similarity(known: Evidence, relation: str, limits: Limits) -> str:
     value, least = known.get("similarity"), limits.get("keeper_similarity")
     if relation != "different":
@@ -158,12 +183,18 @@ _SENTENCES: Mapping[str, Callable[[Evidence, str, Limits], str]] = {
     "whole": _whole,
     "identity": _identity,
     "keypoints": _keypoints,
+    "hash": _hash,
     "similarity": _similarity,
 }
 
+_WITH_SIMILARITY = ("hash", "similarity")
+
 
 def _turned(known: Evidence) -> str:
-    state = int(known.get("orientation", 0))
+    state = known.get("orientation", 0)
+    if not isinstance(state, int):
+        words = TURNS.get(str(state), str(state))
+        return f", one {words}" if words else ""
     return f", one {ORIENTATIONS[state]}" if 0 < state < len(ORIENTATIONS) else ""
 
 

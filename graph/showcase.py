@@ -98,7 +98,7 @@ def look_alikes(run: Run, table: pa.Table, limits: Mapping[str, Any], *, num: in
         {
             "pair": [cards[row] for row in pair],
             "similarity": verdict["similarity"],
-            "says": describe(verdict["evidence"], relation="different", limits=limits),
+            "says": describe(verdict["evidence"], relation="different", similarity=verdict["similarity"], limits=limits),
             "drawing": drawings.get(pair),
         }
         for pair, verdict in zip(pairs, chosen, strict=True)

@@ -138,7 +138,7 @@ def _told(run: Run, row: int, verdicts: list[dict[str, Any]], limits: dict[str, 
             **verdict,
             "relation": _seen_from(row, verdict),
             "evidence": json.loads(verdict["evidence"]),
-            "says": describe(verdict["evidence"], relation=verdict["relation"], limits=limits),
+            "says": describe(verdict["evidence"], relation=verdict["relation"], similarity=verdict["similarity"], limits=limits),
         }
         for key, verdict in zip(keys, verdicts, strict=True)
     ]

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from graph.evidence import describe, method_of
+from curation.hashing import ORIENTATIONS
+from graph.evidence import TURNS, describe, method_of
 
 LIMITS = {
     "min_identity": 0.997,
@@ -85,6 +86,17 @@ def test_containment_says_that_one_is_a_part() -> None:
 def test_by_similarity_alone_a_look_alike_names_what_divided_it(changes: dict[str, object], reason: str) -> None:
     limits = {"keeper_similarity": 0.75, "min_similarity": 0.8, "accepted_similarity": 0.7}
     assert reason in describe({"method": "similarity"} | changes, relation="different", limits=limits)
+
+
+def test_hashes_say_the_bits_the_cosine_and_both_limits() -> None:
+    limits = {"max_distance": 31, "max_distance_similar": 60, "min_similarity": 0.8}
+    found = {"method": "hash", "hash_distance": 90, "orientation": "mirror", "reliable": True}
+    assert describe(found, relation="different", similarity=0.91, limits=limits) == (
+        "Perceptual hashes differ in 90 of 256 bits, one mirrored; the cosine is 0.910: "
+        "up to 31 pass, or 60 from a cosine of 0.800 on."
+    )
+    assert "too plain" in describe(found | {"reliable": False}, relation="different")
+    assert all(orientation in TURNS for orientation in ORIENTATIONS)
 
 
 def test_a_copy_by_similarity_alone_says_the_cosine_and_that_nothing_else_was_compared() -> None:
