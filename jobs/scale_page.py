@@ -47,6 +47,10 @@ RECORD = ROOT / "benchmarks" / "results" / "knn.json"
 """What benchmarks/knn.py measured."""
 
 
+MILLION = ROOT / "benchmarks" / "results" / "million.json"
+"""What benchmarks/million.py measured."""
+
+
 def measured() -> list[dict[str, Any]]:
     """Return one row per number of vectors and method that RECORD holds, medians over seeds; none without it."""
     if not RECORD.exists():
@@ -181,7 +185,7 @@ def _paper() -> list[str]:
     work = billion["training"] + billion["assigning"] + billion["joining"]
     per_item = 1e6 * gpu_seconds / PAPER_ITEMS
     us_per_item = 3.6e9 * billion["core_hours"] / PAPER_ITEMS
-    most = max((row["count"] for row in measured()), default=0)
+    most = max((row["count"] for row in measured()), default=0)  # recall is not measured by benchmarks/million.py
     minutes = billion["read"] / 2e9 / PAPER_GPUS / 60
     return [
         "## Next to the paper\n",
@@ -250,21 +254,55 @@ def _own() -> list[str]:
 
 
 def _measured() -> list[str]:
+    lines = ["## What is measured here\n", *_joins(), *_whole_route()]
+    return (
+        lines if len(lines) > 1 else [*lines, "Nothing yet: neither benchmarks/knn.py nor benchmarks/million.py has been run.\n"]
+    )
+
+
+def _joins() -> list[str]:
     if not measured():
-        return ["## What is measured here\n", "Nothing yet: `benchmarks/knn.py` has not been run.\n"]
+        return []
     about = json.loads(RECORD.read_text(encoding="utf-8"))
     return [
-        "## What is measured here\n",
         _text(
-            f"""Pairs of at least .70 among planted vectors of {DIMENSION} dimensions, one thread, {about["cpu"]}; medians over
-            seeds; `{about["command"]}` ([benchmarks/results/knn.md](../benchmarks/results/knn.md)). *Computed* is what
-            the formulae above say of the same number of vectors at the same rate; it leaves out reading, sorting and start-up."""
+            f"""**Joins.** Pairs of at least .70 among planted vectors of {DIMENSION} dimensions, one thread, {about["cpu"]};
+            medians over seeds; `{about["command"]}` ([benchmarks/results/knn.md](../benchmarks/results/knn.md)). *Computed*
+            is what the formulae above say of the same number of vectors at the same rate; it leaves out reading, sorting and
+            start-up."""
         ),
         "| vectors | method | CPU s | computed | us per vector | recall | recall of copies | peak MB |",
         "|---|---|---|---|---|---|---|---|",
         *(_measurement(row) for row in measured()),
         "",
     ]
+
+
+def _whole_route() -> list[str]:
+    """Return what benchmarks/million.py measured of the whole route through the runner."""
+    if not MILLION.exists():
+        return []
+    about = json.loads(MILLION.read_text(encoding="utf-8"))
+    rows = sorted(about["results"], key=lambda row: (row["count"], row["memory_mb"]))
+    lines = [
+        _text(
+            f"""**The whole route**, from EMBEDDINGS to DUPLICATES through the runner: Ray, commits, checksums, Parquet;
+            {rows[0]["cores"]} cores, {about["cpu"]}; `{about["command"]}`
+            ([benchmarks/results/million.md](../benchmarks/results/million.md)). *Computed* is training, assigning and joining
+            by the formulae above at the rate above, for the stages quantise, lists and join."""
+        ),
+        "| vectors | memory_mb | wall s | CPU s | CPU us per vector | quantise, lists, join: CPU s | computed | peak GB |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        found = sizes(row["count"])
+        work = (found["training"] + found["assigning"] + found["joining"]) / rate()
+        graph = sum(stage["cpu_seconds"] for stage in row["stages"] if stage["stage"] in ("quantise", "lists", "join"))
+        lines.append(
+            f"| {row['count']:,} | {row['memory_mb']} | {row['wall_seconds']:.0f} | {row['cpu_seconds']:.0f} | "
+            f"{1e6 * row['cpu_seconds'] / row['count']:.0f} | {graph:.0f} | {work:.0f} | {row['peak_bytes'] / 2**30:.2f} |"
+        )
+    return [*lines, ""]
 
 
 def _measurement(row: dict[str, Any]) -> str:
