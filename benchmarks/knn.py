@@ -47,7 +47,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "exact, bf16": {"engine": "exact", "dtype": "bf16"},
     "ivf": {"engine": "ivf"},
     "ivf, every probe": {"engine": "ivf", "margin": 2.0},
-    "ivf, two levels": {"engine": "ivf", "two_level": True, "nlist": 1024},
+    "ivf, one level": {"engine": "ivf", "two_level": False},
     "ivf, int8": {"engine": "ivf", "dtype": "int8"},
     "ivf, bf16": {"engine": "ivf", "dtype": "bf16"},
     "faiss Flat, range search": {"range": True},

@@ -42,7 +42,7 @@ def join(
     nlist: int | None = None,
     nprobe: int = 4,
     margin: float = 0.15,
-    descend: int = 4,
+    descend: int = 6,
     two_level: bool | None = None,
     dtype: Dtype = "auto",
     factory: str = "Flat",

@@ -6,6 +6,7 @@ are memory-mapped: a list is one contiguous stretch of every group, and nobody l
 were stored (float16), so a pair's cosine is that of the embeddings themselves.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -51,7 +52,7 @@ class Members:
 
 
 def assigned(
-    *, vectors: NDArray[np.floating], rows: Rows, quantiser: Quantiser, nprobe: int, margin: float = 2.0, descend: int = 4
+    *, vectors: NDArray[np.floating], rows: Rows, quantiser: Quantiser, nprobe: int, margin: float = 2.0, descend: int = 6
 ) -> Group:
     """Return a group of rows in the order of the quantiser's lists; vectors that are equal bit for bit probe the same lists."""
     hashed = keys(vectors)
@@ -99,7 +100,8 @@ def save(group: Group, folder: Path, number: int) -> dict[str, Path]:
 
 def load(folder: Path, number: int) -> Group:
     """Return a group whose vectors stay on disk: they and the other long arrays are memory-mapped."""
-    return Group(*(np.load(folder / f"{column.name}-{number:05d}.npy", mmap_mode="r") for column in fields(Group)))
+    files = (folder / f"{column.name}-{number:05d}.npy" for column in fields(Group))
+    return Group(*(np.load(file, mmap_mode="r").view(np.ndarray) for file in files))
 
 
 def summary(group: Group) -> pa.Table:
@@ -111,12 +113,12 @@ def summary(group: Group) -> pa.Table:
 
 def at_home(groups: Sequence[Group], number: int) -> Members:
     """Return the rows whose nearest list is `number`."""
-    return _members(groups, [np.arange(*group.start[number : number + 2]) for group in groups])
+    return _members(groups, [np.arange(group.start[number], group.start[number + 1]) for group in groups])
 
 
 def visiting(groups: Sequence[Group], number: int) -> Members:
     """Return the rows that probe list `number` and have another home."""
-    return _members(groups, [group.guests[slice(*group.guest_start[number : number + 2])] for group in groups])
+    return _members(groups, [group.guests[group.guest_start[number] : group.guest_start[number + 1]] for group in groups])
 
 
 def _members(groups: Sequence[Group], positions: Sequence[NDArray[np.integer]]) -> Members:
@@ -128,15 +130,19 @@ def _members(groups: Sequence[Group], positions: Sequence[NDArray[np.integer]]) 
         probes=np.concatenate([g.probes[p] for g, p in zip(groups, positions, strict=True)]),
         keys=np.concatenate([g.keys[p] for g, p in zip(groups, positions, strict=True)]),
     )
+    if (np.diff(found.rows) > 0).all():
+        return found
     return found.take(np.argsort(found.rows, kind="stable"))
 
 
 def unit_vectors(groups: Sequence[Group], members: Members) -> Floats:
     """Return the unit vectors of some rows, float32 (m, d)."""
     stored = np.empty((len(members), groups[0].vectors.shape[1]), groups[0].vectors.dtype)
-    for number in np.unique(members.group):
-        of_group = members.group == number
-        stored[of_group] = groups[number].vectors[members.position[of_group]]
+    cuts = [0, *(np.flatnonzero(np.diff(members.group)) + 1).tolist(), len(members)]
+    for begin, end in itertools.pairwise(cuts):  # groups hold consecutive rows, so each is one stretch of the members
+        if begin < end:
+            vectors = groups[members.group[begin]].vectors
+            np.take(vectors, members.position[begin:end], axis=0, out=stored[begin:end], mode="clip")
     return unit(stored)
 
 

@@ -1,6 +1,6 @@
 """The coarse quantiser: centroids that divide the vectors into lists, and the lists in which a vector is looked for.
 
-Spherical k-means, trained by FAISS on a sample of 30 rows per list. Beyond some thousand lists it has two levels: about
+Spherical k-means, trained by FAISS on a sample of 30 rows per list. From a thousand lists on it has two levels: about
 sqrt(n) cells, and about sqrt(n) lists inside each. A vector then descends into its best cells instead of meeting every
 centroid, so assigning costs sqrt(n) (1 + descend) products per row instead of n.
 
@@ -22,7 +22,7 @@ from graph.vectors import Floats, Rows, keys
 
 SAMPLE_PER_LIST = 30
 ITERATIONS = 6
-TWO_LEVEL_LISTS = 4096
+TWO_LEVEL_LISTS = 1000
 """From this many lists on `two_level = None` takes two levels."""
 
 Numbers = NDArray[np.int32]
@@ -43,8 +43,8 @@ class Quantiser:
 
 
 def default_lists(count: int) -> int:
-    """Return the number of lists for `count` vectors: the square root, and never more than 1000 vectors to a list."""
-    return max(1, round(math.sqrt(count)), count // 1000)
+    """Return the number of lists for `count` vectors: four times the square root, and on average at most 4000 to a list."""
+    return max(1, round(4 * math.sqrt(count)), count // 4000)
 
 
 def sample_rows(ids: list[str], size: int) -> Rows:
@@ -98,7 +98,7 @@ def _kmeans(sample: Floats, count: int, seed: int) -> Floats:
     return faiss.vector_to_array(clustering.centroids).reshape(count, sample.shape[1])
 
 
-def probes(vectors: Floats, quantiser: Quantiser, *, nprobe: int, margin: float = 2.0, descend: int = 4) -> Numbers:
+def probes(vectors: Floats, quantiser: Quantiser, *, nprobe: int, margin: float = 2.0, descend: int = 6) -> Numbers:
     """Return the lists of every unit vector, nearest first, int32 (N, nprobe); -1 fills what is not probed.
 
     margin: lists whose centroid's cosine is lower than the nearest one's by more than this are not probed. descend: cells of a
@@ -106,32 +106,53 @@ def probes(vectors: Floats, quantiser: Quantiser, *, nprobe: int, margin: float 
     """
     wanted = min(nprobe, quantiser.num_lists)
     search = _two_level if len(quantiser.cells) else _one_level
-    cosine, lists = search(vectors, quantiser, wanted, descend)
+    cosine, lists = search(vectors, quantiser, wanted, descend, margin)
     near = cosine >= cosine[:, :1] - np.float32(margin)
     found = np.full((len(vectors), nprobe), -1, np.int32)
     found[:, :wanted] = np.where(near, lists, -1)
     return found
 
 
-def _one_level(vectors: Floats, quantiser: Quantiser, wanted: int, descend: int) -> tuple[Floats, Rows]:
+def _one_level(vectors: Floats, quantiser: Quantiser, wanted: int, descend: int, margin: float) -> tuple[Floats, Rows]:
     cosine, lists = faiss.knn(vectors, quantiser.centroids, wanted, metric=faiss.METRIC_INNER_PRODUCT)
     return cosine, lists
 
 
-def _two_level(vectors: Floats, quantiser: Quantiser, wanted: int, descend: int) -> tuple[Floats, Rows]:
+def _two_level(vectors: Floats, quantiser: Quantiser, wanted: int, descend: int, margin: float) -> tuple[Floats, Rows]:
     descend = min(descend, len(quantiser.cells))
     _, cells = faiss.knn(vectors, quantiser.cells, descend, metric=faiss.METRIC_INNER_PRODUCT)
-    cosine = np.full((len(vectors), descend, wanted), -np.inf, np.float32)
-    lists = np.full((len(vectors), descend, wanted), -1, np.int64)
-    for cell in np.unique(cells):
-        first, last = quantiser.start[cell : cell + 2]
-        row, rank = np.nonzero(cells == cell)
-        some = min(wanted, int(last - first))
-        near, inside = faiss.knn(vectors[row], quantiser.centroids[first:last], some, metric=faiss.METRIC_INNER_PRODUCT)
-        cosine[row, rank, :some], lists[row, rank, :some] = near, inside + first
-    width = (len(vectors), descend * wanted)
-    order = np.argsort(-cosine.reshape(width), axis=1, kind="stable")[:, :wanted]
-    return np.take_along_axis(cosine.reshape(width), order, 1), np.take_along_axis(lists.reshape(width), order, 1)
+    best = np.full(len(vectors), -np.inf, np.float32)
+    found = []
+    for nearness in range(descend):  # the nearest cell of every row first: its best list rules out most lists of the others
+        order = np.argsort(cells[:, nearness], kind="stable")
+        cuts = np.searchsorted(cells[order, nearness], np.arange(len(quantiser.cells) + 1))
+        for cell in np.flatnonzero(np.diff(cuts)):
+            found.append(_inside(vectors, order[cuts[cell] : cuts[cell + 1]], quantiser, cell, best, margin))
+    row, lists, cosine = (np.concatenate(column) for column in zip(*found, strict=True))
+    near = cosine >= best[row] - np.float32(margin)
+    return _first(len(vectors), row[near], lists[near], cosine[near], wanted)
+
+
+def _inside(
+    vectors: Floats, rows: Rows, quantiser: Quantiser, cell: int, best: Floats, margin: float
+) -> tuple[Rows, Rows, Floats]:
+    """Return (row, list, cosine) of the lists of one cell within `margin` of the `best` that a row has seen; notes new bests."""
+    first, last = quantiser.start[cell : cell + 2]
+    cosine = vectors[rows] @ quantiser.centroids[first:last].T
+    best[rows] = np.maximum(best[rows], cosine.max(1))
+    at, inside = np.nonzero(cosine >= best[rows, None] - np.float32(margin))
+    return rows[at], inside + first, cosine[at, inside]
+
+
+def _first(count: int, row: Rows, lists: Rows, cosine: Floats, wanted: int) -> tuple[Floats, Rows]:
+    """Return the `wanted` best cosines and lists of every row, best first, (count, wanted); -1 fills."""
+    order = np.lexsort((lists, -cosine, row))
+    row, lists, cosine = row[order], lists[order], cosine[order]
+    rank = np.arange(len(row)) - np.searchsorted(row, np.arange(count))[row]
+    chosen = rank < wanted
+    best_cosine, best_list = np.full((count, wanted), -np.inf, np.float32), np.full((count, wanted), -1, np.int64)
+    best_cosine[row[chosen], rank[chosen]], best_list[row[chosen], rank[chosen]] = cosine[chosen], lists[chosen]
+    return best_cosine, best_list
 
 
 def centroid_table(quantiser: Quantiser) -> pa.Table:

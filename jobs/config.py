@@ -154,8 +154,8 @@ class JoinConfig(Section):
     margin: float = Field(
         0.15, ge=0, le=2, description="ivf: lists whose centroid is less similar than the nearest one by more are not probed"
     )
-    two_level: bool | None = Field(None, description="ivf: a quantiser of two levels; default: from 4,096 lists on")
-    descend: int = Field(4, ge=1, description="ivf: cells of a two-level quantiser whose lists are considered")
+    two_level: bool | None = Field(None, description="ivf: a quantiser of two levels; default: from 1,000 lists on")
+    descend: int = Field(6, ge=1, description="ivf: cells of a two-level quantiser whose lists are considered")
     dtype: Literal["auto", "bf16", "int8", "fp32"] = Field(
         "auto",
         description="format of the first comparison; what it finds is computed again in float32, so the result is the same; "
@@ -259,6 +259,7 @@ class DuplicateConfig(Section):
         "the group in source_priority), watermark (scores.watermark, the less the better), aesthetics (scores.aesthetics); "
         "the id is the last tie-break",
     )
+    rekey_base: bool = Field(False, description="with `base`: choose keepers anew among old and new images; else old ones stay")
     source_priority: list[str] = Field([], description="sub-collections whose images stay before others', most trusted first")
 
 
@@ -340,6 +341,11 @@ class Config(Section):
 
     source: str = Field(min_length=1, description="folder, WebDataset tar, parquet or JSONL of images; ~ is your home folder")
     out: str = Field(min_length=1, description="the run folder; made when absent; ~ is your home folder")
+    base: str | None = Field(
+        None,
+        min_length=1,
+        description="folder of an older, finished run that this one grows from: its images come first and are not computed again",
+    )
     ray: RayConfig = RayConfig()
     ingest: IngestConfig = IngestConfig()
     profile: ProfileConfig = ProfileConfig()
