@@ -1,6 +1,6 @@
 """What one photograph costs in every stage: CPU seconds, bytes written, memory of the worker. `--plan` falls back on these.
 
-    .venv/bin/python benchmarks/costs.py FOLDER --name "photographs of ..."       # about a hundred; two minutes
+    .venv/bin/python -m benchmarks.costs FOLDER --name "photographs of ..."       # about a hundred; two minutes
 
 Runs the stages to the shards in a temporary folder, each in a process of its own so that its memory is its own, and divides
 what the commit records say by the number of images. Writes benchmarks/results/costs.json; `jobs/costs.py` ships the same
@@ -11,13 +11,16 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import tempfile
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from datetime import date
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from benchmarks.tiled import tile
 from curation.tables import Run
 from jobs import costs
 from jobs.cluster import WORKER_ENVIRONMENT
@@ -27,6 +30,11 @@ from jobs.runner import Planned, code_version, fingerprint_of, record_of
 from jobs.stage import items
 from jobs.worker import Worker
 
+WHOLE = ("exact", "edges", "forests", "components", "partition", "communities", "duplicates", "placeholders", "select")
+"""Stages whose work on a hundred images is mostly starting: measured on the tables of all, many times over."""
+BASE = ("images", "metrics", "embeddings", "scores", "ocr", "tags", "neighbours", "verdicts", "confirmations")
+TIMES = 1000
+
 
 def main() -> None:
     """Measure and write."""
@@ -34,39 +42,64 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source", help="folder of photographs")
     parser.add_argument("--name", required=True, help="what the photographs are, for the record")
+    parser.add_argument("--out", help="run folder to keep and continue; default: a temporary one")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="costs-") as scratch:
-        settings = read_config(None, {"source": options.source, "out": scratch + "/run", "ingest": {"part_rows": 16}})
-        run = Run(settings.out)
-        plan = between(pipeline(settings), run, start=None, until="shard")
-        peak = {planned.stage.name: _run_stage(run, planned) for planned in plan}
-        measured = costs.of_run(run)
-        lengths = run.read("images", ["length", "width", "height"]).drop_null().to_pylist()
-    record = {
-        "about": {
-            "date": str(date.today()),
-            "images": f"{len(lengths)} {options.name}",
-            "mean_bytes": round(sum(row["length"] for row in lengths) / len(lengths)),
-            "mean_pixels": round(sum(row["width"] * row["height"] for row in lengths) / len(lengths)),
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-            "imageloom": code_version(),
-        },
-        "stages": {
-            name: {
-                "cpu_seconds": round(found.cpu_seconds, 6),
-                "written_bytes": round(found.written_bytes),
+        small, large = Run(options.out or scratch + "/run"), Run(scratch + "/tiled")
+        settings = read_config(None, {"source": options.source, "out": str(small.root), "ingest": {"part_rows": 16}})
+        plan = between(pipeline(settings), small, start=None, until="shard")
+        peak = {planned.stage.name: _run_stage(small, planned) for planned in plan}
+        _alone(_tile, (str(small.root), str(large.root)))  # a process is charged the memory of the one that starts it
+        whole = [planned for planned in plan if planned.stage.name in WHOLE]
+        grown = {planned.stage.name: _run_stage(large, planned) for planned in whole}
+        found, images = costs.of_run(small) | _only(costs.of_run(large), WHOLE), int(large.offsets("images")[-1])
+        record = {"about": _about(small, options.name), "stages": {}}
+        for name, figures in found.items():
+            held = max(0.0, grown[name] - peak[name]) / images if name in grown else 0.0
+            record["stages"][name] = {
+                "cpu_seconds": float(f"{figures.cpu_seconds:.3g}"),
+                "written_bytes": round(figures.written_bytes),
                 "peak_bytes": round(peak[name], -6),
+                "held_bytes": round(held),
             }
-            for name, found in measured.items()
-        },
-    }
     target = Path(__file__).parent / "results" / "costs.json"
     target.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     print(target)
 
 
+def _only(found: dict[str, costs.PerImage], names: Sequence[str]) -> dict[str, costs.PerImage]:
+    return {name: figures for name, figures in found.items() if name in names}
+
+
+def _about(run: Run, name: str) -> dict[str, Any]:
+    images = run.read("images", ["length", "width", "height"]).drop_null().to_pylist()
+    return {
+        "date": str(date.today()),
+        "images": f"{len(images)} {name}; {', '.join(WHOLE)}: the tables of {TIMES} times as many",
+        "mean_bytes": round(sum(row["length"] for row in images) / len(images)),
+        "mean_pixels": round(sum(row["width"] * row["height"] for row in images) / len(images)),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, one thread",
+        "imageloom": code_version(),
+    }
+
+
+def _alone(function: Callable[[Any], Any], argument: Any) -> Any:
+    """Return what a fresh process makes of the argument."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        return process.submit(function, argument).result()
+
+
+def _tile(roots: tuple[str, str]) -> None:
+    small, large = (Run(root) for root in roots)
+    tile(small, large, [table for table in BASE if small.has(table)], times=TIMES)
+
+
 def _run_stage(run: Run, planned: Planned) -> int:
-    """Compute and commit one stage in a fresh process; return the memory of that process at its largest."""
+    """Compute and commit one stage in a fresh process; return the memory of that process at its largest.
+
+    A stage that is complete in the folder is computed again, for its memory.
+    """
+    shutil.rmtree(run.folder(planned.stage.table), ignore_errors=True)
     print_ = fingerprint_of(run, planned)
     work = [(str(run.root), planned, print_, item) for item in items(planned.stage, run, planned.parameters)]
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:

@@ -140,7 +140,7 @@ def _missed(known: Evidence, limits: Limits, covers: str) -> str:
 def _hash(known: Evidence, relation: str, limits: Limits) -> str:
     if not known.get("reliable", True):
         return "One of the two is too plain for a perceptual hash, and the embedding alone decides nothing"
-    differ = f"Perceptual hashes differ in {known.get('hash_distance')} of 256 bits{_turned(known)}"
+    differ = f"Perceptual hashes differ in {known.get('hash_distance')} of 256 bits{_turned(known) if relation == 'copy' else ''}"
     near, far, cosine = (limits.get(name) for name in ("max_distance", "max_distance_similar", "min_similarity"))
     if near is None or far is None:
         return differ

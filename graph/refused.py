@@ -65,7 +65,7 @@ def refused(run: Run, keepers: Rows, num: int) -> list[dict[str, Any]]:
     """
     if run.has("verdicts"):
         return _by_verdicts(run, keepers, num)
-    return _apart(run, keepers, num) if run.has("edges") and run.has("communities") else []
+    return _apart(run, keepers, num) if run.has("edges") and run.has("partitions") else []
 
 
 def _by_verdicts(run: Run, keepers: Rows, num: int) -> list[dict[str, Any]]:
@@ -97,25 +97,29 @@ def _apart(run: Run, keepers: Rows, num: int) -> list[dict[str, Any]]:
 
 def by_similarity(run: Run, edges: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return rows of EDGES as verdicts: how near the pair is, and whether component or community divided it."""
-    ends = np.array([[edge["row_a"], edge["row_b"]] for edge in edges], np.int64).reshape(-1, 2)
-    if not len(ends):
-        return []
-    found = [run.take("communities", column, ["component", "community"]).to_pylist() for column in ends.T]
-    return [
-        dict(edge)
-        | {
-            "relation": "different",
-            "evidence": json.dumps(
-                {
-                    "method": "similarity",
-                    "similarity": round(float(edge["similarity"]), 4),
-                    "same_component": a["component"] == b["component"],
-                    "same_community": a["community"] == b["community"],
-                }
-            ),
+    places = _places(run, [int(edge[end]) for edge in edges for end in ("row_a", "row_b")])
+    found = []
+    for edge in edges:
+        a, b = places[edge["row_a"]], places[edge["row_b"]]
+        evidence = {
+            "method": "similarity",
+            "similarity": round(float(edge["similarity"]), 4),
+            "same_component": a[0] == b[0],
+            "same_community": a[1] == b[1],
         }
-        for edge, a, b in zip(edges, *found, strict=True)
-    ]
+        found.append({**edge, "relation": "different", "evidence": json.dumps(evidence)})
+    return found
+
+
+def _places(run: Run, rows: Sequence[int]) -> dict[int, tuple[int, int]]:
+    """Return component and community of each row; what nothing joins is alone."""
+    found = {row: (row, row) for row in rows}
+    wanted = pa.array(sorted(found), pa.int64())
+    for part in range(run.num_parts("partitions")):
+        table = run.read_part("partitions", part, ["row", "component", "community"])
+        for place in table.filter(pc.is_in(table["row"], value_set=wanted)).to_pylist():
+            found[place["row"]] = place["component"], place["community"]
+    return found
 
 
 def _each_once(pairs: Iterable[dict[str, Any]], keepers: Rows, num: int) -> list[dict[str, Any]]:

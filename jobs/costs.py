@@ -12,6 +12,10 @@ SOURCE = "benchmarks/results/costs.json"
 """Where the shipped figures were measured."""
 
 
+FEW = 200
+"""A run of fewer images measures how long stages take to start; the shipped figures are better."""
+
+
 @dataclass(frozen=True)
 class PerImage:
     """The cost of one image in one stage, and who says so."""
@@ -20,20 +24,27 @@ class PerImage:
     wall_seconds: float
     written_bytes: float
     peak_bytes: float  # resident memory of the worker at its largest; 0: not known
+    held_bytes: float  # memory per image of the collection, of a stage that looks at all of it in one task
     gpus: float  # GPUs that a worker held while this was measured
     source: str
+    images: int = 0  # how many were measured
 
 
-SHIPPED: Mapping[str, tuple[float, float, float]] = {}
-"""CPU seconds, bytes written and peak bytes by stage, as in SOURCE; all without a GPU."""
+SHIPPED: Mapping[str, tuple[float, float, float, float]] = {}
+"""CPU seconds, bytes written, peak bytes and held bytes by stage, as in SOURCE; all without a GPU."""
 
 
 def known(run: Run | None) -> dict[str, PerImage]:
     """Return the cost per image of every stage that anyone has measured, the run's own figures first."""
-    shipped = {name: PerImage(cpu, cpu, written, peak, 0.0, SOURCE) for name, (cpu, written, peak) in SHIPPED.items()}
-    own = of_run(run) if run is not None else {}
-    peak = {name: found.peak_bytes for name, found in shipped.items()}
-    return shipped | {name: replace(found, peak_bytes=peak.get(name, 0.0)) for name, found in own.items()}
+    shipped = {name: PerImage(cpu, cpu, written, peak, held, 0.0, SOURCE) for name, (cpu, written, peak, held) in SHIPPED.items()}
+    found = of_run(run) if run is not None else {}
+    own = {name: figures for name, figures in found.items() if figures.images >= FEW or name not in shipped}
+    return shipped | {name: _with_memory(figures, shipped.get(name)) for name, figures in own.items()}
+
+
+def _with_memory(found: PerImage, shipped: PerImage | None) -> PerImage:
+    """Return figures of a run with the shipped memory: commit records do not hold it."""
+    return replace(found, peak_bytes=shipped.peak_bytes, held_bytes=shipped.held_bytes) if shipped else found
 
 
 def of_run(run: Run) -> dict[str, PerImage]:
@@ -55,8 +66,10 @@ def of_run(run: Run) -> dict[str, PerImage]:
             wall_seconds=sum(commit.wall_seconds for commit in commits) / per,
             written_bytes=sum(size for commit in commits for _, size in commit.files.values()) / per,
             peak_bytes=0.0,
+            held_bytes=0.0,
             gpus=gpus.get(stage, 0.0),
             source=f"{run.root.name}, {per:,} images",
+            images=per,
         )
     return found
 

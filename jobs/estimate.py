@@ -39,7 +39,7 @@ NOT_PLANNED = ("train", "sample", "evaluate", "report")
 READS_PIXELS = ("ingest", "profile", "embed", "ocr", "keypoints", "shard")
 """Stages that read the images' own bytes."""
 
-ONE_TASK = ("exact", "quantise", "communities", "duplicates", "select")
+ONE_TASK = ("exact", "quantise", "components", "communities", "duplicates", "placeholders", "select")
 """Stages that look at the whole collection in one task."""
 
 
@@ -211,7 +211,8 @@ def _measured(found: PerImage | None, images: int, share: float) -> Cost:
         return Cost(None, 0.0, 0.0)
     seconds = found.wall_seconds if share else found.cpu_seconds
     usable = bool(found.gpus) == bool(share)
-    return Cost(seconds * images if usable else None, found.written_bytes * images, found.peak_bytes)
+    memory = found.peak_bytes + found.held_bytes * images
+    return Cost(seconds * images if usable else None, found.written_bytes * images, memory)
 
 
 def wall_hours(cpu_seconds: float, *, tasks: int, slots: int) -> float:
@@ -228,6 +229,8 @@ def tasks_of(stage: Stage, config: Config, scale: Scale, graph: Graph) -> int:
         "lists": lambda: scale.images * scale.dimension * BYTES_PER_NUMBER / (config.join.memory_mb << 20),
         "join": lambda: graph.products / COMPARISONS,
         "edges": lambda: graph.edges / PAIRS_PER_PART if graph.method == "similarity" else 1,
+        "forests": lambda: graph.edges / (PAIRS_PER_PART if graph.method == "similarity" else config.verify.pairs_per_item),
+        "partition": lambda: scale.images / config.components.images_per_item,
     }
     if stage.name in by_name:
         return max(1, math.ceil(by_name[stage.name]()))

@@ -99,7 +99,7 @@ def _neighbourhood(run: Run, row: int) -> dict[str, Any]:
         refused = sorted((v for v in verdicts if v["relation"] == "different"), key=lambda v: -(v["similarity"] or 0))
         found["related"] = _told(run, row, related[:MAX_RELATED], limits)
         found["look_alikes"] = _told(run, row, refused[:MAX_LOOK_ALIKES], limits)
-    elif run.has("edges") and run.has("duplicates") and run.has("communities"):
+    elif run.has("edges") and run.has("duplicates") and run.has("partitions"):
         found["look_alikes"] = _told(run, row, by_similarity(run, _edges_apart(run, row)), limits)
     if run.has("duplicates"):
         found |= _standing(run, row)

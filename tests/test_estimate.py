@@ -35,9 +35,8 @@ def asked(images: int, known: dict[str, PerImage], **changes: object) -> estimat
 
 
 def per_image(**changes: float) -> PerImage:
-    return PerImage(
-        **{"cpu_seconds": 0.0, "wall_seconds": 0.0, "written_bytes": 0.0, "peak_bytes": 0.0, "gpus": 0.0} | changes, source="s"
-    )
+    nothing = dict.fromkeys(("cpu_seconds", "wall_seconds", "written_bytes", "peak_bytes", "held_bytes", "gpus"), 0.0)
+    return PerImage(**nothing | changes, source="s")
 
 
 def rows_of(question: estimate.Question) -> dict[str, estimate.Estimate]:
@@ -128,8 +127,34 @@ def test_costs_of_a_real_run_are_its_commit_records(photos: Path, tmp_path: Path
         assert found[stage].written_bytes * images == pytest.approx(written)
     plan = dry_run(settings, run, pipeline(settings), images=None, cluster=None)
     assert plan["images"] == images
-    assert plan["stages"][1]["cpu_hours"] * 3600 == pytest.approx(run.manifest("metrics")["cpu_seconds"])
     assert plan["stages"][1]["tasks"] == run.num_parts("metrics")
+
+
+def test_a_stage_in_one_task_holds_more_memory_for_more_images() -> None:
+    known = {"duplicates": per_image(peak_bytes=2e8, held_bytes=300)}
+    few, many = (rows_of(asked(images, known))["duplicates"] for images in (10**3, 10**8))
+    assert (few.tasks, many.tasks) == (1, 1)
+    assert few.node_bytes == 2e8 + 3e5
+    assert many.node_bytes == 2e8 + 3e10
+
+
+def test_a_run_of_few_images_does_not_replace_shipped_figures(photos: Path, tmp_path: Path) -> None:
+    settings = read_config(None, {"source": str(photos), "out": str(tmp_path / "run")})
+    run = Run(settings.out)
+    planned = pipeline(settings)[0]
+    for item in items(planned.stage, run, planned.parameters):
+        Worker(settings.out).work(planned.stage, planned.parameters, fingerprint_of(run, planned), item)
+    run.finish("images", {})
+    assert costs.of_run(run)["ingest"].images < costs.FEW
+    if "ingest" in costs.SHIPPED:
+        assert costs.known(run)["ingest"].source == costs.SOURCE
+
+
+def test_shipped_figures_are_those_of_the_benchmark() -> None:
+    path = ROOT / costs.SOURCE
+    record = json.loads(path.read_text())["stages"] if path.exists() else {}
+    measures = ("cpu_seconds", "written_bytes", "peak_bytes", "held_bytes")
+    assert {name: tuple(stage[key] for key in measures) for name, stage in record.items()} == dict(costs.SHIPPED)
 
 
 def test_a_cluster_is_read_from_the_launcher_file_or_a_line() -> None:
@@ -175,7 +200,7 @@ def test_a_plan_of_one_stage_leaves_out_what_it_does_not_need(tmp_path: Path) ->
     asked_for = ["run", "--plan", "--images", "1e6", "--json", "--only", "duplicates"]
     names = [row["stage"] for row in json.loads(CliRunner().invoke(app, asked_for).output)["stages"]]
     assert {"ingest", "exact", "embed", "knn", "verify", "duplicates"} <= set(names)
-    assert not {"ocr", "score", "tag", "select", "caption", "shard"} & set(names)
+    assert not {"ocr", "tag", "select", "caption", "shard"} & set(names)
 
 
 def test_options_of_a_plan_are_refused_without_it(tmp_path: Path) -> None:

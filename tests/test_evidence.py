@@ -92,9 +92,10 @@ def test_hashes_say_the_bits_the_cosine_and_both_limits() -> None:
     limits = {"max_distance": 31, "max_distance_similar": 60, "min_similarity": 0.8}
     found = {"method": "hash", "hash_distance": 90, "orientation": "mirror", "reliable": True}
     assert describe(found, relation="different", similarity=0.91, limits=limits) == (
-        "Perceptual hashes differ in 90 of 256 bits, one mirrored; the cosine is 0.910: "
+        "Perceptual hashes differ in 90 of 256 bits; the cosine is 0.910: "
         "up to 31 pass, or 60 from a cosine of 0.800 on."
     )
+    assert "in 9 of 256 bits, one mirrored" in describe(found | {"hash_distance": 9})
     assert "too plain" in describe(found | {"reliable": False}, relation="different")
     assert all(orientation in TURNS for orientation in ORIENTATIONS)
 

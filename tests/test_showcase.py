@@ -81,7 +81,9 @@ def similarity_run(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The same collection by the route without a second look: no KEYPOINTS, no VERDICTS."""
     other = write_run(tmp_path_factory.mktemp("similarity") / "run", run.read("images"), None, None)
     edges = pa.table({"row_a": [0, 0, 5], "row_b": [1, 4, 6], "similarity": [0.9, 0.72, 0.8]}).cast(EDGES)
-    for name, table in (("edges", edges), ("partitions", None)):
+    rows = list(range(7))
+    stars = pa.table({"row": rows, "component": [0] * 7, "community": [0] * 7, "keeper_row": rows, "similarity": [1.0] * 7})
+    for name, table in (("edges", edges), ("partitions", stars)):
         other.commit_part(name, 0, table, fingerprint="f", cost=Cost(0, 0))
         other.finish(name, {"parameters": {"keeper_similarity": 0.75}})
     return other
