@@ -105,6 +105,8 @@ def _closing(plan: dict[str, Any]) -> list[str]:
     ]
     if any(row["basis"] == SOURCE for row in plan["stages"]):
         lines.append(f"Figures of {SOURCE} are of photographs; a run of a thousand of your own gives better ones.")
+    if plan["base"]:
+        lines.append(f"The number is that of the new images; stages that see the whole collection also see {plan['base']}'s.")
     if plan["totals"]["unknown"]:
         lines.append(f"Not measured by anyone, and not in the totals: {', '.join(plan['totals']['unknown'])}.")
     return lines
@@ -132,6 +134,7 @@ def print_plan(
 ) -> None:
     """Print the plan of running `stages` as text or as one JSON value."""
     plan = dry_run(config, run, stages, images=images, cluster=cluster)
+    plan["base"] = config.base
     print(json.dumps(plan, indent=1)) if as_json else show(plan)
 
 
