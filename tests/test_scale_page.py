@@ -3,6 +3,8 @@
 import pytest
 
 from jobs import scale_page
+from jobs.config import JoinConfig
+from jobs.estimate import IMBALANCE
 from jobs.scale_page import PAPER_GPUS, PAPER_HOURS, PAPER_ITEMS, sizes
 from jobs.scale_page import scale_page as page
 
@@ -18,9 +20,11 @@ def test_a_billion_vectors_by_hand() -> None:
     assert found["brute"] == pytest.approx(1e18 / 2 * 1024)
     assert found["parent"] == 8e9
     assert found["forest"] == pytest.approx(16e9)
-    assert found["lists"] == 10**6
-    assert found["joining"] == pytest.approx(2.0 * (0.5 + 3) * 1e9 * 1000 * 1024)  # b (1/2 + nprobe - 1) N mean 2 d
-    assert found["assigning"] == pytest.approx(1e9 * (1000 + 4 * 1000) * 1024)  # all cells, then the lists of four
+    lists, cells = found["lists"], round(found["lists"] ** 0.5)
+    settings = JoinConfig()
+    mean = 1e9 / lists
+    assert found["joining"] == pytest.approx(IMBALANCE * (0.5 + settings.nprobe - 1) * 1e9 * mean * 1024)
+    assert found["assigning"] == pytest.approx(1e9 * (cells + settings.descend * lists / cells) * 1024)  # two levels
 
 
 def test_everything_grows_with_the_number_of_images() -> None:
