@@ -23,6 +23,7 @@ TABLES: Mapping[str, str] = {
     "ocr": "reads the text in the picture",
     "exact": "finds files with the same bytes or the same pixels",
     "neighbours": "finds each picture's nearest vectors",
+    "hierarchy": "sorts pictures by what they show, from coarse to fine",
     "edges": "lists every near pair once",
     "keypoints": "marks corners and blobs that survive resizing and cropping",
     "verdicts": "looks at each near pair again: copy, part of, or different",

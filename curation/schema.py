@@ -128,6 +128,15 @@ NEIGHBOURS = pa.schema(
     ]
 )
 
+HIERARCHY = pa.schema(
+    [
+        ID,
+        field("level_0", pa.int64(), "smallest global row of the semantic community, coarsest level", nullable=False),
+        field("level_1", pa.int64(), "the same, inside level_0", nullable=False),
+        field("level_2", pa.int64(), "the same, inside level_1: the finest level", nullable=False),
+    ]
+)
+
 EDGES = pa.schema([ROW_A, ROW_B, SIMILARITY])
 
 LISTS = pa.schema(

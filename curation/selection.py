@@ -36,6 +36,7 @@ def select(
     ocr: pa.Table | None = None,
     tags: pa.Table | None = None,
     placeholders: pa.Table | None = None,
+    hierarchy: pa.Table | None = None,
     rules: Sequence[Mapping[str, object]] = DEFAULT_RULES,
     balance: Mapping[str, object] | None = None,
     bases_px: Sequence[int] = BASES_PX,
@@ -56,7 +57,7 @@ def select(
     Raises ConfigError for unknown columns, keys and impossible comparisons.
     """
     tables = {"metrics": metrics, "scores": scores, "ocr": ocr, "tags": tags, "duplicates": duplicates}
-    tables["placeholders"] = placeholders
+    tables |= {"placeholders": placeholders, "hierarchy": hierarchy}
     columns = _columns({"images": images} | {name: table for name, table in tables.items() if table is not None})
     status, reason, detail = _failed_and_copies(images, duplicates)
     _exclude(excluded or {}, images["id"].to_pylist(), status, reason, detail)

@@ -140,6 +140,17 @@ class KnnConfig(Section):
     factory: str = Field("Flat", description="engine faiss: index by FAISS factory string, e.g. HNSW32 or IVF1024,Flat")
 
 
+class HierarchyConfig(Section):
+    """Semantic levels of the k-NN graph, for `select.balance` and for finding gaps; methods verified and fast."""
+
+    resolutions: list[float] = Field(
+        [1.0, 4.0, 16.0],
+        min_length=3,
+        max_length=3,
+        description="modularity resolutions of hierarchy.level_0 to level_2, increasing: more is finer",
+    )
+
+
 class JoinConfig(Section):
     """The similarity graph of `dedup.method: similarity`: all pairs of embeddings above a threshold."""
 
@@ -355,6 +366,7 @@ class Config(Section):
     ocr: OcrConfig = OcrConfig()
     dedup: DedupConfig = DedupConfig()
     knn: KnnConfig = KnnConfig()
+    hierarchy: HierarchyConfig = HierarchyConfig()
     join: JoinConfig = JoinConfig()
     keypoints: KeypointConfig = KeypointConfig()
     verify: VerifyConfig = VerifyConfig()

@@ -32,6 +32,7 @@ TABLES: dict[str, pa.Schema] = {
     "ocr": schema.OCR,
     "exact": schema.EXACT,
     "neighbours": schema.NEIGHBOURS,
+    "hierarchy": schema.HIERARCHY,
     "edges": schema.EDGES,
     "keypoints": schema.KEYPOINTS,
     "verdicts": schema.VERDICTS,

@@ -9,6 +9,7 @@ from rapidfuzz import process
 from curation.errors import ConfigError
 from curation.remedies import file_sha256
 from curation.tables import Run
+from jobs.base import check_base
 from jobs.config import Config
 from jobs.runner import Planned
 from jobs.stage import Stage
@@ -26,6 +27,8 @@ STAGES: tuple[Stage, ...] = (
     Stage("ocr", "ocr", ("images",), "captioning.ocr:Reader", "text lines in reading order"),
     Stage("knn", "neighbours", ("images", "embeddings"), "jobs.knn:Searcher", "nearest neighbours of every image",
           plan="jobs.knn:plan", optional=("exact",), version=2, methods=("verified", "fast")),
+    Stage("hierarchy", "hierarchy", ("exact", "neighbours"), "jobs.hierarchy:work", "semantic levels, from coarse to fine",
+          plan="jobs.hierarchy:plan", methods=("verified", "fast")),
     Stage("edges", "edges", ("neighbours",), "jobs.edges:work", "candidate pairs, once each", plan="jobs.edges:plan",
           methods=("verified", "fast")),
     Stage("quantise", "centroids", ("embeddings",), "jobs.quantise:work", "centroids that divide the vectors into lists",
@@ -68,7 +71,7 @@ STAGES: tuple[Stage, ...] = (
     Stage("placeholders", "placeholders", ("images", "metrics", "ocr", "duplicates"), "jobs.placeholders:work",
           "pictures that stand where others should", plan="jobs.placeholders:plan"),
     Stage("select", "selection", ("images", "metrics", "scores", "ocr", "tags", "duplicates", "placeholders"), "jobs.choose:work",
-          "keep or drop, with the reason", plan="jobs.choose:plan"),
+          "keep or drop, with the reason", plan="jobs.choose:plan", optional=("hierarchy",)),
     Stage("caption", "captions", ("images", "metrics", "tags", "ocr", "selection"), "jobs.caption:Captioner",
           "captions from evidence, five levels in two languages"),
     Stage("shard", "shards", ("images", "metrics", "scores", "ocr", "tags", "captions", "selection"), "jobs.shard:work",
@@ -94,7 +97,26 @@ def pipeline(config: Config) -> list[Planned]:
         raise ConfigError(f"source and out are the same folder, {_absolute(config.out)}: a run needs a folder of its own")
     for name in config.ray.gpus:
         _position(name, list(NAMES), "ray.gpus")
-    return [Planned(stage, _parameters(stage.name, config)) for stage in STAGES if _wanted(stage, config)]
+    base = _base(config)
+    grown = NAMES[: NAMES.index("caption") + 1]
+    return [
+        Planned(stage, _parameters(stage.name, config), base if stage.name in grown else None)
+        for stage in STAGES
+        if _wanted(stage, config)
+    ]
+
+
+def _base(config: Config) -> Path | None:
+    """Return the run folder that the configured run grows from; raises ConfigError when it cannot."""
+    if config.base is None:
+        if config.duplicates.rekey_base:
+            raise ConfigError("duplicates.rekey_base has no effect without `base`")
+        return None
+    if config.dedup.method == "similarity":
+        raise ConfigError("base works with dedup.method verified and fast; for similarity, run the whole collection anew")
+    folder = Path(_absolute(config.base))
+    check_base(Run(folder), Run(_absolute(config.out)))
+    return folder
 
 
 def _wanted(stage: Stage, config: Config) -> bool:
@@ -114,7 +136,9 @@ _JOIN_KEYS = {
 _GROUP_KEYS: dict[str, Callable[[Config], dict[str, Any]]] = {
     "forests": lambda config: config.components.model_dump(mode="json", include={"min_similarity"}),
     "components": lambda config: config.components.model_dump(mode="json", exclude={"min_similarity"}),
-    "partition": lambda config: config.communities.model_dump(mode="json") | config.duplicates.model_dump(mode="json"),
+    "partition": lambda config: (
+        config.communities.model_dump(mode="json") | config.duplicates.model_dump(mode="json", exclude={"rekey_base"})
+    ),
     "communities": lambda config: {},
 }
 """Parameters of the stages between the edges and the keepers, whose sections in the YAML are `components` and `communities`."""

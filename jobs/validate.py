@@ -45,6 +45,7 @@ ALIGNED = (
     "ocr",
     "exact",
     "neighbours",
+    "hierarchy",
     "keypoints",
     "communities",
     "duplicates",
