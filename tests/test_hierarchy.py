@@ -9,6 +9,8 @@ from curation import schema
 from curation.selection import select
 from graph.hierarchy import hierarchy
 
+RESOLUTIONS = (1.0, 8.0, 16.0)
+
 Rows = NDArray[np.int64]
 
 
@@ -43,7 +45,7 @@ def purity(found: Rows, truth: Rows) -> float:
 
 @pytest.fixture(scope="module")
 def found() -> NDArray[np.int64]:
-    return levels(hierarchy(neighbours=nearest(topics()[0], names(600))))
+    return levels(hierarchy(neighbours=nearest(topics()[0], names(600)), resolutions=RESOLUTIONS))
 
 
 def test_every_level_lies_inside_the_coarser_one(found: NDArray[np.int64]) -> None:
@@ -68,7 +70,7 @@ def test_levels_follow_planted_topics(found: NDArray[np.int64]) -> None:
 def test_levels_follow_the_images_when_rows_are_permuted(found: NDArray[np.int64]) -> None:
     vectors, ids = topics()[0], names(600)
     order = np.random.default_rng(1).permutation(600)
-    moved = levels(hierarchy(neighbours=nearest(vectors[order], [ids[row] for row in order])))
+    moved = levels(hierarchy(neighbours=nearest(vectors[order], [ids[row] for row in order]), resolutions=RESOLUTIONS))
     for before, after in zip(found[order].T, moved.T, strict=True):
         assert np.array_equal(before[:, None] == before, after[:, None] == after)
 
