@@ -18,7 +18,7 @@ from curation.exhibits import Exhibit, data_uri, described, thumbnails
 from curation.pixels import read_pixels
 from curation.tables import Run
 from graph import keypoints, tally
-from graph.drawing import matched_lines, side_by_side
+from graph.drawing import matched, side_by_side
 from graph.evidence import describe
 from graph.refused import is_drawn, keeper_rows, limits_of, refused, verdicts_of
 
@@ -93,7 +93,7 @@ def look_alikes(run: Run, table: pa.Table, limits: Mapping[str, Any], *, num: in
     pairs = [(pair["row_a"], pair["row_b"]) for pair in chosen]
     cards = _cards(run, [row for pair in pairs for row in pair], max_total_bytes=700_000)
     measured = [pair for pair, verdict in zip(pairs, chosen, strict=True) if is_drawn(verdict["evidence"])]
-    drawings = drawn(run, measured)
+    drawings = drawn(run, measured, tint=True)
     return [
         {
             "pair": [cards[row] for row in pair],
@@ -144,10 +144,12 @@ def _named_for(row: Mapping[str, Any]) -> str:
     return f"Its {row['captions']:,} captions have no more to do with each other than any: {shared}."
 
 
-def drawn(run: Run, pairs: Sequence[tuple[int, int]], *, side_px: int = 256) -> dict[tuple[int, int], Exhibit]:
+def drawn(
+    run: Run, pairs: Sequence[tuple[int, int]], *, tint: bool = False, side_px: int = 256
+) -> dict[tuple[int, int], Exhibit]:
     """Return a picture of the matched keypoints of each pair that has any: data URI and number of lines.
 
-    Empty for a run without KEYPOINTS.
+    tint: also colour the places of the right picture that differ. Empty for a run without KEYPOINTS.
     """
     if not pairs or not run.has("keypoints"):
         return {}
@@ -159,10 +161,16 @@ def drawn(run: Run, pairs: Sequence[tuple[int, int]], *, side_px: int = 256) -> 
         pictures = [pixels[row] for row in pair]
         if any(not stored[row]["count"] for row in pair) or pictures[0] is None or pictures[1] is None:
             continue
-        lines = matched_lines(*(keypoints.unpack(stored[row]) for row in pair))
-        if len(lines):
-            page = side_by_side(pictures[0].pixels, pictures[1].pixels, lines)
-            found[pair] = {"picture": data_uri(page), "lines": len(lines), "width": page.shape[1], "height": page.shape[0]}
+        found_lines = matched(*(keypoints.unpack(stored[row]) for row in pair))
+        if len(found_lines.lines):
+            differs = found_lines.differs if tint else None
+            page = side_by_side(pictures[0].pixels, pictures[1].pixels, found_lines.lines, differs=differs)
+            found[pair] = {
+                "picture": data_uri(page),
+                "lines": len(found_lines.lines),
+                "width": page.shape[1],
+                "height": page.shape[0],
+            }
     return found
 
 
