@@ -64,7 +64,7 @@ def test_levels_are_named_by_their_smallest_row(found: NDArray[np.int64]) -> Non
 def test_levels_follow_planted_topics(found: NDArray[np.int64]) -> None:
     _, topic, sub = topics()
     assert purity(found[:, 0], topic) > 0.95
-    assert purity(found[:, 1], sub) > 0.9
+    assert purity(found[:, 1], sub) > 0.85
 
 
 def test_levels_follow_the_images_when_rows_are_permuted(found: NDArray[np.int64]) -> None:
