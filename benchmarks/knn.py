@@ -41,6 +41,16 @@ FLOORS = (0.70, 0.75, 0.80)
 SAMPLED_ROWS = 2000
 K = 100
 
+CANDIDATES: dict[str, dict[str, Any]] = {
+    "exact": {"engine": "exact"},
+    "ivf, nprobe 4": {"engine": "ivf", "nprobe": 4},
+    "ivf, nprobe 8": {"engine": "ivf"},
+    "ivf, nprobe 16": {"engine": "ivf", "nprobe": 16},
+    "faiss HNSW32": {"engine": "faiss", "factory": "HNSW32"},
+}
+"""Searches for the candidates of the second look: the 20 nearest after the mean is subtracted."""
+NEIGHBOURS = 20
+
 METHODS: dict[str, dict[str, Any]] = {
     "exact": {"engine": "exact"},
     "exact, int8": {"engine": "exact", "dtype": "int8"},
@@ -67,6 +77,9 @@ def main() -> None:
     results = []
     for count in options.counts:
         for seed in options.seeds:
+            if options.candidates:
+                results += _candidates(count, seed)
+                continue
             with tempfile.TemporaryDirectory(prefix="knn-") as scratch:
                 results += _compare(Path(scratch), count, seed, options)
     _write(results, options)
@@ -87,6 +100,42 @@ def _compare(scratch: Path, count: int, seed: int, options: argparse.Namespace) 
         print(json.dumps(row), flush=True)
         rows.append(row)
     return rows
+
+
+def _candidates(count: int, seed: int) -> list[dict[str, Any]]:
+    """Return how many of the nearest, and of the planted copies, the searches of the `verified` route list for sampled rows."""
+    import faiss
+
+    from graph.knn import build_index, knn
+    from graph.vectors import unit
+
+    faiss.omp_set_num_threads(1)
+    truth = planted(count, seed=seed)
+    vectors = unit(truth.vectors().astype(np.float16))
+    asked = np.sort(np.random.default_rng(seed).choice(count, SAMPLED_ROWS, replace=False))
+    exact: list[list[int]] = []
+    rows = []
+    for method, keys in CANDIDATES.items():
+        started = time.process_time()
+        index = build_index(vectors=vectors, **keys)
+        built = time.process_time() - started
+        found = knn(vectors=vectors, ids=[""] * len(asked), queries=vectors[asked], query_rows=asked, index=index, k=NEIGHBOURS)
+        lists = found["rows"].to_pylist()
+        spent = time.process_time() - started - built
+        exact = exact or lists
+        shared = [len(set(a) & set(b)) / max(1, len(a)) for a, b in zip(exact, lists, strict=True)]
+        row = {"count": count, "seed": seed, "method": f"candidates, {method}", "recall_of_nearest": float(np.mean(shared))}
+        row |= {"recall_of_copies": _copies_listed(truth.entity, asked, lists), "cpu_seconds": built + spent * count / len(asked)}
+        print(json.dumps(row), flush=True)
+        rows.append(row)
+    return rows
+
+
+def _copies_listed(entity: NDArray[np.int64], asked: NDArray[np.int64], lists: list[list[int]]) -> float:
+    """Return the share of sampled rows with a planted copy that list at least one: what groups are found by."""
+    size = np.bincount(entity[entity != NEITHER])
+    with_copy = [at for at, row in enumerate(asked) if entity[row] != NEITHER and size[entity[row]] > 1]
+    return float(np.mean([(entity[lists[at]] == entity[asked[at]]).any() for at in with_copy]))
 
 
 def _oracle(vectors: NDArray[np.float16], entity: NDArray[np.int64], seed: int) -> dict[str, NDArray[Any]]:
@@ -188,7 +237,8 @@ def _write(results: list[dict[str, Any]], options: argparse.Namespace) -> None:
         fresh = {(row["count"], row["seed"], row["method"]) for row in results}
         kept = json.loads((RESULTS / "knn.json").read_text())["results"]
         results = [row for row in kept if (row["count"], row["seed"], row["method"]) not in fresh] + results
-        results.sort(key=lambda row: (row["count"], row["seed"], list(METHODS).index(row["method"])))
+        names = [*METHODS, *(f"candidates, {name}" for name in CANDIDATES)]
+        results.sort(key=lambda row: (row["count"], row["seed"], names.index(row["method"])))
     (RESULTS / "knn.json").write_text(json.dumps({**about, "results": results}, indent=1) + "\n")
     (RESULTS / "knn.md").write_text(_page(about, results))
 
@@ -204,9 +254,9 @@ def _page(about: dict[str, Any], results: list[dict[str, Any]]) -> str:
         __doc__.split("\n\n")[2].replace("\n", " "),
     ]
     for count in dict.fromkeys(row["count"] for row in results):
-        some = [row for row in results if row["count"] == count]
+        some = [row for row in results if row["count"] == count and "pairs" in row]
         lines += ["", f"## {count:,} x 512, seeds {', '.join(str(s) for s in dict.fromkeys(r['seed'] for r in some))}", ""]
-        lines += _table(some)
+        lines += _table(some) + _candidate_table([row for row in results if row["count"] == count and "pairs" not in row])
     return "\n".join(lines) + "\n"
 
 
@@ -227,6 +277,20 @@ def _table(rows: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
+def _candidate_table(rows: list[dict[str, Any]]) -> list[str]:
+    lines = [
+        "",
+        f"Candidates of the `verified` route, the {NEIGHBOURS} nearest, asked for {SAMPLED_ROWS:,} rows (CPU seconds for all):",
+        "",
+        "| search | CPU s | recall of the nearest | rows with a copy that list one |",
+        "|---|---|---|---|",
+    ]
+    for method in dict.fromkeys(row["method"] for row in rows):
+        nearest, copies, cpu = (_median(rows, method, name) for name in ("recall_of_nearest", "recall_of_copies", "cpu_seconds"))
+        lines.append(f"| {method.removeprefix('candidates, ')} | {cpu:.0f} | {nearest:.4f} | {copies:.4f} |")
+    return lines if rows else []
+
+
 def _median(rows: list[dict[str, Any]], method: str, name: str) -> float:
     values = [row[name] for row in rows if row["method"] == method]
     return statistics.median(values) if values else 0.0
@@ -244,6 +308,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--counts", default="20000,100000", help="numbers of vectors")
     parser.add_argument("--seeds", default="1", help="seeds of the planted vectors")
     parser.add_argument("--methods", help=f"separated by ';': {'; '.join(METHODS)}; default: all that this CPU computes natively")
+    parser.add_argument("--candidates", action="store_true", help="measure the searches of the `verified` route instead")
     parser.add_argument("--add", action="store_true", help="keep the other rows of earlier results")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
