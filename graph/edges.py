@@ -13,13 +13,13 @@ from curation import schema
 Rows = NDArray[np.int64]
 
 
-def edges(*, neighbours: pa.Table, min_similarity: float = -1.0) -> pa.Table:
+def edges(*, neighbours: pa.Table, min_similarity: float = -1.0, first_row: int = 0) -> pa.Table:
     """Return EDGES: the pairs of NEIGHBOURS of at least `min_similarity`, row_a < row_b, sorted, each once.
 
-    neighbours: all rows of the run; the position of a row is its global row number.
+    neighbours: all rows of the run from `first_row` on; the position of a row behind it is its global row number.
     """
     lists = neighbours.column("rows").combine_chunks()
-    row_a = np.repeat(np.arange(len(lists), dtype=np.int64), np.diff(lists.offsets.to_numpy()))
+    row_a = np.repeat(np.arange(first_row, first_row + len(lists), dtype=np.int64), np.diff(lists.offsets.to_numpy()))
     row_b = lists.flatten().to_numpy()
     cosine = neighbours.column("similarities").combine_chunks().flatten().to_numpy()
     keep = (cosine >= min_similarity) & (row_a != row_b)

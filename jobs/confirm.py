@@ -6,14 +6,16 @@ import pyarrow as pa
 
 from curation.tables import Run
 from graph.edges import unverified
+from graph.increment import apart, touched
 from graph.knn import embedding_matrix
+from jobs.base import adopted, base_rows
 from jobs.stage import Item, Output
 from jobs.verify import blocks, compare
 
 
 def plan(run: Run, *, pairs_per_item: int, **_: object) -> list[Item]:
     """Return one item per block of pairs inside communities that have no verdict."""
-    return blocks(_pairs(run).num_rows, pairs_per_item)
+    return blocks(_pairs(run).num_rows, pairs_per_item, first_part=adopted(run, "confirmations").parts)
 
 
 def work(run: Run, item: Item, *, pairs_per_item: int, **limits: Any) -> list[Output]:
@@ -24,4 +26,10 @@ def work(run: Run, item: Item, *, pairs_per_item: int, **limits: Any) -> list[Ou
 
 def _pairs(run: Run) -> pa.Table:
     vectors = embedding_matrix(run.read("embeddings", ["embedding"]))
-    return unverified(verdicts=run.read("verdicts"), communities=run.read("communities"), vectors=vectors)
+    before = adopted(run, "confirmations").parts
+    known = [run.read("verdicts")] + [run.read_part("confirmations", part) for part in range(before)]
+    communities = run.read("communities")
+    if before:  # the base has compared the members of what no new image touches
+        look = touched(communities["component"].to_numpy(), base_rows=base_rows(run))
+        communities = pa.table({"community": apart(communities["community"].to_numpy(), look)})
+    return unverified(verdicts=pa.concat_tables(known), communities=communities, vectors=vectors)

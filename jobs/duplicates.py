@@ -7,8 +7,10 @@ import pyarrow as pa
 
 from curation.tables import Run
 from graph.duplicates import Kept, by_similarity, by_verdicts, duplicates, same_pixels
+from graph.increment import old_first, open_verdicts, settle
 from graph.keeper import preference, tables_of
 from graph.vectors import Floats, embedding_matrix
+from jobs.base import base_run
 from jobs.stage import Item, Output
 from jobs.whole import aligned_outputs, one_item
 
@@ -18,8 +20,10 @@ def plan(run: Run, **_: object) -> list[Item]:
     return one_item(run)
 
 
-def work(run: Run, item: Item, *, keeper: Sequence[str], source_priority: Sequence[str]) -> list[Output]:
-    """Name the keepers over verified pairs."""
+def work(
+    run: Run, item: Item, *, keeper: Sequence[str], source_priority: Sequence[str], rekey_base: bool = False
+) -> list[Output]:
+    """Name the keepers over verified pairs; those of a base stay, unless rekey_base."""
     needed = tables_of(keeper)
     rank = preference(
         images=run.read("images", ["id", "width", "height", "length", "caption", "group"]),
@@ -29,14 +33,17 @@ def work(run: Run, item: Item, *, keeper: Sequence[str], source_priority: Sequen
         source_priority=source_priority,
     )
     tables = ["verdicts", "confirmations"] if run.has("confirmations") else ["verdicts"]
+    verdicts = pa.concat_tables([run.read(table) for table in tables])
+    exact, base = run.read("exact"), base_run(run)
+    old = base.read("duplicates") if base is not None and not rekey_base else None
     kept = by_verdicts(
         ids=run.read("images", ["id"])["id"],
-        exact=run.read("exact"),
-        rank=rank,
-        verdicts=pa.concat_tables([run.read(table) for table in tables]),
+        exact=exact,
+        rank=rank if old is None else old_first(rank, base_rows=len(old)),
+        verdicts=verdicts if old is None else open_verdicts(verdicts, base=old, exact=exact),
         communities=run.read("communities"),
     )
-    return _outputs(run, kept)
+    return _outputs(run, kept if old is None else settle(kept, base=old))
 
 
 def work_similarity(run: Run, item: Item, **_: object) -> list[Output]:

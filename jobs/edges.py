@@ -1,9 +1,12 @@
 """Edges: every candidate pair once, from the lists of neighbours or from the pairs of a join."""
 
+import pyarrow as pa
+
 from curation.tables import Run
 from graph.edges import edges
 from graph.pairs import load_pairs, row_ranges
 from graph.selfjoin import edge_rows
+from jobs.base import adopted
 from jobs.stage import Item, Output
 
 PAIRS_PER_PART = 2_000_000
@@ -11,13 +14,16 @@ PAIRS_PER_PART = 2_000_000
 
 
 def plan(run: Run, **_: object) -> list[Item]:
-    """Return one item: pairs are made unique over all parts."""
-    return [{"parts": [0]}]
+    """Return one item: pairs are made unique over all parts, those of a base's images aside."""
+    return [{"parts": [adopted(run, "edges").parts]}]
 
 
 def work(run: Run, item: Item) -> list[Output]:
-    """Return every candidate pair once, sorted."""
-    return [Output(0, edges(neighbours=run.read("neighbours")))]
+    """Return every candidate pair once, sorted; with a base, those that the lists of new images name."""
+    before = adopted(run, "edges").parts and adopted(run, "neighbours").parts
+    lists = [run.read_part("neighbours", part) for part in range(before, run.num_parts("neighbours"))]
+    first_row = int(run.offsets("neighbours")[before])
+    return [Output(item["parts"][0], edges(neighbours=pa.concat_tables(lists), first_row=first_row))]
 
 
 def plan_ranges(run: Run, **_: object) -> list[Item]:

@@ -10,6 +10,8 @@ from curation.ingest import ingest
 from curation.ledger import LEFT_OUT
 from curation.sources import SourceListing, list_source
 from curation.tables import Run, canonical
+from jobs.base import adopted, base_run
+from jobs.known import without_known
 from jobs.stage import Item, Output
 
 
@@ -26,11 +28,15 @@ def source_digest(*, source: str, part_rows: int, **_: object) -> str:
 def plan(run: Run, *, source: str, part_rows: int, **_: object) -> list[Item]:
     """Return one item per chunk of the source and record what is left out of it; raises SourceError when it holds no image."""
     listing = _listing(source, part_rows)
+    before = adopted(run, "images").parts
     if not listing.chunks:
         ignored = ", ".join(f"{count} {suffix or 'without suffix'}" for suffix, count in sorted(listing.ignored.items()))
         raise SourceError(f"no image found in {source}" + (f" (ignored: {ignored})" if ignored else ""))
     run.store.put(LEFT_OUT, canonical(listing.ignored) + b"\n")
-    return [{"parts": [part], "chunk": chunk} for part, chunk in enumerate(listing.chunks)]
+    chunks = without_known(listing.chunks, base_run(run), part_rows=part_rows) if before else listing.chunks
+    if not chunks:
+        raise SourceError(f"every image of {source} is already in the base; there is nothing to add")
+    return [{"parts": [before + part], "chunk": chunk} for part, chunk in enumerate(chunks)]
 
 
 def work(run: Run, item: Item, *, source: str, part_rows: int, timeout_seconds: float, policy: Mapping[str, Any]) -> list[Output]:

@@ -9,12 +9,14 @@ from numpy.typing import NDArray
 
 from curation import schema
 from curation.tables import Run
+from graph.increment import touched
 from graph.keeper import preference, tables_of
 from graph.leiden import Method
 from graph.lists import Group, load
 from graph.partition import Edges, partition
 from graph.sparse import divide
 from graph.vectors import Floats, Rows, unit
+from jobs.base import adopted, base_run
 from jobs.stage import Item, Output
 
 
@@ -70,17 +72,33 @@ def work_verdicts(run: Run, item: Item, *, method: Method, resolution: float, **
     """Return communities of one bin from the verified copies, by confidence; keepers come after confirmation."""
     (part,) = item["parts"]
     rows, component, representative = _members(run, part)
-    _, place = np.unique(representative, return_inverse=True)
-    ids = _ids(run, rows)
+    known = _known(run)
+    look = touched(component, base_rows=len(known), rows=rows)
+    community = np.empty(len(rows), np.int64)
+    community[~look] = known[rows[~look]]
+    some, which = rows[look], component[look]
+    _, place = np.unique(representative[look], return_inverse=True)
+    ids = _ids(run, some)
     smallest = _first(np.argsort(ids, kind="stable"), place)
-    a, b, weight = _copies_among(run, rows, place)
-    community = divide(
-        component=component[smallest], ids=ids[smallest], a=a, b=b, weight=weight, resolution=resolution, method=method
-    )
-    columns = {"row": rows, "component": component, "community": _named(community, place, rows)}
+    a, b, weight = _copies_among(run, some, place)
+    labels = divide(component=which[smallest], ids=ids[smallest], a=a, b=b, weight=weight, resolution=resolution, method=method)
+    community[look] = _named(labels, place, some)
+    columns = {"row": rows, "component": component, "community": community}
     nothing = pa.nulls(len(rows))
     table = pa.table(columns | {"keeper_row": nothing, "similarity": nothing})
     return [Output(part, schema.conform(table, schema.PARTITIONS))]
+
+
+def _known(run: Run) -> Rows:
+    """Return the communities of the base's rows, which stand where no new image touches them; none when they do not."""
+    base = base_run(run)
+    if base is None or not adopted(run, "verdicts").parts:
+        return np.empty(0, np.int64)
+    before, now = (at["parameters"] if at else None for at in (base.manifest("partitions"), run.started("partitions")))
+    if before != now:
+        return np.empty(0, np.int64)
+    found = base.read("partitions", ["row", "community"])
+    return np.asarray(found["community"].to_numpy()[np.argsort(found["row"].to_numpy())], np.int64)
 
 
 class Vectors:

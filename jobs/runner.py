@@ -19,6 +19,7 @@ from curation.errors import ConfigError, StageFailed, StaleInput, TooManyFailure
 from curation.schema import VERSION
 from curation.tables import LOCK, Run, fingerprint
 from jobs import stage as stages
+from jobs.base import adopt, digest_of
 from jobs.progress import Progress
 from jobs.stage import Item, Stage
 
@@ -31,6 +32,7 @@ class Planned:
 
     stage: Stage
     parameters: Mapping[str, Any]
+    base: Path | None = None  # an older run whose parts this one begins with
 
 
 @dataclass
@@ -139,6 +141,8 @@ def _bring_up_to_date(run: Run, planned: Planned, print_: str, crew: _Crew, prog
         progress.current(stage.name, int(manifest["rows"]))
         return Outcome(stage.name, "current", int(manifest["rows"]))
     started = time.perf_counter()
+    if planned.base is not None:
+        adopt(run, Run(planned.base), stage, planned.parameters)
     work = stages.items(stage, run, planned.parameters)
     record = record_of(run, planned, print_)
     run.start(stage.table, {**record, "parts": sum(len(item["parts"]) for item in work)})
@@ -191,6 +195,8 @@ def _basis(run: Run, planned: Planned) -> dict[str, Any]:
     stage = planned.stage
     inputs = {table: run.digest(table) for table in stage.inputs}
     inputs |= {table: run.digest(table) for table in stage.optional if run.has(table)}
+    if planned.base is not None and (digest := digest_of(Run(planned.base), stage)):
+        inputs["base"] = digest
     if stage.digest is not None:
         inputs["source"] = stages.resolve(stage.digest)(**planned.parameters)
     return {

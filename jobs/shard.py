@@ -4,16 +4,21 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from curation.shards import plan_shards, write_shard
 from curation.tables import Run, part_stem
+from jobs.base import base_rows
 from jobs.stage import Item, Output
 
 
 def plan(run: Run, *, max_bytes: int, max_samples: int, seed: int, **_: object) -> list[Item]:
     """Return one item per shard with its global rows."""
+    selection = run.read("selection")
+    new = np.arange(len(selection)) >= base_rows(run)  # the base's images are in its own shards
+    keep = pa.array(selection["keep"].to_numpy() & new)
     shards = plan_shards(
-        selection=run.read("selection"),
+        selection=selection.set_column(selection.column_names.index("keep"), "keep", keep),
         images=run.read("images", ["id", "length"]),
         max_bytes=max_bytes,
         max_samples=max_samples,

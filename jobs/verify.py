@@ -9,12 +9,14 @@ from numpy.typing import NDArray
 from curation.tables import Run
 from graph.fast import verify_fast
 from graph.verify import verify
+from jobs.base import adopted
 from jobs.stage import Item, Output
 
 
 def plan(run: Run, *, pairs_per_item: int, **_: object) -> list[Item]:
     """Return one item per block of EDGES; at least one, so that an empty graph has an empty table."""
-    return blocks(run.read("edges", ["row_a"]).num_rows, pairs_per_item)
+    known = adopted(run, "verdicts")
+    return blocks(run.read("edges", ["row_a"]).num_rows, pairs_per_item, begin=known.rows, first_part=known.parts)
 
 
 def work(run: Run, item: Item, *, pairs_per_item: int, **limits: Any) -> list[Output]:
@@ -31,10 +33,13 @@ def work_fast(run: Run, item: Item, *, pairs_per_item: int, **limits: Any) -> li
     return [Output(item["parts"][0], verify_fast(pairs=pairs, metrics=hashes, rows=rows, **limits))]
 
 
-def blocks(num_pairs: int, pairs_per_item: int) -> list[Item]:
-    """Return items that cover `num_pairs` pairs."""
-    begins = range(0, max(num_pairs, 1), pairs_per_item)
-    return [{"parts": [n], "begin": begin, "end": min(begin + pairs_per_item, num_pairs)} for n, begin in enumerate(begins)]
+def blocks(num_pairs: int, pairs_per_item: int, *, begin: int = 0, first_part: int = 0) -> list[Item]:
+    """Return items that cover the pairs from `begin` to `num_pairs`, at least one; their parts are numbered from `first_part`."""
+    begins = range(begin, max(num_pairs, begin + 1), pairs_per_item)
+    return [
+        {"parts": [number], "begin": start, "end": min(start + pairs_per_item, num_pairs)}
+        for number, start in enumerate(begins, first_part)
+    ]
 
 
 def compare(run: Run, pairs: pa.Table, **limits: Any) -> pa.Table:
