@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from graph.alignment import Frame
 from graph.keypoints import Pixels
 
 Grid = NDArray[np.float32]
@@ -35,6 +36,7 @@ class Content:
 
     structure_SS: Grid
     smooth_SS: Grid
+    plain: float  # share of the two fullest of 32 grey bins: paper and ink, a window's background
     width_px: int
     height_px: int
 
@@ -56,8 +58,11 @@ class Content:
         return Part(structure, float(self.smooth_SS[chosen].mean()))
 
 
-def content(picture: Pixels) -> Content:
-    """Return the grid of a grey picture (H, W)."""
+def content(picture: Pixels, frame: Frame) -> Content:
+    """Return the grid of a grey picture (H, W), and how plain it is inside `frame`."""
+    left, top, right, bottom = frame
+    bins = np.bincount(picture[top:bottom, left:right].ravel() >> 3, minlength=32)
+    plain = float(np.sort(bins)[-2:].sum() / max(bins.sum(), 1))
     square = np.ones((3, 3), np.uint8)
     span = cv2.subtract(cv2.dilate(picture, square), cv2.erode(picture, square))
     low, high = STRUCTURE_LEVELS
@@ -66,4 +71,4 @@ def content(picture: Pixels) -> Content:
     cells = [
         np.asarray(cv2.resize(plane, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.float32) for plane in (structure, smooth)
     ]
-    return Content(cells[0], cells[1], picture.shape[1], picture.shape[0])
+    return Content(cells[0], cells[1], plain, picture.shape[1], picture.shape[0])

@@ -7,10 +7,10 @@ From cheap to dear, and a pair goes on only while undecided:
        near identity counts, because two handwritten threes agree in almost everything else.
     3. whole pictures of similar thumbnails, aligned at full size, compared window by window.
     4. keypoints, a geometric map in both mirror states, then the aligned pictures window by window.
-Policy: a *copy* shows the same content, at least `min_copy_coverage` of either picture in the other (a light crop, a border, an
-overlay); where one picture shows all of another but much more besides (tile, heavy crop, collage, screenshot) it *contains* it,
-and that never joins groups; all else is *different*. Flat graphics must agree nearly everywhere, since posters of one layout
-differ only in their text.
+Policy: a *copy* shows the same content, at least `min_copy_coverage` of either picture in the other (a crop, a border, an
+overlay), by area or by structure, whichever is more, because a blurred border adds area and nothing to see. Where one picture
+shows all of another but much more besides (tile, heavy crop, collage, screenshot) it *contains* it, and that never joins groups;
+all else is *different*. Flat graphics must agree nearly everywhere, since posters of one layout differ only in their text.
 """
 
 import json
@@ -54,7 +54,7 @@ class Limits:
     min_agreement: float
     min_agreement_flat: float
     min_worst_cell_flat: float
-    min_smooth_flat: float
+    min_drawn: float
     min_copy_coverage: float
     min_overlap_coverage: float
     min_contained_coverage: float
@@ -82,10 +82,10 @@ def verify(
     min_colour_identity: float = 0.992,
     max_identity_difference: float = 12.0,
     min_inliers: int = 8,
-    min_agreement: float = 0.72,
+    min_agreement: float = 0.75,
     min_agreement_flat: float = 0.9,
-    min_worst_cell_flat: float = 0.75,
-    min_smooth_flat: float = 0.5,
+    min_worst_cell_flat: float = 0.85,
+    min_drawn: float = 0.57,
     min_copy_coverage: float = 0.4,
     min_overlap_coverage: float = 0.5,
     min_contained_coverage: float = 0.8,
@@ -100,8 +100,11 @@ def verify(
     min_identity, min_colour_identity, max_identity_difference: what pictures too small or plain for keypoints need to be
     copies: correlation of grey thumbnails, of coloured ones, and mean absolute difference (0-255).
     min_agreement (min_agreement_flat, min_worst_cell_flat for drawn graphics): share of textured pixels whose surroundings
-    correlate, over all and in the worst cell of an 8 x 8 grid. min_copy_coverage: share of either picture that a copy shows.
-    min_contained_coverage: share of the smaller that a container shows. max_views: pictures kept decoded at a time.
+    correlate, over all and in the worst cell of an 8 x 8 grid. min_drawn: share of smooth pixels, or of the two fullest of 32
+    grey bins, from which a picture counts as drawn; both of a pair must. min_inliers, min_inliers_perspective: keypoints that
+    must agree on a map. min_copy_coverage: share of either picture's area, or of its structure, that a copy shows;
+    min_overlap_coverage: the same where neither lies inside the other. min_contained_coverage: share of the smaller that a
+    container shows. min_seen_side_px: side of the square of the area seen in both. max_views: pictures kept decoded at a time.
     Raises KeyError when a pair names a row that `keypoints` lacks.
     """
     if not len(pairs):
@@ -116,7 +119,7 @@ def verify(
         min_agreement,
         min_agreement_flat,
         min_worst_cell_flat,
-        min_smooth_flat,
+        min_drawn,
         min_copy_coverage,
         min_overlap_coverage,
         min_contained_coverage,
@@ -170,7 +173,8 @@ def _positions(asked: NDArray[np.int64], rows: NDArray[np.int64] | None, count: 
 
 
 def _view(description: Description) -> View:
-    return View(description, mirror(description), _frame(description.picture), content(description.picture))
+    frame = _frame(description.picture)
+    return View(description, mirror(description), frame, content(description.picture, frame))
 
 
 def _frame(picture: Pixels, max_spread: float = 6.0) -> Frame:
@@ -223,10 +227,13 @@ def _small(seen: thumbnails.Comparison, i: int, limits: Limits, measured: Eviden
 def _whole(a: View, b: View, state: int, needed: float, limits: Limits, measured: Evidence) -> Verdict | None:
     """Compare whole pictures in one orientation; None when that does not show a copy."""
     turned = thumbnails.turn(a.row.picture, state)
+    drawn = min(max(view.content.smooth, view.content.plain) for view in (a, b))
     found = agree(turned, b.row.picture, whole(turned, b.row.picture))
-    if found.textured < 0.02 or not _agrees(found, min(a.content.smooth, b.content.smooth), needed, 0, limits):
+    if found.textured < 0.02 or not _agrees(found, drawn, needed, 0, limits):
         return None
-    return Verdict("copy", found.share, measured | _reported(found) | {"method": "whole", "mirrored": state >= 4})
+    return Verdict(
+        "copy", found.share, measured | _reported(found) | {"method": "whole", "mirrored": state >= 4, "drawn": round(drawn, 4)}
+    )
 
 
 def _keypoints(a: View, b: View, limits: Limits, measured: Evidence) -> Verdict:
@@ -257,6 +264,7 @@ def _aligned(a: View, b: View, other: Description, frame: Frame, fitted: Fit, li
     found = agree(a.row.picture, other.picture, matrix, frame_a=a.frame, frame_b=frame)
     seen_a = a.content.inside(corners(frame, inverse(matrix)))
     seen_b = b.content.inside(corners(a.frame, matrix), mirrored=other is b.mirrored)
+    drawn = min(max(seen_a.smooth, a.content.plain), max(seen_b.smooth, b.content.plain))
     cover = coverage(a.frame, frame, matrix)
     evidence = (
         measured
@@ -269,18 +277,18 @@ def _aligned(a: View, b: View, other: Description, frame: Frame, fitted: Fit, li
             "coverage_b": round(cover[1], 4),
             "structure_a": round(seen_a.structure, 4),
             "structure_b": round(seen_b.structure, 4),
-            "smooth": round(min(seen_a.smooth, seen_b.smooth), 4),
+            "drawn": round(drawn, 4),
         }
     )
     cover = max(cover[0], seen_a.structure), max(cover[1], seen_b.structure)
-    return _judge(min(seen_a.smooth, seen_b.smooth), fitted.inliers, found, cover, evidence, limits)
+    return _judge(drawn, fitted.inliers, found, cover, evidence, limits)
 
 
 def _judge(
-    smooth: float, inliers: int, found: Agreement, cover: tuple[float, float], evidence: Evidence, limits: Limits
+    drawn: float, inliers: int, found: Agreement, cover: tuple[float, float], evidence: Evidence, limits: Limits
 ) -> Verdict:
     needed = limits.min_agreement + (0.06 if inliers < 15 else 0.0)
-    if found.seen_px**0.5 < limits.min_seen_side_px or not _agrees(found, smooth, needed, inliers, limits):
+    if found.seen_px**0.5 < limits.min_seen_side_px or not _agrees(found, drawn, needed, inliers, limits):
         return Verdict("different", max(0.0, 1 - found.share), evidence)
     strength = max(found.share, found.share_a, found.share_b)
     inside = max(cover) >= limits.min_contained_coverage
@@ -291,11 +299,11 @@ def _judge(
     return Verdict("different", max(0.0, 1 - max(cover)), evidence | {"overlap": True})
 
 
-def _agrees(found: Agreement, smooth: float, needed: float, inliers: int, limits: Limits) -> bool:
+def _agrees(found: Agreement, drawn: float, needed: float, inliers: int, limits: Limits) -> bool:
     """Say whether the aligned pictures show the same: nearly everywhere, or one all of the other plus an overlay."""
     best = max(found.share_a, found.share_b)
-    if smooth < limits.min_smooth_flat:
-        return found.share >= needed or (inliers >= 15 and best >= 0.9 and found.share >= 0.45)
+    if drawn < limits.min_drawn:
+        return found.share >= needed or (inliers >= 20 and best >= 0.8 and found.share >= 0.45)
     everywhere = found.share >= limits.min_agreement_flat and found.worst_cell >= limits.min_worst_cell_flat
     worst = found.worst_cell_a if found.share_a >= found.share_b else found.worst_cell_b
     added = inliers >= 16 and best >= 0.97 and worst >= limits.min_worst_cell_flat and found.share >= 0.5

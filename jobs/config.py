@@ -191,13 +191,13 @@ class VerifyConfig(Section):
 
     pairs_per_item: int = Field(4096, ge=1, description="candidate pairs per unit of work")
     min_inliers: int = Field(8, ge=4, description="keypoint matches that must agree on one geometric model")
-    min_agreement: float = Field(0.72, ge=0, le=1, description="share of textured pixels that must correlate once aligned")
+    min_agreement: float = Field(0.75, ge=0, le=1, description="share of textured pixels that must correlate once aligned")
     min_agreement_flat: float = Field(0.9, ge=0, le=1, description="the same for drawn graphics and documents")
     min_worst_cell_flat: float = Field(
-        0.75, ge=0, le=1, description="the same in each cell of an 8 x 8 grid that holds anything, for drawn graphics"
+        0.85, ge=0, le=1, description="the same in each cell of an 8 x 8 grid that holds anything, for drawn graphics"
     )
-    min_smooth_flat: float = Field(
-        0.5, ge=0, le=1, description="share of pixels without any local contrast from which a pair counts as drawn graphics"
+    min_drawn: float = Field(
+        0.57, ge=0, le=1, description="share of plain pixels from which a pair counts as drawn graphics or documents"
     )
     min_inliers_perspective: int = Field(20, ge=8, description="keypoint matches that must agree on a perspective map")
     min_copy_coverage: float = Field(
