@@ -122,6 +122,7 @@ def search(
     text: Annotated[str | None, typer.Option(help='images of this text; "quotation marks" make a phrase of words')] = None,
     community: Annotated[str | None, typer.Option(help="the community of this row, id or name, and what lies near it")] = None,
     id_: Annotated[str | None, typer.Option("--id", help="images like this one of the run: id, beginning of it, or name")] = None,
+    vector: Annotated[str | None, typer.Option(help="images near a vector: FILE.npy or FILE.npy:ROW, as voids writes")] = None,
     k: Annotated[int, typer.Option("--k", "-k", min=1, max=10_000, help="images that are listed")] = 20,
     kept_only: Annotated[bool, typer.Option(help="only images that the selection keeps")] = False,
     words: Annotated[bool, typer.Option(help="search --text by words even when the embedder reads texts")] = False,
@@ -130,7 +131,7 @@ def search(
 ) -> None:
     """Find images by a picture, by words, by an image of the run, or by a community.
 
-    Give exactly one of --image, --text, --community and --id. Example:
+    Give exactly one of --image, --text, --community, --id and --vector. Example:
 
         imageloom search runs/pictures --text "red kite" --html kites.html
     """
@@ -138,7 +139,9 @@ def search(
     from jobs.search_view import present
 
     run = _existing(folder)
-    found = answer(run, image=image, text=text, community=community, id_=id_, k=k, kept_only=kept_only, words=words)
+    found = answer(
+        run, image=image, text=text, community=community, id_=id_, vector=vector, k=k, kept_only=kept_only, words=words
+    )
     present(run, found, as_json=as_json, html=html)
 
 

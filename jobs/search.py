@@ -1,6 +1,7 @@
 """The verb search: by picture, by words, by an image of the run, or by a community; every kind of answer has one shape."""
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,13 @@ def answer(
     text: str | None = None,
     community: str | None = None,
     id_: str | None = None,
+    vector: str | None = None,
     k: int = 20,
     kept_only: bool = False,
     words: bool = False,
 ) -> Answer:
     """Return the answer to the one thing that is asked; raises ConfigError unless exactly one is."""
-    asked = {"--image": image, "--text": text, "--community": community, "--id": id_}
+    asked = {"--image": image, "--text": text, "--community": community, "--id": id_, "--vector": vector}
     given = [option for option, value in asked.items() if value is not None]
     if len(given) != 1:
         raise ConfigError(f"search takes exactly one of {', '.join(asked)}; given: {', '.join(given) or 'none'}")
@@ -48,6 +50,8 @@ def answer(
         found = by_text(run, text, k=k, kept_only=kept_only, words=words)
     elif community is not None:
         found = by_community(run, community, k=k, kept_only=kept_only)
+    elif vector is not None:
+        found = by_vector(run, vector, k=k, kept_only=kept_only)
     else:
         found = by_id(run, str(id_), k=k, kept_only=kept_only)
     return found | {"run": str(run.root), "kept_only": kept_only}
@@ -68,6 +72,19 @@ def by_id(run: Run, name: str, *, k: int, kept_only: bool) -> Answer:
         raise ConfigError(f"{name} has no embedding, for it failed; `imageloom explain` tells why")
     found = _near(run, vector, k, kept_only, excluded=[row])
     return {"asked": name, "how": f"Nearest by the embedder {corpus.model(run)}.", "by": "similarity", "results": found}
+
+
+def by_vector(run: Run, place: str, *, k: int, kept_only: bool) -> Answer:
+    """Return the images nearest to a vector: FILE.npy, or FILE.npy:ROW of a matrix, such as a void's centroid.
+
+    Raises ConfigError when there is no such vector, or it has another length than the run's.
+    """
+    vector = _stored_vector(place)
+    (length,) = {part.shape[1] for _, part in islice(corpus.parts(run), 1)}
+    if vector.shape != (length,) or not usable(vector[None])[0]:
+        raise ConfigError(f"--vector {place} holds {vector.shape}, the run's vectors have {length} finite numbers, not all zero")
+    found = _near(run, vector, k, kept_only)
+    return {"asked": place, "how": f"Nearest by the embedder {corpus.model(run)}.", "by": "similarity", "results": found}
 
 
 def by_text(run: Run, text: str, *, k: int, kept_only: bool, words: bool = False) -> Answer:
@@ -133,6 +150,15 @@ def _keepers(run: Run) -> NDArray[np.int64]:
         return own
     column = run.read("duplicates", ["keeper_row"])["keeper_row"].to_numpy()
     return np.where(np.isnan(column.astype(float)), own, np.nan_to_num(column.astype(float))).astype(np.int64)
+
+
+def _stored_vector(place: str) -> Floats:
+    file, _, row = place.rpartition(":") if place.rpartition(":")[2].isdigit() else (place, "", "")
+    try:
+        matrix = np.load(file, allow_pickle=False)
+        return np.asarray(matrix[int(row)] if row else matrix, np.float32)
+    except (OSError, ValueError, IndexError, TypeError) as error:
+        raise ConfigError(f"--vector {place} cannot be read (FILE.npy or FILE.npy:ROW): {str(error).splitlines()[0]}") from None
 
 
 def _near(

@@ -110,6 +110,14 @@ def test_an_image_of_the_run_is_not_among_its_own_neighbours(run: Run) -> None:
     assert 0 not in [card["row"] for card in found["results"]]
 
 
+def test_a_stored_vector_is_searched_by_its_row(run: Run, tmp_path: Path) -> None:
+    np.save(tmp_path / "v.npy", np.eye(len(COLOURS), dtype=np.float32))
+    assert colours(answer(run, vector=f"{tmp_path}/v.npy:3", k=2)) == ["yellow", "yellow"]
+    for place, message in (("v.npy", r"holds \(6, 6\)"), ("v.npy:9", "cannot be read"), ("no.npy:0", "cannot be read")):
+        with pytest.raises(ConfigError, match=message):
+            answer(run, vector=f"{tmp_path}/{place}")
+
+
 def test_a_text_tower_finds_by_meaning_and_words_find_by_letters(run: Run) -> None:
     near = answer(run, text="something green", k=2)
     assert (near["by"], colours(near)) == ("similarity", ["green", "green"])
