@@ -42,6 +42,7 @@ def copies(run: Run) -> dict[str, Any] | None:
         "look_alikes": look_alikes(run, table, limits),
         "contained": contained(run, limits),
         "placeholders": placeholders(run),
+        "levels": _levels(run),
     }
 
 
@@ -182,6 +183,13 @@ def _cards(run: Run, rows: Sequence[int], *, max_total_bytes: int) -> dict[int, 
 def _hardest(rows: Sequence[int], evidence: Mapping[int, Any], keeper: int) -> tuple[int, int] | None:
     """Return keeper and the least similar copy that keypoints recognised."""
     return next(((keeper, row) for row in rows if is_drawn(evidence[row]["evidence"])), None)
+
+
+def _levels(run: Run) -> list[dict[str, Any]]:
+    if not run.has("hierarchy"):
+        return []
+    names = [name for name in run.read_part("hierarchy", 0).column_names if name.startswith("level_")]
+    return tally.levels(run.read("hierarchy", names), names)
 
 
 def _giants(run: Run, table: pa.Table) -> list[dict[str, int]]:

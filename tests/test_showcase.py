@@ -11,7 +11,7 @@ from image_rows import image_rows, save
 from PIL import Image
 from skimage import data
 
-from curation.schema import COMMUNITIES, DUPLICATES, EDGES, PLACEHOLDERS
+from curation.schema import COMMUNITIES, DUPLICATES, EDGES, HIERARCHY, PLACEHOLDERS
 from curation.tables import Cost, Run
 from graph.keypoints import describe
 from graph.refused import limits_of, verdicts_of
@@ -156,6 +156,16 @@ def test_placeholders_are_shown_with_the_reason_and_other_people_s_words_stay_wo
     assert "image &lt;b&gt;not&lt;/b&gt; available" in html
     assert "two captions share 1 % of their words" in html
     assert "<i>x" not in html
+
+
+def test_semantic_levels_are_counted_when_present(run: Run, tmp_path: Path) -> None:
+    other = write_run(tmp_path / "run", run.read("images"), None, None)
+    ids, rows = other.read("images")["id"], list(range(7))
+    table = pa.table({"id": ids, "level_0": [0] * 7, "level_1": [0, 0, 0, 3, 3, 5, 5], "level_2": rows}).cast(HIERARCHY)
+    other.commit_part("hierarchy", 0, table, fingerprint="f", cost=Cost(0, 0))
+    other.finish("hierarchy", {})
+    assert [level["clusters"] for level in copies(other)["levels"]] == [1, 3, 7]
+    assert "Semantic levels" in page(other)
 
 
 def test_nothing_is_drawn_without_keypoints(similarity_run: Run) -> None:
