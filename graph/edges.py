@@ -37,6 +37,15 @@ def edge_table(*, row_a: Rows, row_b: Rows, similarity: NDArray[np.float32]) -> 
     return schema.conform(table, schema.EDGES)
 
 
+def joined(listed: pa.Table, row_a: Rows, row_b: Rows, similarity: NDArray[np.float32]) -> pa.Table:
+    """Return EDGES of `listed` and of further pairs, each once."""
+    return edge_table(
+        row_a=np.concatenate([listed["row_a"].to_numpy(), row_a]),
+        row_b=np.concatenate([listed["row_b"].to_numpy(), row_b]),
+        similarity=np.concatenate([listed["similarity"].to_numpy(), similarity]),
+    )
+
+
 def nearest(*, edges: pa.Table, ids: list[str], k: int) -> pa.Table:
     """Return NEIGHBOURS of a threshold graph: of every row its `k` nearest among the rows it has an edge with, ties by row.
 

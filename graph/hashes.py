@@ -55,22 +55,25 @@ def distances(hashes: Hashes, left: Rows, right: Rows, *, block_pairs: int = 655
     return bits, orientation
 
 
-def hash_pairs(hashes: Hashes, *, max_distance: int = 31, min_quality: int = 50, k: int = 8) -> tuple[Rows, Rows]:
+def hash_pairs(
+    hashes: Hashes, *, max_distance: int = 31, min_quality: int = 50, k: int = 8, first_row: int = 0
+) -> tuple[Rows, Rows]:
     """Return pairs (row_a < row_b) whose hashes differ in at most `max_distance` bits in some orientation, sorted, each once.
 
     min_quality: a picture with less structure has no reliable hash and proposes nothing. k: nearest hashes looked at per
-    picture and orientation, so that a thousand copies do not propose a million pairs.
+    picture and orientation, so that a thousand copies do not propose a million pairs. first_row: pairs of two earlier rows
+    are left out: the base of a growing collection has proposed its own.
     """
     usable = np.flatnonzero(hashes.quality >= min_quality)
     if len(usable) < 2:
         return np.empty(0, np.int64), np.empty(0, np.int64)
     upright = np.ascontiguousarray(hashes.bits[usable, 0])
-    index = _index(upright)
-    found = []
-    for orientation in range(len(ORIENTATIONS)):
-        away, place = index.search(np.ascontiguousarray(hashes.bits[usable, orientation]), min(k, len(usable)))
+    index, asking = _index(upright), usable[usable >= first_row]
+    found = [np.empty((0, 2), np.int64)]
+    for orientation in range(len(ORIENTATIONS) if len(asking) else 0):
+        away, place = index.search(np.ascontiguousarray(hashes.bits[asking, orientation]), min(k, len(usable)))
         query, column = np.nonzero((away <= max_distance) & (place >= 0))
-        found.append(np.stack([usable[query], usable[place[query, column]]], 1))
+        found.append(np.stack([asking[query], usable[place[query, column]]], 1))
     pairs = np.sort(np.concatenate(found), axis=1)
     pairs = np.unique(pairs[pairs[:, 0] != pairs[:, 1]], axis=0)
     return pairs[:, 0], pairs[:, 1]

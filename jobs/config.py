@@ -177,6 +177,16 @@ class JoinConfig(Section):
     k: int = Field(100, ge=1, description="faiss: neighbours per image; pairs beyond them are missed")
 
 
+class EdgeConfig(Section):
+    """Candidate pairs that only perceptual hashes propose, beside the nearest neighbours; not for `dedup.method: similarity`."""
+
+    max_hash_distance: int = Field(
+        31, ge=0, le=128, description="differing bits of two PDQ hashes, in the best of eight orientations"
+    )
+    min_hash_quality: int = Field(50, ge=0, le=100, description="PDQ's measure of structure below which a hash proposes nothing")
+    hash_neighbours: int = Field(8, ge=0, description="nearest hashes looked at per image and orientation; 0: none")
+
+
 class KeypointConfig(Section):
     """Local features for the second look."""
 
@@ -368,6 +378,7 @@ class Config(Section):
     knn: KnnConfig = KnnConfig()
     hierarchy: HierarchyConfig = HierarchyConfig()
     join: JoinConfig = JoinConfig()
+    edges: EdgeConfig = EdgeConfig()
     keypoints: KeypointConfig = KeypointConfig()
     verify: VerifyConfig = VerifyConfig()
     fast: FastConfig = FastConfig()

@@ -29,8 +29,8 @@ STAGES: tuple[Stage, ...] = (
           plan="jobs.knn:plan", optional=("exact",), version=2, methods=("verified", "fast")),
     Stage("hierarchy", "hierarchy", ("exact", "neighbours"), "jobs.hierarchy:work", "semantic levels, from coarse to fine",
           plan="jobs.hierarchy:plan", methods=("verified", "fast")),
-    Stage("edges", "edges", ("neighbours",), "jobs.edges:work", "candidate pairs, once each", plan="jobs.edges:plan",
-          methods=("verified", "fast")),
+    Stage("edges", "edges", ("neighbours", "metrics", "embeddings"), "jobs.edges:work", "candidate pairs, once each",
+          plan="jobs.edges:plan", version=2, methods=("verified", "fast")),
     Stage("quantise", "centroids", ("embeddings",), "jobs.quantise:work", "centroids that divide the vectors into lists",
           plan="jobs.quantise:plan", optional=("exact",), methods=("similarity",)),
     Stage("lists", "lists", ("embeddings", "centroids"), "jobs.lists:work", "vectors in the order of their lists",
@@ -58,8 +58,8 @@ STAGES: tuple[Stage, ...] = (
           "communities inside the components", plan="jobs.partition:plan", methods=("verified", "fast")),
     Stage("communities", "communities", ("images", "partitions"), "jobs.communities:work", "groups of copies",
           plan="jobs.communities:plan", version=2),
-    Stage("confirm", "confirmations", ("embeddings", "keypoints", "verdicts", "communities"), "jobs.confirm:work",
-          "members of a group compared with each other", plan="jobs.confirm:plan", methods=("verified",)),
+    Stage("confirm", "confirmations", ("exact", "embeddings", "keypoints", "verdicts", "communities"), "jobs.confirm:work",
+          "members of a group compared with each other", plan="jobs.confirm:plan", version=2, methods=("verified",)),
     Stage("duplicates", "duplicates", ("images", "metrics", "embeddings", "exact", "verdicts", "communities", "confirmations"),
           "jobs.duplicates:work", "who stands for whom", plan="jobs.duplicates:plan", optional=("scores",), version=2,
           methods=("verified",)),
@@ -147,6 +147,8 @@ _GROUP_KEYS: dict[str, Callable[[Config], dict[str, Any]]] = {
 def _parameters(name: str, config: Config) -> dict[str, Any]:
     if name == "confirm":  # the same comparison as verify, of pairs found later
         return _parameters("verify", config)
+    if name == "edges" and config.dedup.method == "similarity":
+        return {}
     if name == "verify" and config.dedup.method == "fast":
         return config.fast.model_dump(mode="json")
     if name in _JOIN_KEYS:
