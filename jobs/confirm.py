@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from curation.tables import Run
@@ -28,8 +29,10 @@ def _pairs(run: Run) -> pa.Table:
     vectors = embedding_matrix(run.read("embeddings", ["embedding"]))
     before = adopted(run, "confirmations").parts
     known = [run.read("verdicts")] + [run.read_part("confirmations", part) for part in range(before)]
-    communities = run.read("communities")
+    communities = run.read("communities", ["component", "community"])
+    representative = run.read("exact", ["representative"])["representative"].to_numpy()
+    look = representative == np.arange(len(representative))  # exact copies need no second look
     if before:  # the base has compared the members of what no new image touches
-        look = touched(communities["component"].to_numpy(), base_rows=base_rows(run))
-        communities = pa.table({"community": apart(communities["community"].to_numpy(), look)})
+        look &= touched(communities["component"].to_numpy(), base_rows=base_rows(run))
+    communities = pa.table({"community": apart(communities["community"].to_numpy(), look)})
     return unverified(verdicts=pa.concat_tables(known), communities=communities, vectors=vectors)
