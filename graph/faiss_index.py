@@ -70,6 +70,8 @@ def neighbour_pairs(
         cosine = cosines(points, query, points, other)
         close = cosine >= min_similarity
         found.append((rows[query[close]], rows[other[close]], cosine[close]))
+    if not found:
+        return Pairs(rows[:0], rows[:0], np.empty(0, np.float32))
     row_a, row_b, similarity = zip(*found, strict=True)
     return Pairs(np.concatenate(row_a), np.concatenate(row_b), np.concatenate(similarity))
 

@@ -7,6 +7,7 @@ pair that two rows list is found twice.
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from curation.tables import Run
 from graph.faiss_index import build, neighbour_pairs
@@ -14,8 +15,9 @@ from graph.join import Engine, chosen_engine
 from graph.lists import Group, at_home, balanced, load, unit_vectors
 from graph.pairs import count_pairs, save_pairs
 from graph.scan import Dtype
-from graph.selfjoin import Pairs, join_blocks, join_lists, unique_pairs
+from graph.selfjoin import Pairs, join_added, join_blocks, join_lists, unique_pairs
 from graph.vectors import Rows
+from jobs.base import adopted, base_rows
 from jobs.lists import scratch
 from jobs.stage import Item, Output
 
@@ -30,6 +32,8 @@ def plan(run: Run, *, engine: Engine, memory_mb: int, **_: object) -> list[Item]
     """Return blocks of lists of about equal work, or pairs of blocks of rows (exact), or blocks of queries (faiss)."""
     rows, guests = _per_list(run)
     chosen = chosen_engine(engine, int(run.offsets("embeddings")[-1]))
+    if before := adopted(run, "pairs").parts:
+        return _plan_added(run, rows, guests, before, memory_mb)
     if chosen == "ivf":
         blocks = balanced(rows, guests, pairs_per_block=COMPARISONS) or [(0, 0)]
         return [{"parts": [number], "lists": list(block)} for number, block in enumerate(blocks)]
@@ -39,6 +43,19 @@ def plan(run: Run, *, engine: Engine, memory_mb: int, **_: object) -> list[Item]
         return [{"parts": [block], "queries": [block * size, (block + 1) * size]} for block in range(count)]
     pairs = [(a, b) for a in range(count) for b in range(a, count)]
     return [{"parts": [number], "blocks": list(pair), "block_rows": size} for number, pair in enumerate(pairs)]
+
+
+def _plan_added(run: Run, rows: Rows, guests: Rows, before: int, memory_mb: int) -> list[Item]:
+    """Return blocks of the work that new images bring: they meet one another and the base's."""
+    new_rows, new_guests = _per_list(run, first_part=adopted(run, "lists").parts)
+    common = {"new_from": base_rows(run)}
+    if len(rows) > 1:
+        work = new_rows * (rows + guests) + rows * new_guests
+        blocks = balanced(np.sqrt(2 * work).astype(np.int64), np.zeros_like(rows), pairs_per_block=COMPARISONS) or [(0, 0)]
+        return [{"parts": [before + number], "lists": list(block), **common} for number, block in enumerate(blocks)]
+    size = min(_block_rows(run, memory_mb), MOST_ROWS)
+    count = max(1, -(-int(new_rows.sum()) // size))
+    return [{"parts": [before + block], "block": block, "block_rows": size, **common} for block in range(count)]
 
 
 class Joiner:
@@ -59,7 +76,9 @@ class Joiner:
         if "lists" in item:
             first, last = item["lists"]
             rows = min(_block_rows(run, self.memory_mb), MOST_ROWS)
-            return join_lists(groups, first=first, last=last, base_rows=rows, **how)
+            return join_lists(groups, first=first, last=last, base_rows=rows, new_from=item.get("new_from", 0), **how)
+        if "new_from" in item:
+            return join_added(groups, block=item["block"], block_rows=item["block_rows"], new_from=item["new_from"], **how)
         if "blocks" in item:
             first, second = item["blocks"]
             return join_blocks(groups, first=first, second=second, block_rows=item["block_rows"], **how)
@@ -69,7 +88,8 @@ class Joiner:
         if self._searched is None:
             everyone = at_home(groups, 0)
             points = unit_vectors(groups, everyone)
-            self._searched = build(points, factory=self.factory), points, everyone.rows
+            index = build(points, factory=self.factory if len(points) else "Flat")  # nothing to train an index on
+            self._searched = index, points, everyone.rows
         index, points, rows = self._searched
         found = neighbour_pairs(
             index, points, rows, begin=begin, end=min(end, len(points)), k=self.k, min_similarity=self.min_similarity
@@ -83,8 +103,8 @@ def _block_rows(run: Run, memory_mb: int) -> int:
     return max(256, (memory_mb << 20) // (BYTES_PER_NUMBER * dimension))
 
 
-def _per_list(run: Run) -> tuple[Rows, Rows]:
-    lists = run.read("lists")
+def _per_list(run: Run, first_part: int = 0) -> tuple[Rows, Rows]:
+    lists = pa.concat_tables([run.read_part("lists", part) for part in range(first_part, run.num_parts("lists"))])
     number, count = lists["list"].to_numpy(), int((run.read("centroids", ["level"])["level"].to_numpy() == 1).sum())
     rows, guests = (np.bincount(number, lists[column].to_numpy(), count).astype(np.int64) for column in ("rows", "guests"))
     return rows, guests

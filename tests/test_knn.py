@@ -1,8 +1,11 @@
 """Nearest neighbours and edges against brute force."""
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
+from embedded import compute, embedded, planned
 
 from curation import schema
 from graph.edges import edges, nearest, unverified
@@ -171,3 +174,16 @@ def test_any_faiss_index_can_be_searched():
     for factory, least in (("Flat", 1.0), ("HNSW32", 0.95), ("IVF20,Flat", 0.9)):
         found = knn(vectors=vectors, ids=names(2000), k=5, engine="faiss", factory=factory)["rows"].to_pylist()
         assert np.mean([len(set(a) & set(b)) / 5 for a, b in zip(exact, found, strict=True)]) >= least
+
+
+def test_exact_copies_are_no_candidates_and_ask_for_none(tmp_path: Path):
+    vectors = clustered(120).astype(np.float16)
+    representative = np.arange(120)
+    representative[[70, 110]] = 3
+    run = embedded(tmp_path / "run", vectors, 50, representative)
+    compute(run, planned(run, ("knn",), method="fast"))
+    lists = run.read("neighbours")["rows"].to_pylist()
+    alive = np.flatnonzero(representative == np.arange(120))
+    alone = knn(vectors=vectors[alive].astype(np.float32), ids=names(118))["rows"].to_pylist()
+    assert lists[70] == lists[110] == []
+    assert [lists[row] for row in alive] == [alive[rows].tolist() for rows in alone]

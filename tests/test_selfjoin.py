@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from embedded import JOIN, compute, embedded, planned
 
-from benchmarks.planted import planted
+from benchmarks.planted import planted as plant
 from curation import schema
 from curation.errors import ConfigError
-from curation.tables import Cost, Run
+from curation.tables import Run
 from graph.join import join, single_list
 from graph.lists import balanced, group_rows, load, save
 from graph.pairs import COUNTED_ROWS, count_pairs, load_pairs, row_ranges, save_pairs
@@ -18,8 +19,6 @@ from graph.quantiser import centroid_table, hash_ids, probes, quantiser_of, samp
 from graph.scan import Scanner
 from graph.selfjoin import Pairs, edge_rows, join_blocks, join_lists
 from graph.vectors import keys, to_float32, unit
-from jobs.config import parse_config
-from jobs.pipeline import pipeline
 from jobs.progress import Lines
 from jobs.runner import Limits, run_stages
 
@@ -29,7 +28,7 @@ FLOOR = 0.7
 @pytest.fixture(scope="module")
 def vectors() -> np.ndarray:
     """3,000 planted vectors of 64 dimensions, as EMBEDDINGS stores them."""
-    return planted(3000, seed=11, dimension=64).vectors().astype(np.float16)
+    return plant(3000, seed=11, dimension=64).vectors().astype(np.float16)
 
 
 def brute_force(vectors: np.ndarray, floor: float = FLOOR) -> set[tuple[int, int]]:
@@ -78,7 +77,7 @@ def test_tasks_report_no_pair_twice_and_only_pairs_that_meet_in_a_list(vectors: 
 
 
 def test_ivf_recall_is_above_98_percent_at_20_thousand():
-    vectors = planted(20_000, seed=12, dimension=64).vectors().astype(np.float16)
+    vectors = plant(20_000, seed=12, dimension=64).vectors().astype(np.float16)
     exact = join(vectors=vectors, engine="exact", min_similarity=FLOOR)
     found = set(pairs_of(join(vectors=vectors, engine="ivf", min_similarity=FLOOR)))
     close = exact["similarity"].to_numpy() >= 0.75
@@ -280,34 +279,8 @@ def test_ranges_of_rows_cover_all_pairs_evenly():
     assert row_ranges([count_pairs(Pairs(low[:0], low[:0], np.ones(0, np.float32)))], pairs_per_part=10) == [(0, 0)]
 
 
-def embedded(root: Path, vectors: np.ndarray, part_rows: int, representative: np.ndarray | None = None) -> Run:
-    """Return a run that holds IMAGES (ids only) and EMBEDDINGS, and EXACT when representatives are given."""
-    run = Run(root)
-    for part, begin in enumerate(range(0, len(vectors), part_rows)):
-        some = vectors[begin : begin + part_rows]
-        rows = range(begin, begin + len(some))
-        ids = [f"{row:032x}" for row in rows]
-        alive = np.isfinite(some).all(1)
-        column = pa.array([list(v) if ok else None for v, ok in zip(some, alive, strict=True)], schema.vector_type(some.shape[1]))
-        table = pa.table(
-            {"id": ids, "embedding": column, "norm": pa.nulls(len(some), pa.float32()), "error": pa.nulls(len(some))}
-        )
-        tables = {"images": pa.table({"id": ids})}
-        tables["embeddings"] = schema.conform(table, schema.embeddings_schema(some.shape[1]))
-        if representative is not None:
-            tables["exact"] = pa.table({"id": ids, "representative": representative[rows.start : rows.stop]})
-        for name, rows_ in tables.items():
-            run.commit_part(name, part, rows_, fingerprint="planted", cost=Cost(0, 0))
-    for name in ("images", "embeddings", *(["exact"] if representative is not None else [])):
-        run.finish(name, {"fingerprint": "planted"})
-    return run
-
-
 def run_join(run: Run, num_cpus: int = 2, **join_keys: object) -> pa.Table:
-    config = parse_config(
-        {"source": "/nowhere", "out": str(run.root), "dedup": {"method": "similarity"}, "join": join_keys}, origin="test"
-    )
-    plan = [planned for planned in pipeline(config) if planned.stage.name in ("quantise", "lists", "join", "edges")]
+    plan = planned(run, JOIN, join=join_keys)
     run_stages(run, plan, limits=Limits(num_cpus=num_cpus), progress=Lines())
     return run.read("edges")
 
@@ -318,18 +291,38 @@ def test_the_runner_gives_the_edges_of_one_process(shared_ray, tmp_path: Path, v
     some = vectors[:1500].copy()
     some[4] = np.nan
     alive = np.delete(np.arange(1500), 4)
-    keys_ = {"engine": engine, "nlist": 12, "nprobe": 12, "k": 1000}
+    keys_ = {"engine": engine, "nlist": 12, "nprobe": 12, "margin": 2.0, "k": 1000}
     edges = run_join(embedded(tmp_path / "run", some, 400), **keys_)
     assert pairs_of(edges) == sorted((int(alive[a]), int(alive[b])) for a, b in brute_force(some[alive]))
     again = run_join(embedded(tmp_path / "again", some, 700), **keys_, memory_mb=16)
     assert again.equals(edges)
 
 
-@pytest.mark.ray
-def test_exact_copies_leave_the_join_to_their_representative(shared_ray, tmp_path: Path, vectors: np.ndarray):
+@pytest.mark.parametrize("engine", ["exact", "ivf", "faiss"])
+def test_exact_copies_leave_the_join_to_their_representative(tmp_path: Path, vectors: np.ndarray, engine):
     some = vectors[:600].copy()
     representative = np.arange(600)
     representative[300:310] = 5
-    edges = run_join(embedded(tmp_path / "run", some, 200, representative), engine="exact")
+    run = embedded(tmp_path / "run", some, 200, representative)
+    compute(run, planned(run, JOIN, join={"engine": engine, "nlist": 5, "nprobe": 5, "margin": 2.0, "k": 599}))
     alive = np.flatnonzero(representative == np.arange(600))
-    assert pairs_of(edges) == sorted((int(alive[a]), int(alive[b])) for a, b in brute_force(some[alive]))
+    assert pairs_of(run.read("edges")) == sorted((int(alive[a]), int(alive[b])) for a, b in brute_force(some[alive]))
+
+
+@pytest.mark.parametrize("engine", ["exact", "ivf", "faiss"])
+def test_a_run_without_a_usable_image_or_with_one_has_no_edges(tmp_path: Path, engine):
+    for name, some in (("none", np.full((5, 8), np.nan, np.float16)), ("one", np.ones((1, 8), np.float16))):
+        run = embedded(tmp_path / name, some, 2)
+        compute(run, planned(run, JOIN, join={"engine": engine}))
+        assert run.read("edges").num_rows == 0
+
+
+def test_parts_of_edges_follow_each_other_in_row_order(tmp_path: Path, vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("jobs.edges.PAIRS_PER_PART", 1000)
+    monkeypatch.setattr("graph.pairs.COUNTED_ROWS", 100)
+    monkeypatch.setattr("jobs.join.COMPARISONS", 20_000)
+    run = embedded(tmp_path / "run", vectors, 1000)
+    compute(run, planned(run, JOIN, join={"engine": "ivf", "nlist": 20, "nprobe": 20, "margin": 2.0}))
+    assert run.num_parts("pairs") > 3
+    assert run.num_parts("edges") > 3
+    assert pairs_of(run.read("edges")) == sorted(brute_force(vectors))
