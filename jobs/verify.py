@@ -29,7 +29,7 @@ def work_fast(run: Run, item: Item, *, pairs_per_item: int, **limits: Any) -> li
     """Compare the hashes of the pairs of one block."""
     pairs = run.read("edges").slice(item["begin"], item["end"] - item["begin"])
     rows = _named(pairs)
-    hashes = run.take("metrics", rows, ["id", "pdq_dihedral", "pdq_quality"])
+    hashes = run.take("metrics", rows, ["id", "pdq_dihedral", "pdq_quality", "flatness"])
     return [Output(item["parts"][0], verify_fast(pairs=pairs, metrics=hashes, rows=rows, **limits))]
 
 
