@@ -23,6 +23,8 @@ from benchmarks.found import read_run, stage_seconds
 from benchmarks.truth import Score, Truth, read_truth, score, survivors
 
 ROOT = Path(__file__).parent.parent
+OPTIONAL = ("tag", "score", "ocr")
+"""Stages whose tables `duplicates` only reads where they are there; no default setting asks for them."""
 SECOND_LOOK = ("profile", "keypoints", "verify", "confirm")
 """Stages whose CPU is compared with that of the embedding: hashing, keypoints and verification."""
 
@@ -35,7 +37,7 @@ def main() -> None:
     elif options.command == "score":
         print(score_run(options.run, options.truth, false_pairs=options.false_pairs))
     elif options.command == "ours":
-        run_ours(options.source, options.out, options.method, options.workers)
+        run_ours(options.source, options.out, options.method, options.workers, options.redo)
     else:
         from benchmarks.compare import compare
 
@@ -48,7 +50,7 @@ def main() -> None:
         )
 
 
-def run_ours(source: Path, out: Path, method: str, workers: int) -> None:
+def run_ours(source: Path, out: Path, method: str, workers: int, redo: list[str]) -> None:
     """Run `duplicates` and the stages it rests on by the real runner, with default settings."""
     from curation.tables import Run
     from jobs import summary
@@ -59,9 +61,9 @@ def run_ours(source: Path, out: Path, method: str, workers: int) -> None:
     settings = read_config(
         None, {"source": str(source), "out": str(out), "dedup": {"method": method}, "ray": {"num_cpus": workers}}
     )
-    plan = needed_for(pipeline(settings), "duplicates")
+    plan = [planned for planned in needed_for(pipeline(settings), "duplicates") if planned.stage.name not in OPTIONAL]
     with summary.progress() as bars:
-        run_stages(Run(out), plan, limits=Limits(**settings.ray.model_dump()), redo=[], progress=bars)
+        run_stages(Run(out), plan, limits=Limits(**settings.ray.model_dump()), redo=redo, progress=bars)
 
 
 def score_run(run: Path, truth_csv: Path, *, false_pairs: int = 20) -> str:
@@ -114,6 +116,7 @@ def _options() -> argparse.Namespace:
     ours.add_argument("source", type=Path)
     ours.add_argument("out", type=Path)
     ours.add_argument("--method", choices=("verified", "fast", "similarity"), default="verified")
+    ours.add_argument("--redo", nargs="*", default=[], help="stages to compute again")
     ours.add_argument("--workers", type=int, default=1, help="processes; changes no result")
     table = verbs.add_parser("compare", help="imageloom and its peers, with tables")
     table.add_argument("--photos", type=Path, required=True)

@@ -38,10 +38,10 @@ class Entry:
 
 
 def write_truth(path: Path, entries: Sequence[Entry]) -> None:
-    """Write truth.csv."""
+    """Write truth.csv; no tool may take it for a list of images, so its first column is called `name`."""
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow([column.name for column in fields(Entry)])
+        writer.writerow(["name", *(column.name for column in fields(Entry)[1:])])
         writer.writerows([[f"{v:.4f}" if isinstance(v, float) else v for v in astuple(entry)] for entry in entries])
 
 
