@@ -59,6 +59,21 @@ def find_regions(*, parts: Iterable[Part], mean: Floats, num: int, num_images: i
     return Regions(mean, centroids, np.full(len(centroids), -1.0, np.float32))
 
 
+def regions_of(*, labels: Labels, parts: Iterable[Part], mean: Floats, min_images: int) -> Regions:
+    """Return the regions of a partition that is known already, such as a level of HIERARCHY, with `min_images` or more each.
+
+    labels: int32 (rows,), any number per community, -1 for none. Centroids are the means of the members, in order of the numbers.
+    """
+    names, sizes = np.unique(labels[labels >= 0], return_counts=True)
+    names = names[sizes >= min_images]
+    sums = np.zeros((len(names), len(mean)))
+    for start, vectors in parts:
+        own = np.where(usable(vectors), labels[start : start + len(vectors)], -1)
+        for place in np.flatnonzero(np.isin(names, own)):
+            sums[place] += unit(unit(vectors[own == names[place]]) - mean).sum(0, dtype=np.float64)
+    return Regions(mean, unit(sums.astype(np.float32)), np.full(len(names), -1.0, np.float32))
+
+
 def sort_into(regions: Regions, *, parts: Iterable[Part], num_rows: int) -> tuple[Labels, Floats]:
     """Return int32 (rows,), the nearest region of every image, and the cosine to its centroid; -1 and NaN without a vector."""
     labels, cosine = np.full(num_rows, -1, np.int32), np.full(num_rows, np.nan, np.float32)

@@ -15,6 +15,11 @@ from scipy.stats import false_discovery_control
 
 from graph.enrichment import Counts, Numbers, difference_interval, enrichment, wilson
 
+HOLLOW = 0.25
+"""A region with less than this of the reference's share is missing as a whole."""
+EXPLAINED = 0.5
+"""Share of what a region lacks that voids inside it must lack to be told in its place."""
+
 
 @dataclass(frozen=True)
 class Void:
@@ -77,16 +82,22 @@ def region_voids(levels: Sequence[tuple[Counts, Counts]], *, num_reference: int,
 
 
 def distinct_voids(voids: Sequence[Void], labels: Sequence[NDArray[np.int32]]) -> list[Void]:
-    """Return the voids without those that mostly lie in voids of coarser levels, so that no lack is told twice.
+    """Return the voids such that no lack is told at two levels, largest deficit first.
 
-    labels: for every level, the region of every image of the reference, -1 for none.
+    labels: for every level, the region of every image of the reference, -1 for none. Of a void and the finer ones inside it, the
+    finer ones stay when they explain it: it is not hollow itself, and they are most of what it lacks.
     """
-    told = np.zeros(len(labels[0]), bool)
     kept: list[Void] = []
-    for level in sorted({void.level for void in voids}):
-        fresh = [void for void in voids if void.level == level and told[labels[level] == void.number].mean() <= 0.5]
-        kept += fresh
-        told |= np.isin(labels[level], [void.number for void in fresh])
+    for void in sorted(voids, key=lambda one: (-one.level, one.number)):
+        inner = [
+            one
+            for one in kept
+            if one.level > void.level and (labels[void.level][labels[one.level] == one.number] == void.number).mean() > 0.5
+        ]
+        hollow = void.own_share < HOLLOW * void.reference_share
+        if not hollow and sum(one.images_to_fetch for one in inner) >= EXPLAINED * void.images_to_fetch:
+            continue
+        kept = [one for one in kept if one not in inner] + [void]
     return [void for void in voids if void in kept]
 
 

@@ -14,6 +14,7 @@ from curation.ingest import ingest
 from curation.items import Json
 from curation.tables import Run, fingerprint
 from graph.fulltext import Document, FullText, documents
+from graph.regions import Labels
 from graph.search import Part, corpus_mean
 from graph.vectors import Floats, embedding_matrix, unit
 
@@ -71,6 +72,14 @@ def counted(run: Run) -> NDArray[np.bool_]:
     if run.has("selection"):
         return kept(run)
     return np.asarray(run.read("images", ["error"])["error"].is_null().to_numpy(), bool)
+
+
+def hierarchy(run: Run) -> list[Labels]:
+    """Return the semantic community of every image at each level of HIERARCHY, coarsest first; nothing without the table."""
+    if not run.has("hierarchy"):
+        return []
+    table = run.read("hierarchy")
+    return [table[name].to_numpy().astype(np.int32) for name in table.column_names if name.startswith("level_")]
 
 
 def model(run: Run) -> str:

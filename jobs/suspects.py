@@ -52,12 +52,18 @@ def suspicious(
 
 
 def _labels(run: Run, allowed: NDArray[np.bool_]) -> Labels:
-    """Return the region of every kept image, -1 elsewhere."""
+    """Return the region of every kept image, -1 elsewhere: of HIERARCHY the level that comes nearest to as many as suit."""
     num = int(allowed.sum())
     if num < 2:
         raise ConfigError(f"{run.root} keeps {num} images: there is nothing to compare failures with")
-    found = find_regions(parts=corpus.masked(run, allowed), mean=corpus.mean(run), num=num_regions(num), num_images=num)
-    return sort_into(found, parts=corpus.masked(run, allowed), num_rows=len(allowed))[0]
+    levels = [np.unique(labels[allowed], return_inverse=True) for labels in corpus.hierarchy(run)]
+    if levels:
+        _, regions = min(levels, key=lambda level: abs(np.log(len(level[0]) / num_regions(num))))
+        found = np.full(len(allowed), -1, np.int32)
+        found[allowed] = regions
+        return found
+    cells = find_regions(parts=corpus.masked(run, allowed), mean=corpus.mean(run), num=num_regions(num), num_images=num)
+    return sort_into(cells, parts=corpus.masked(run, allowed), num_rows=len(allowed))[0]
 
 
 def _region_proposal(

@@ -13,7 +13,17 @@ from curation.cards import cards, named
 from curation.errors import ConfigError
 from curation.tables import Run
 from graph.fulltext import FullText
-from graph.regions import Labels, find_regions, inside, num_regions, region_means, sort_into, with_floors
+from graph.regions import (
+    Labels,
+    Regions,
+    find_regions,
+    inside,
+    num_regions,
+    region_means,
+    regions_of,
+    sort_into,
+    with_floors,
+)
 from graph.search import nearest
 from graph.vectors import Floats
 from graph.voids import Void, distinct_voids, distinctive_terms, nearest_of, region_voids
@@ -43,7 +53,7 @@ def against_run(
         raise ConfigError(
             f"{run.root} was embedded by {ours} and {reference.root} by {theirs}: vectors of two models cannot meet"
         )
-    levels = [_level(run, reference, num, seed) for num in _granularities(reference, regions)]
+    levels = [_level(run, reference, found) for found in _regions(reference, regions, seed)]
     try:
         voids = region_voids(
             [(level.reference_counts, level.own_counts) for level in levels],
@@ -79,34 +89,46 @@ class _Level:
         return np.bincount(self.labels[self.labels >= 0], minlength=self.num)
 
 
-def _granularities(reference: Run, regions: int | None) -> list[int]:
-    """Return how many regions there are at each level: what was asked for, or a size that suits, three and nine times that."""
-    if regions is not None:
-        return [regions]
-    num = int(corpus.counted(reference).sum())
-    fine = [FINER**level * num_regions(num) for level in range(3)]
-    return [fine[0], *(many for many in fine[1:] if many * MIN_REGION_IMAGES <= num)]
-
-
-def _level(run: Run, reference: Run, num: int, seed: int) -> _Level:
-    counted = corpus.counted(reference)
+def _regions(reference: Run, num: int | None, seed: int) -> list[Regions]:
+    """Return the reference's regions at each level: k-means cells of `num`, else its HIERARCHY, else cells of three sizes."""
+    counted, mean = corpus.counted(reference), corpus.mean(reference)
+    if num is None:
+        known = [
+            regions_of(
+                labels=np.where(counted, labels, -1),
+                parts=corpus.parts(reference),
+                mean=mean,
+                min_images=MIN_REGION_IMAGES,
+            )
+            for labels in corpus.hierarchy(reference)
+        ]
+        if any(len(found.centroids) > 1 for found in known):
+            return [found for found in known if len(found.centroids)]
+    total = int(counted.sum())
     try:
-        found = find_regions(
-            parts=corpus.masked(reference, counted),
-            mean=corpus.mean(reference),
-            num=num,
-            num_images=int(counted.sum()),
-            seed=seed,
-        )
+        return [
+            find_regions(parts=corpus.masked(reference, counted), mean=mean, num=many, num_images=total, seed=seed)
+            for many in _granularities(total, num)
+        ]
     except ValueError as error:
         raise ConfigError(f"{reference.root}: {error}") from None
+
+
+def _granularities(num_images: int, num: int | None) -> list[int]:
+    """Return how many regions there are at each level: what was asked for, or a size that suits, three and nine times that."""
+    if num is not None:
+        return [num]
+    fine = [FINER**level * num_regions(num_images) for level in range(3)]
+    return [fine[0], *(many for many in fine[1:] if many * MIN_REGION_IMAGES <= num_images)]
+
+
+def _level(run: Run, reference: Run, found: Regions) -> _Level:
+    counted, own_counted = corpus.counted(reference), corpus.counted(run)
     labels, cosine = sort_into(found, parts=corpus.masked(reference, counted), num_rows=len(counted))
     found = with_floors(found, labels=labels, cosine=cosine)
-    own_counted = corpus.counted(run)
     own = inside(found, *sort_into(found, parts=corpus.masked(run, own_counted), num_rows=len(own_counted)))
-    num = len(found.centroids)
-    counts = np.bincount(own[own >= 0], minlength=num)
-    return _Level(inside(found, labels, cosine), cosine, num, found.centroids.shape[1], counts)
+    num, dimension = found.centroids.shape
+    return _Level(inside(found, labels, cosine), cosine, num, dimension, np.bincount(own[own >= 0], minlength=num))
 
 
 def _described_regions(

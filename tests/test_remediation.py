@@ -5,13 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import yaml
 from image_rows import save
-from searchable import picture, write_run
+from searchable import picture, write_run, write_table
 
 from curation.errors import ConfigError, SourceError, StaleInput
 from curation.remedies import checked_remedies, corrected, file_sha256, read_remedies
+from curation.schema import HIERARCHY, conform
 from curation.selection import select
 from curation.tables import Run
 from graph.remediation import coverage, region_of_case, suspect_images, suspect_regions, term_weights
@@ -129,6 +131,17 @@ def test_proposals_name_the_culprits_the_wrong_words_and_what_is_missing(run: Ru
     assert "a green square" not in missing
     assert all(one["approved"] is None for one in found)
     assert [one["proposal"] for one in found] == list(range(1, len(found) + 1))
+
+
+def test_semantic_levels_are_the_regions_when_there_are_some(failures: Path, tmp_path: Path) -> None:
+    levelled = write_run(tmp_path, COLOURS, encoder="BlindEncoder")
+    communities = np.repeat([0, 14, 44, 74, 100], [14, 30, 30, 26, 1])
+    columns = {f"level_{level}": communities for level in range(3)}
+    write_table(levelled, "hierarchy", conform(pa.table({"id": levelled.read("images")["id"]} | columns), HIERARCHY))
+    drop = next(one for one in propose(levelled, read_failures(failures)) if one["action"] == "drop")
+    assert drop["target"] == {"kind": "region", "region": 0, "images": 14}
+    assert drop["evidence"]["cases"] == 9
+    assert drop["evidence"]["expected_cases"] == pytest.approx(9 * 14 / 100)
 
 
 def test_proposals_are_the_same_bytes_again_and_their_page_is_harmless(run: Run, failures: Path, tmp_path: Path) -> None:

@@ -4,12 +4,14 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
-from searchable import write_run
+from searchable import write_run, write_table
 
 from curation.errors import ConfigError
+from curation.schema import HIERARCHY, conform
 from curation.tables import Run
-from graph.regions import find_regions, inside, num_regions, region_means, sort_into, with_floors
+from graph.regions import find_regions, inside, num_regions, region_means, regions_of, sort_into, with_floors
 from graph.search import corpus_mean
 from graph.voids import concept_voids, distinct_voids, distinctive_terms, region_voids
 from jobs.concepts import read_concepts
@@ -43,6 +45,16 @@ def test_regions_do_not_mix_planted_modes_and_strangers_lie_in_none() -> None:
     strangers = np.random.default_rng(7).normal(size=(200, vectors.shape[1])).astype(np.float32)
     far = inside(found, *sort_into(found, parts=in_parts(strangers), num_rows=200))
     assert (far == -1).all()
+
+
+def test_a_known_partition_gives_regions_of_its_larger_communities() -> None:
+    vectors, modes = mixture([100, 100, 100, 100, 100, 5])
+    parts = in_parts(vectors)
+    names = np.where(modes == 5, 900, 7 * modes).astype(np.int32)
+    found = regions_of(labels=names, parts=parts, mean=corpus_mean(parts), min_images=12)
+    labels, _ = sort_into(found, parts=parts, num_rows=len(vectors))
+    assert (labels[modes < 5] == modes[modes < 5]).all()
+    assert len(found.centroids) == 5
 
 
 def test_regions_do_not_depend_on_how_parts_are_cut_and_skip_failed_rows() -> None:
@@ -91,12 +103,16 @@ def test_the_same_mixture_has_no_void_in_nineteen_of_twenty_draws() -> None:
     assert with_voids <= 20  # at most 5 % are expected; 20 of 200 is four standard deviations above
 
 
-def test_a_fine_void_inside_a_coarse_one_is_told_once() -> None:
+def test_a_lack_is_told_once_at_the_level_that_shows_it() -> None:
     coarse, fine = np.repeat([0, 1], 100).astype(np.int32), np.repeat([0, 1, 2, 3], 50).astype(np.int32)
-    levels = [(np.array([100, 100]), np.array([2, 198])), (np.array([50, 50, 50, 50]), np.array([1, 1, 3, 195]))]
-    found = region_voids(levels, num_reference=200, num_own=200)
+    hollow = [(np.array([100, 100]), np.array([2, 198])), (np.array([50, 50, 50, 50]), np.array([1, 1, 3, 195]))]
+    found = region_voids(hollow, num_reference=200, num_own=200)
     assert {(void.level, void.number) for void in found} == {(0, 0), (1, 0), (1, 1), (1, 2)}
     assert [(void.level, void.number) for void in distinct_voids(found, [coarse, fine])] == [(0, 0), (1, 2)]
+    mixed = [(np.array([100, 100]), np.array([60, 140])), (np.array([50, 50, 50, 50]), np.array([2, 58, 70, 70]))]
+    found = region_voids(mixed, num_reference=200, num_own=200)
+    assert {(void.level, void.number) for void in found} == {(0, 0), (1, 0)}
+    assert [(void.level, void.number) for void in distinct_voids(found, [coarse, fine])] == [(1, 0)]
 
 
 def test_concepts_below_their_share_are_voids_with_the_missing_number() -> None:
@@ -152,6 +168,18 @@ def test_two_searches_for_voids_give_the_same_bytes(runs: tuple[Run, Run], tmp_p
         find_voids(runs[0], reference=runs[1], concepts=None, out=tmp_path / folder, regions=3)
     for name in ("voids.jsonl", "voids.html", CENTROIDS):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_a_reference_with_semantic_levels_is_divided_by_them(runs: tuple[Run, Run], tmp_path: Path) -> None:
+    own, _ = runs
+    levelled = write_run(tmp_path / "levelled", REFERENCE)
+    communities = np.repeat([0, 24, 48], 24)
+    rows = {"id": levelled.read("images")["id"]} | {f"level_{level}": np.append(communities, 72) for level in range(3)}
+    write_table(levelled, "hierarchy", conform(pa.table(rows), HIERARCHY))
+    find_voids(own, reference=levelled, concepts=None, out=tmp_path)
+    (line,) = [json.loads(line) for line in (tmp_path / "voids.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert (line["level"], line["region"], line["own_images"]) == (0, 2, 1)
+    assert "blue" in line["terms"][0]
 
 
 def test_concepts_are_counted_by_words_in_either_language(runs: tuple[Run, Run], tmp_path: Path) -> None:
