@@ -72,6 +72,8 @@ def duplicates(images: pa.Table, verdicts: pa.Table | None) -> pa.Table:
         whole = ids[0] if row == 3 and measured else None
         alone = keeper is None
         own = {"id": id_, "keeper": None if alone else ids[keeper], "keeper_row": keeper, "similarity": None if alone else 0.9}
+        merged = [{"caption": "an astronaut in orange", "uri": "/copies/small.jpg", "id": ids[1]}] if row == 0 else None
+        own["merged_captions"] = merged
         rows.append(own | {"evidence": evidence, "group_size": 3 if row < 3 else 1, "contained_in": whole})
     return pa.Table.from_pylist(rows, schema=DUPLICATES)
 
@@ -188,6 +190,10 @@ def test_explain_names_the_keeper_the_evidence_and_the_look_alikes(run: Run, cap
     said = capsys.readouterr().out
     assert "copy of    astronaut.png, cosine 0.900: " in said
     assert "not        coffee.png" in said
+    tell(explain(run, "astronaut.png"))
+    said = capsys.readouterr().out
+    assert "stands for astronaut-small.jpg, astronaut-again.png" in said
+    assert "also said  an astronaut in orange (/copies/small.jpg)" in said
     tell(explain(run, "detail.png"))
     assert "inside     astronaut.png shows all of it" in capsys.readouterr().out
 
