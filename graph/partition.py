@@ -5,6 +5,7 @@ group of 500 copies and no list was too short for it. A component that one star 
 CPM with the accepted similarity as resolution, and every community into stars. Nothing depends on other components.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -22,6 +23,8 @@ Edges = tuple[Rows, Rows, Floats]
 
 APART = 0.05
 """How much less than the product of their cosines to the hub two copies may have, before one star is doubted."""
+Waiting = defaultdict[int, list[tuple[Rows, Floats]]]
+"""Communities, by size: their members and cosines."""
 TILE = 1 << 22
 """Cosines held at a time for components of one size."""
 
@@ -69,6 +72,7 @@ def partition(
     found = Partition(np.arange(count), np.arange(count), np.ones(count, np.float32))
     rule = Rule(keeper_similarity, sure_similarity, max_partial)
     order = np.lexsort((ids, component))
+    waiting: Waiting = defaultdict(list)
     for positions in by_size(component[order]):
         if positions.shape[1] > max_dense:
             for members in order[positions]:
@@ -84,7 +88,9 @@ def partition(
                 seed = seed_of(str(ids[members[rest, 0]]))
                 label = cpm_dense(similarity[rest], resolution=accepted_similarity, seed=seed, method=method)
                 for inside in _groups(label):
-                    _settle(found, members[rest, inside][None], similarity[rest][np.ix_(inside, inside)][None], rank, rule)
+                    waiting[len(inside)].append((members[rest, inside], similarity[rest][np.ix_(inside, inside)]))
+            _settle_full(found, waiting, rank, rule, limit=TILE)
+    _settle_full(found, waiting, rank, rule, limit=0)
     return found
 
 
@@ -146,6 +152,14 @@ def _explained(similarity: Floats, rank: Rows, rule: Rule) -> NDArray[np.bool_]:
     )
     together = similarity.min((1, 2)) >= rule.keeper_similarity**2 - APART
     return np.asarray(cover.all(1) & ~unlike.any(1) & together)
+
+
+def _settle_full(found: Partition, waiting: Waiting, rank: Rows, rule: Rule, *, limit: int) -> None:
+    """Settle the waiting communities of every size that hold more than `limit` cosines together."""
+    for size in [size for size, some in waiting.items() if len(some) * size * size > limit]:
+        members, similarity = zip(*waiting.pop(size), strict=True)
+        if size > 1:  # one image alone is its own keeper
+            _settle(found, np.stack(members), np.stack(similarity), rank, rule)
 
 
 def _settle(found: Partition, members: Rows, similarity: Floats, rank: Rows, rule: Rule) -> None:
