@@ -98,7 +98,7 @@ def write_run(
 
 def write_table(run: Run, name: str, table: pa.Table, *, parameters: dict[str, Any] | None = None) -> None:
     """Commit a table in parts of PART_ROWS."""
-    for part, start in enumerate(range(0, table.num_rows, PART_ROWS)):
+    for part, start in enumerate(range(0, max(1, table.num_rows), PART_ROWS)):
         run.commit_part(name, part, table.slice(start, PART_ROWS), fingerprint="f", cost=Cost(0, 0))
     run.finish(name, {"parameters": parameters or {}})
 
