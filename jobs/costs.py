@@ -1,7 +1,9 @@
 """What one image costs in every stage: as measured in the user's own run, else shipped figures with their source."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import yaml
 
@@ -11,6 +13,12 @@ from jobs.pipeline import TABLES
 SOURCE = "benchmarks/results/costs.json"
 """Where the shipped figures were measured."""
 
+
+VECTORS = "benchmarks/results/million.json"
+"""Where the similarity route was measured."""
+
+ROUTE = ("forests", "components", "partition", "communities", "duplicates")
+"""Stages of that route behind its join."""
 
 FEW = 200
 """A run of fewer images measures how long stages take to start; the shipped figures are better."""
@@ -34,12 +42,33 @@ SHIPPED: Mapping[str, tuple[float, float, float, float]] = {}
 """CPU seconds, bytes written, peak bytes and held bytes by stage, as in SOURCE; all without a GPU."""
 
 
-def known(run: Run | None) -> dict[str, PerImage]:
-    """Return the cost per image of every stage that anyone has measured, the run's own figures first."""
+def known(run: Run | None, *, method: str = "verified") -> dict[str, PerImage]:
+    """Return the cost per image of every stage that anyone has measured, the run's own figures first.
+
+    method: dedup.method; stages of the similarity route were measured on vectors, by benchmarks/million.py.
+    """
     shipped = {name: PerImage(cpu, cpu, written, peak, held, 0.0, SOURCE) for name, (cpu, written, peak, held) in SHIPPED.items()}
+    if method == "similarity":
+        shipped = {name: found for name, found in shipped.items() if name not in ROUTE} | _of_vectors()
     found = of_run(run) if run is not None else {}
     own = {name: figures for name, figures in found.items() if figures.images >= FEW or name not in shipped}
     return shipped | {name: _with_memory(figures, shipped.get(name)) for name, figures in own.items()}
+
+
+def _of_vectors() -> dict[str, PerImage]:
+    """Return the cost per vector of the stages of ROUTE in the largest run that VECTORS records; none without it."""
+    path = Path(__file__).parent.parent / VECTORS
+    if not path.exists():
+        return {}
+    largest = max(json.loads(path.read_text(encoding="utf-8"))["results"], key=lambda row: row["count"])
+    count, peak = largest["count"], largest["peak_bytes"]
+    return {
+        stage["stage"]: PerImage(
+            stage["cpu_seconds"] / count, stage["elapsed_seconds"] / count, 0.0, peak, 0.0, 0.0, f"{VECTORS}, {count:,} vectors"
+        )
+        for stage in largest["stages"]
+        if stage["stage"] in ROUTE
+    }
 
 
 def _with_memory(found: PerImage, shipped: PerImage | None) -> PerImage:

@@ -51,7 +51,7 @@ def dry_run(config: Config, run: Run, stages: Sequence[Planned], *, images: str 
     )
     offered = capacity(cluster, num_cpus=config.ray.num_cpus)
     rates = arithmetic.Rates(*(kernel_rate(dimension=scale.dimension, dtype=kind) for kind in ("fp32", config.join.dtype)))
-    asked = arithmetic.Question(config, stages, scale, offered, known(run if begun else None), rates)
+    asked = arithmetic.Question(config, stages, scale, offered, known(run if begun else None, method=config.dedup.method), rates)
     return arithmetic.as_json(asked)
 
 

@@ -267,7 +267,7 @@ def _joins() -> list[str]:
     return [
         _text(
             f"""**Joins.** Pairs of at least .70 among planted vectors of {DIMENSION} dimensions, one thread, {about["cpu"]};
-            medians over seeds; `{about["command"]}` ([benchmarks/results/knn.md](../benchmarks/results/knn.md)). *Computed*
+            medians over seeds ([benchmarks/results/knn.md](../benchmarks/results/knn.md)). *Computed*
             is what the formulae above say of the same number of vectors at the same rate; it leaves out reading, sorting and
             start-up."""
         ),
@@ -287,9 +287,10 @@ def _whole_route() -> list[str]:
     lines = [
         _text(
             f"""**The whole route**, from EMBEDDINGS to DUPLICATES through the runner: Ray, commits, checksums, Parquet;
-            {rows[0]["cores"]} cores, {about["cpu"]}; `{about["command"]}`
+            {rows[0]["cores"]} cores, {about["cpu"]}
             ([benchmarks/results/million.md](../benchmarks/results/million.md)). *Computed* is training, assigning and joining
-            by the formulae above at the rate above, for the stages quantise, lists and join."""
+            by the formulae above at the rate above, for the stages quantise, lists and join; it leaves out starting workers,
+            reading and writing, which weigh less the more vectors there are."""
         ),
         "| vectors | memory_mb | wall s | CPU s | CPU us per vector | quantise, lists, join: CPU s | computed | peak GB |",
         "|---|---|---|---|---|---|---|---|",

@@ -157,6 +157,17 @@ def test_shipped_figures_are_those_of_the_benchmark() -> None:
     assert {name: tuple(stage[key] for key in measures) for name, stage in record.items()} == dict(costs.SHIPPED)
 
 
+def test_the_similarity_route_takes_its_own_measurements() -> None:
+    """`partition` of verified pairs and of vectors are different work, so figures of one say nothing of the other."""
+    path = ROOT / costs.VECTORS
+    found = costs.known(None, method="similarity")
+    assert all(costs.VECTORS in found[name].source for name in costs.ROUTE if name in found)
+    if path.exists():
+        largest = max(json.loads(path.read_text())["results"], key=lambda row: row["count"])
+        stages = {stage["stage"]: stage for stage in largest["stages"]}
+        assert found["partition"].cpu_seconds * largest["count"] == pytest.approx(stages["partition"]["cpu_seconds"])
+
+
 def test_a_cluster_is_read_from_the_launcher_file_or_a_line() -> None:
     launcher = capacity(str(ROOT / "ray_cluster.yaml"))
     assert (launcher.cores, launcher.gpus) == (24 * 16, 8)
