@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -96,6 +97,7 @@ class FullText:
     """An index in one file, or in memory when `path` is None; a file that is no index any more is replaced."""
 
     def __init__(self, path: Path | None) -> None:
+        self._path = path
         try:
             self._connection = self._opened(path)
         except sqlite3.DatabaseError as error:
@@ -126,13 +128,13 @@ class FullText:
         versioned = [f"{VERSION}:{digest}" for digest in digests]
         done = 0
         with self._transaction():
-            known = dict(self._connection.execute("SELECT part, digest FROM parts").fetchall())
+            known = dict(self._execute("SELECT part, digest FROM parts"))
             if any(part >= len(versioned) or versioned[part] != digest for part, digest in known.items()):
-                self._connection.execute("INSERT INTO words(words) VALUES ('delete-all')")
-                self._connection.execute("DELETE FROM parts")
+                self._execute("INSERT INTO words(words) VALUES ('delete-all')")
+                self._execute("DELETE FROM parts")
         for part, digest in enumerate(versioned):
             with self._transaction():
-                if not self._connection.execute("SELECT 1 FROM parts WHERE part = ?", (part,)).fetchone():
+                if not self._execute("SELECT 1 FROM parts WHERE part = ?", (part,)):
                     self._add(part, digest, starts[part], read(part))
                     done += 1
         return done
@@ -151,23 +153,23 @@ class FullText:
 
     def rows(self, query: str, *, allowed: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
         """Return all rows, ascending, that hold every term of the query."""
-        found = self._connection.execute(
-            "SELECT rowid FROM words WHERE words MATCH ? ORDER BY rowid", (_expression(parse(query), "AND"),)
-        )
-        rows = np.fromiter((row for (row,) in found), np.int64)
+        with self._told():
+            matching = "SELECT rowid FROM words WHERE words MATCH ? ORDER BY rowid"
+            found = self._connection.execute(matching, (_expression(parse(query), "AND"),))
+            rows = np.fromiter((row for (row,) in found), np.int64)
         return rows if allowed is None else rows[allowed[rows]]
 
     def count(self, query: str) -> int:
         """Return how many rows hold every term of the query."""
-        found = self._connection.execute("SELECT count(*) FROM words WHERE words MATCH ?", (_expression(parse(query), "AND"),))
-        return int(found.fetchone()[0])
+        found = self._execute("SELECT count(*) FROM words WHERE words MATCH ?", (_expression(parse(query), "AND"),))
+        return int(found[0][0])
 
     def holding(self, query: str, *, among: Sequence[int]) -> dict[str, set[int]]:
         """Return, for every term of the query, which of the rows `among` hold it."""
         rows = json.dumps([int(row) for row in among])
         found: dict[str, set[int]] = {}
         for term in parse(query):
-            hits = self._connection.execute(
+            hits = self._execute(
                 "SELECT rowid FROM words WHERE words MATCH ? AND rowid IN (SELECT value FROM json_each(?))",
                 (term.expression, rows),
             )
@@ -177,38 +179,52 @@ class FullText:
     def frequencies(self, query: str) -> dict[str, int]:
         """Return, for every term of the query, how many rows hold it."""
         count = "SELECT count(*) FROM words WHERE words MATCH ?"
-        return {term.text: int(self._connection.execute(count, (term.expression,)).fetchone()[0]) for term in parse(query)}
+        return {term.text: int(self._execute(count, (term.expression,))[0][0]) for term in parse(query)}
 
     def __len__(self) -> int:
-        return int(self._connection.execute("SELECT count(*) FROM words_docsize").fetchone()[0])
+        return int(self._execute("SELECT count(*) FROM words_docsize")[0][0])
 
     def _matching(
         self, terms: Sequence[Term], operator: str, limit: int, allowed: NDArray[np.bool_] | None, known: set[int]
     ) -> list[Hit]:
         weights = ", ".join(str(weight) for weight in WEIGHTS)
-        ranked = self._connection.execute(
-            f"SELECT rowid, bm25(words, {weights}) AS score FROM words WHERE words MATCH ? ORDER BY score, rowid",
-            (_expression(terms, operator),),
-        )
-        wanted = (
-            Hit(row, -score, operator == "AND") for row, score in ranked if row not in known and (allowed is None or allowed[row])
-        )
-        return list(islice(wanted, limit))
+        ranked = f"SELECT rowid, bm25(words, {weights}) AS score FROM words WHERE words MATCH ? ORDER BY score, rowid"
+        with self._told():
+            wanted = (
+                Hit(row, -score, operator == "AND")
+                for row, score in self._connection.execute(ranked, (_expression(terms, operator),))
+                if row not in known and (allowed is None or allowed[row])
+            )
+            return list(islice(wanted, limit))
 
     def _add(self, part: int, digest: str, start: int, found: Sequence[Document | None]) -> None:
         rows = [(start + row, *astuple(document)) for row, document in enumerate(found) if document is not None]
-        self._connection.executemany(f"INSERT INTO words(rowid, {', '.join(FIELDS)}) VALUES (?, ?, ?, ?, ?)", rows)
-        self._connection.execute("INSERT INTO parts VALUES (?, ?)", (part, digest))
+        with self._told():
+            self._connection.executemany(f"INSERT INTO words(rowid, {', '.join(FIELDS)}) VALUES (?, ?, ?, ?, ?)", rows)
+        self._execute("INSERT INTO parts VALUES (?, ?)", (part, digest))
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._connection.execute("BEGIN IMMEDIATE")
+        self._execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._execute("COMMIT")
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
             raise
-        self._connection.execute("COMMIT")
+
+    def _execute(self, statement: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Return the rows of a statement; raises OSError when the file is damaged, locked for long, or cannot grow."""
+        with self._told():
+            return self._connection.execute(statement, values).fetchall()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            raise OSError(f"the full-text index {self._path}: {error}; it may be deleted, and is built again") from error
 
 
 def matches(found: Mapping[int, Document], query: str, *, num_words: int = 24) -> dict[int, Match]:

@@ -141,9 +141,10 @@ def has_words(run: Run) -> bool:
 
 def document_reader(run: Run) -> Callable[[int], list[Document | None]]:
     """Return the function that reads the words of a part."""
+    committed = {table: {commit.part for commit in run.commits(table)} for table in WORDS}
 
     def read(part: int) -> list[Document | None]:
-        present = {table: run.read_part(table, part) for table in WORDS if _has_part(run, table, part)}
+        present = {table: run.read_part(table, part) for table in WORDS if part in committed[table]}
         return documents(images=run.read_part("images", part, ["key", "caption", "error"]), **present)
 
     return read
@@ -165,10 +166,6 @@ def _digests(run: Run, tables: Sequence[str]) -> list[str]:
         for commit in run.commits(table):
             files[commit.part] += [table, sorted(commit.files.items())]
     return [fingerprint(files[part]) for part in sorted(files)]
-
-
-def _has_part(run: Run, table: str, part: int) -> bool:
-    return any(commit.part == part for commit in run.commits(table))
 
 
 def _opened(path: Path) -> FullText:

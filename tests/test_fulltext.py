@@ -223,3 +223,17 @@ def test_a_file_that_is_no_index_is_replaced(tmp_path: Path, caplog: pytest.LogC
     assert "built again" in caplog.text
     index.close()
     assert sqlite3.connect(path).execute("SELECT count(*) FROM parts").fetchone() == (1,)
+
+
+def test_a_damaged_index_says_that_it_may_be_deleted(tmp_path: Path) -> None:
+    path = tmp_path / "words.sqlite"
+    index = FullText(path)
+    index.update(digests=["a"], starts=[0], read=lambda part: [document(f"fox number {row}") for row in range(2000)])
+    index.close()
+    content = bytearray(path.read_bytes())
+    content[3 * 4096 :] = b"\xff" * (len(content) - 3 * 4096)
+    path.write_bytes(content)
+    with pytest.raises(OSError, match="may be deleted"):
+        damaged = FullText(path)
+        damaged.search("fox number 7", limit=5)
+        damaged.update(digests=["b"], starts=[0], read=lambda part: [])
