@@ -7,6 +7,7 @@ against, and new images go to old keepers before they go to each other.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from graph.duplicates import Kept
+from graph.partition import Partition
 
 Rows = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -77,3 +79,37 @@ def settle(kept: Kept, *, base: pa.Table) -> Kept:
         keeper[row], similarity[row] = old[through], similarity[through]
         evidence[row] = json.dumps(json.loads(told[through]) | {"through": "same_pixels"}, sort_keys=True)
     return replace(kept, keeper=keeper, similarity=similarity, evidence=evidence)
+
+
+def attach(
+    found: Partition,
+    *,
+    vectors: Callable[[Rows], NDArray[np.float32]],
+    new: Mask,
+    old_keeper: Mask,
+    keeper_similarity: float,
+    sure_similarity: float,
+) -> tuple[Rows, NDArray[np.float32]]:
+    """Return the keeper of every new node and the cosine to it: an old keeper of its community where one may stand for it.
+
+    found: a partition from scratch of the nodes of touched components. vectors: gives the unit vectors of positions. new,
+    old_keeper: which nodes are new, and which are keepers in the base. An old keeper may stand for a new node at
+    `sure_similarity`, and at `keeper_similarity` where both are of one star. A new node without one stays in its star if the
+    keeper is such a node too, else it stays itself. Old nodes are not decided here.
+    """
+    keeper, similarity = np.arange(len(new)), np.ones(len(new), np.float32)
+    order = np.argsort(found.community, kind="stable")
+    for members in np.split(order, np.flatnonzero(np.diff(found.community[order])) + 1):
+        fresh, old = members[new[members]], members[old_keeper[members]]
+        if len(fresh) and len(old):
+            cosine = vectors(fresh) @ vectors(old).T
+            together = found.keeper[fresh][:, None] == found.keeper[old][None, :]
+            allowed = (cosine >= sure_similarity) | ((cosine >= keeper_similarity) & together)
+            cosine = np.where(allowed, cosine, np.float32(-2))
+            best, taken = cosine.argmax(1), allowed.any(1)
+            keeper[fresh[taken]] = old[best[taken]]
+            similarity[fresh[taken]] = np.minimum(cosine[taken, best[taken]], 1)
+    free = new & (keeper == np.arange(len(new)))
+    stay = np.flatnonzero(free & free[found.keeper])
+    keeper[stay], similarity[stay] = found.keeper[stay], found.similarity[stay]
+    return keeper, similarity

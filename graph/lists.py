@@ -43,7 +43,7 @@ class Members:
     probes: Numbers  # (m, P)
     keys: NDArray[np.uint64]  # (m,)
 
-    def take(self, chosen: Rows | slice) -> "Members":
+    def take(self, chosen: Rows | slice | NDArray[np.bool_]) -> "Members":
         """Return some of the rows."""
         return Members(*(getattr(self, column.name)[chosen] for column in fields(self)))
 

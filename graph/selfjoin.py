@@ -36,11 +36,21 @@ class Pairs:
 
 
 def join_lists(
-    groups: Sequence[Group], *, first: int, last: int, min_similarity: float, dtype: Dtype = "auto", base_rows: int = BASE_ROWS
+    groups: Sequence[Group],
+    *,
+    first: int,
+    last: int,
+    min_similarity: float,
+    dtype: Dtype = "auto",
+    base_rows: int = BASE_ROWS,
+    new_from: int = 0,
 ) -> Pairs:
-    """Return the pairs that lists `first` to before `last` report: sorted, row_a < row_b, cosine at least min_similarity."""
+    """Return the pairs that lists `first` to before `last` report: sorted, row_a < row_b, cosine at least min_similarity.
+
+    new_from: only pairs with a row from here on are looked for; those among the rows before are known.
+    """
     scanner = Scanner(threshold=min_similarity, dtype=dtype, tile_rows=min(1024, base_rows))
-    return _sorted([pairs for number in range(first, last) for pairs in _join_list(groups, number, scanner, base_rows)])
+    return _sorted([pairs for number in range(first, last) for pairs in _join_list(groups, number, scanner, base_rows, new_from)])
 
 
 def join_blocks(
@@ -59,21 +69,58 @@ def join_blocks(
     return _sorted(found)
 
 
-def _join_list(groups: Sequence[Group], number: int, scanner: Scanner, base_rows: int) -> Iterator[Pairs]:
+def join_added(
+    groups: Sequence[Group], *, block: int, block_rows: int, new_from: int, min_similarity: float, dtype: Dtype = "auto"
+) -> Pairs:
+    """Return the pairs of one block of the rows from `new_from` on with all rows before it and its own, of a single list."""
+    everyone = at_home(groups, 0)
+    kept, copies, originals = distinct(everyone)
+    begin = int(np.searchsorted(everyone.rows[kept], new_from)) + block * block_rows
+    mine = everyone.take(kept[begin : begin + block_rows])
+    scanner = Scanner(threshold=min_similarity, dtype=dtype, tile_rows=min(1024, block_rows))
+    found = [_triangle(groups, mine, scanner)] if len(mine) else []
+    for at in range(0, begin if len(mine) else 0, block_rows):
+        found.append(_all_pairs(groups, everyone.take(kept[at : min(at + block_rows, begin)]), mine, scanner))
+    if block == 0:
+        late = everyone.rows[copies] >= new_from
+        found.append(_stars(everyone, copies[late], originals[late], min_similarity))
+    return _sorted(found)
+
+
+def _join_list(groups: Sequence[Group], number: int, scanner: Scanner, base_rows: int, new_from: int) -> Iterator[Pairs]:
     everyone = at_home(groups, number)
     if not len(everyone):
         return
     kept, copies, originals = distinct(everyone)
-    yield _stars(everyone, copies, originals, scanner.threshold)
+    late = everyone.rows[copies] >= new_from
+    yield _stars(everyone, copies[late], originals[late], scanner.threshold)
     home, guests = everyone.take(kept), visiting(groups, number)
     guests = guests.take(distinct(guests)[0])
+    if new_from:  # old rows meet new ones alone
+        old, home = home.take(home.rows < new_from), home.take(home.rows >= new_from)
+        yield from _sweep(groups, number, scanner, base_rows, old, home, guests.take(guests.rows >= new_from))
+    yield from _sweep(groups, number, scanner, base_rows, home, None, guests)
+
+
+def _sweep(
+    groups: Sequence[Group],
+    number: int,
+    scanner: Scanner,
+    base_rows: int,
+    home: Members,
+    others: Members | None,
+    guests: Members,
+) -> Iterator[Pairs]:
+    """Yield the pairs of rows at home in a list with `others` at home there (None: with one another), and with guests."""
     for at in range(0, len(home), base_rows):
         base = home.take(slice(at, at + base_rows))
         vectors = unit_vectors(groups, base)
-        query, other, cosine = scanner.pairs(vectors, vectors, triangle=True)
-        yield Pairs(base.rows[query], base.rows[other], cosine)
-        for later in range(at + base_rows, len(home), base_rows):
-            queries = home.take(slice(later, later + base_rows))
+        if others is None:
+            query, other, cosine = scanner.pairs(vectors, vectors, triangle=True)
+            yield Pairs(base.rows[query], base.rows[other], cosine)
+        rest = home if others is None else others
+        for later in range(at + base_rows if others is None else 0, len(rest), base_rows):
+            queries = rest.take(slice(later, later + base_rows))
             query, other, cosine = scanner.pairs(unit_vectors(groups, queries), vectors)
             yield Pairs(queries.rows[query], base.rows[other], cosine)
         for begin in range(0, len(guests), base_rows):

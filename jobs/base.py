@@ -25,8 +25,8 @@ from jobs.stage import Stage
 log = logging.getLogger(__name__)
 
 ADOPTED = (
-    "images", "metrics", "embeddings", "tags", "scores", "ocr", "keypoints", "neighbours", "edges", "verdicts", "forests",
-    "confirmations", "captions",
+    "images", "metrics", "embeddings", "tags", "scores", "ocr", "keypoints", "neighbours", "centroids", "lists", "pairs", "edges",
+    "verdicts", "forests", "confirmations", "captions",
 )  # fmt: skip
 """Tables whose parts speak of their own rows or pairs, and stay true when images are added behind them."""
 NEEDED = ("images", "exact", "partitions", "duplicates")
@@ -35,6 +35,8 @@ FREE = {
     "images": ("source", "part_rows", "timeout_seconds"),
     "verdicts": ("pairs_per_item",),
     "confirmations": ("pairs_per_item",),
+    "lists": ("memory_mb",),
+    "pairs": ("memory_mb",),
 }
 """Parameters that may differ from the base's: they say where the rows come from and how the work is cut, not what it gives."""
 

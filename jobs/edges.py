@@ -47,13 +47,19 @@ def _cosines(run: Run, row_a: Rows, row_b: Rows) -> NDArray[np.float32]:
 
 def plan_ranges(run: Run, **_: object) -> list[Item]:
     """Return one item per range of rows, with about as many pairs in each."""
-    counted = [run.read_part("pairs", part) for part in range(run.num_parts("pairs"))]
+    before = adopted(run, "edges").parts
+    counted = [run.read_part("pairs", part) for part in _new_pairs(run)]
     ranges = row_ranges(counted, pairs_per_part=PAIRS_PER_PART)
-    return [{"parts": [number], "rows": list(rows)} for number, rows in enumerate(ranges)]
+    return [{"parts": [before + number], "rows": list(rows)} for number, rows in enumerate(ranges)]
 
 
 def merge(run: Run, item: Item) -> list[Output]:
     """Return the pairs of one range of rows, sorted, each once; the parts follow each other in row order."""
     (number,) = item["parts"]
-    found = [load_pairs(run.folder("pairs"), part, *item["rows"]) for part in range(run.num_parts("pairs"))]
+    found = [load_pairs(run.folder("pairs"), part, *item["rows"]) for part in _new_pairs(run)]
     return [Output(number, edge_rows(found))]
+
+
+def _new_pairs(run: Run) -> range:
+    """Return the parts of PAIRS that no adopted part of EDGES holds already."""
+    return range(adopted(run, "edges").parts and adopted(run, "pairs").parts, run.num_parts("pairs"))

@@ -11,6 +11,7 @@ from graph.join import single_list
 from graph.lists import assigned, save, summary
 from graph.quantiser import quantiser_of
 from graph.vectors import Rows, stored_vectors, usable
+from jobs.base import adopted
 from jobs.stage import Item, Output
 
 BYTES_PER_NUMBER = 16
@@ -23,10 +24,11 @@ def plan(run: Run, *, memory_mb: int, **_: object) -> list[Item]:
     dimension = run.read_part("embeddings", 0, ["embedding"]).schema.field("embedding").type.list_size
     most = max(1, (memory_mb << 20) // (BYTES_PER_NUMBER * dimension))
     groups: list[Item] = []
-    first = 0
-    for part in range(1, len(offsets)):
+    before = adopted(run, "lists").parts
+    first = adopted(run, "embeddings").parts if before else 0
+    for part in range(first + 1, len(offsets)):
         if part == len(offsets) - 1 or offsets[part + 1] - offsets[first] > most:
-            groups.append({"parts": [len(groups)], "embeddings": [first, part]})
+            groups.append({"parts": [before + len(groups)], "embeddings": [first, part]})
             first = part
     return groups
 

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from curation import schema
 from curation.tables import Run
-from graph.increment import touched
+from graph.increment import attach, touched
 from graph.keeper import preference, tables_of
 from graph.leiden import Method
 from graph.lists import Group, load
-from graph.partition import Edges, partition
+from graph.partition import Edges, Partition, partition
 from graph.sparse import divide
 from graph.vectors import Floats, Rows, unit
 from jobs.base import adopted, base_run
@@ -37,11 +37,15 @@ def work(
     max_dense: int,
     keeper: Sequence[str],
     source_priority: Sequence[str] = (),
+    rekey_base: bool = False,
     **_: object,
 ) -> list[Output]:
-    """Return communities and stars of one bin from the stored vectors."""
+    """Return communities and stars of one bin from the stored vectors; those of a base where no new image touches them."""
     (part,) = item["parts"]
-    rows, component, representative = _members(run, part)
+    members = _members(run, part)
+    known = _known(run)
+    look = touched(members[1], base_rows=len(known), rows=members[0])
+    rows, component, representative = (column[look] for column in members)
     nodes, place = np.unique(representative, return_inverse=True)
     ids, rank = _order(run, rows, keeper, source_priority)
     smallest, best = _first(np.argsort(ids, kind="stable"), place), _first(np.argsort(rank), place)
@@ -58,14 +62,47 @@ def work(
         max_dense=max_dense,
         edges=lambda members: _edges_among(run, nodes[members]),
     )
-    columns = {
+    keepers = rows[best][found.keeper], found.similarity
+    if len(known) and not rekey_base:
+        limits = {"keeper_similarity": keeper_similarity, "sure_similarity": sure_similarity}
+        keepers = _old_first(run, found, nodes, rows[best], limits)
+    columns: dict[str, pa.Array | Rows | Floats] = {
         "row": rows,
         "component": component,
         "community": _named(found.community, place, rows),
-        "keeper_row": rows[best][found.keeper][place],
-        "similarity": found.similarity[place],
+        "keeper_row": keepers[0][place],
+        "similarity": keepers[1][place],
     }
-    return [Output(part, schema.conform(pa.table(columns), schema.PARTITIONS))]
+    return [Output(part, _with_known(run, columns, members, look))]
+
+
+def _old_first(run: Run, found: Partition, nodes: Rows, face: Rows, limits: dict[str, float]) -> tuple[Rows, Floats]:
+    """Return keeper row and similarity of every node: an old one's as in the base, new ones go to old keepers first.
+
+    face: (n,) the preferred row of every node. A row of the base and its exact copies keep the keeper of the base.
+    """
+    base = _base_partitions(run)
+    old_row, old_similarity = base["keeper_row"].to_numpy(), base["similarity"].to_numpy()
+    new = nodes >= len(base)
+    at = np.minimum(nodes, len(base) - 1)
+    kept = np.zeros(len(base), bool)
+    kept[nodes[~new]] = _representatives(run)[old_row[nodes[~new]]] == nodes[~new]
+    keeper, similarity = attach(found, vectors=Vectors(run, nodes), new=new, old_keeper=~new & kept[at], **limits)
+    row_of = np.where(new, face, old_row[at])
+    return np.where(new, row_of[keeper], old_row[at]), np.where(new, similarity, old_similarity[at]).astype(np.float32)
+
+
+def _with_known(
+    run: Run, columns: dict[str, pa.Array | Rows | Floats], members: tuple[Rows, Rows, Rows], look: NDArray[np.bool_]
+) -> pa.Table:
+    """Return PARTITIONS of a bin, with what the base says of the rows that were not looked at."""
+    found = schema.conform(pa.table(columns), schema.PARTITIONS)
+    if look.all():
+        return found
+    rows, component = members[0][~look], members[1][~look]
+    old = _base_partitions(run).take(pa.array(rows)).select(["community", "keeper_row", "similarity"])
+    kept = pa.table({"row": rows, "component": component} | {name: old[name] for name in old.column_names})
+    return pa.concat_tables([found, schema.conform(kept, schema.PARTITIONS)]).sort_by("row")
 
 
 def work_verdicts(run: Run, item: Item, *, method: Method, resolution: float, **_: object) -> list[Output]:
@@ -77,13 +114,13 @@ def work_verdicts(run: Run, item: Item, *, method: Method, resolution: float, **
     community = np.empty(len(rows), np.int64)
     community[~look] = known[rows[~look]]
     some, which = rows[look], component[look]
-    _, place = np.unique(representative[look], return_inverse=True)
+    place = np.unique(representative[look], return_inverse=True)[1]
     ids = _ids(run, some)
     smallest = _first(np.argsort(ids, kind="stable"), place)
     a, b, weight = _copies_among(run, some, place)
     labels = divide(component=which[smallest], ids=ids[smallest], a=a, b=b, weight=weight, resolution=resolution, method=method)
     community[look] = _named(labels, place, some)
-    columns = {"row": rows, "component": component, "community": community}
+    columns: dict[str, pa.Array | Rows] = {"row": rows, "component": component, "community": community}
     nothing = pa.nulls(len(rows))
     table = pa.table(columns | {"keeper_row": nothing, "similarity": nothing})
     return [Output(part, schema.conform(table, schema.PARTITIONS))]
@@ -92,13 +129,24 @@ def work_verdicts(run: Run, item: Item, *, method: Method, resolution: float, **
 def _known(run: Run) -> Rows:
     """Return the communities of the base's rows, which stand where no new image touches them; none when they do not."""
     base = base_run(run)
-    if base is None or not adopted(run, "verdicts").parts:
+    if base is None or not (adopted(run, "verdicts").parts or adopted(run, "pairs").parts):
         return np.empty(0, np.int64)
-    before, now = (at["parameters"] if at else None for at in (base.manifest("partitions"), run.started("partitions")))
+    records = base.manifest("partitions") or {}, run.started("partitions") or {}
+    before, now = ({**record.get("parameters", {}), "rekey_base": None} for record in records)
     if before != now:
         return np.empty(0, np.int64)
-    found = base.read("partitions", ["row", "community"])
-    return np.asarray(found["community"].to_numpy()[np.argsort(found["row"].to_numpy())], np.int64)
+    return np.asarray(_base_partitions(run)["community"].to_numpy(), np.int64)
+
+
+def _representatives(run: Run) -> Rows:
+    return np.asarray(run.read("exact", ["representative"])["representative"].to_numpy())
+
+
+def _base_partitions(run: Run) -> pa.Table:
+    """Return PARTITIONS of the base in the order of its rows."""
+    base = base_run(run)
+    assert base is not None
+    return base.read("partitions").sort_by("row")
 
 
 class Vectors:

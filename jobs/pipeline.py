@@ -41,8 +41,8 @@ STAGES: tuple[Stage, ...] = (
           methods=("similarity",)),
     Stage("keypoints", "keypoints", ("images",), "graph.keypoints:describe", "local features for the second look", version=2,
           methods=("verified",)),
-    Stage("verify", "verdicts", ("images", "edges", "keypoints"), "jobs.verify:work", "a second look at every candidate pair",
-          plan="jobs.verify:plan", version=2, methods=("verified",)),
+    Stage("verify", "verdicts", ("images", "metrics", "edges", "keypoints"), "jobs.verify:work",
+          "a second look at every candidate pair", plan="jobs.verify:plan", version=3, methods=("verified",)),
     Stage("verify", "verdicts", ("images", "edges", "metrics"), "jobs.verify:work_fast", "hashes of every candidate pair",
           plan="jobs.verify:plan", methods=("fast",)),
     Stage("forests", "forests", ("edges",), "jobs.forests:work", "what the edges of every part connect",
@@ -58,8 +58,8 @@ STAGES: tuple[Stage, ...] = (
           "communities inside the components", plan="jobs.partition:plan", methods=("verified", "fast")),
     Stage("communities", "communities", ("images", "partitions"), "jobs.communities:work", "groups of copies",
           plan="jobs.communities:plan", version=2),
-    Stage("confirm", "confirmations", ("exact", "embeddings", "keypoints", "verdicts", "communities"), "jobs.confirm:work",
-          "members of a group compared with each other", plan="jobs.confirm:plan", version=2, methods=("verified",)),
+    Stage("confirm", "confirmations", ("exact", "metrics", "embeddings", "keypoints", "verdicts", "communities"),
+          "jobs.confirm:work", "members of a group compared with each other", plan="jobs.confirm:plan", version=3, methods=("verified",)),
     Stage("duplicates", "duplicates", ("images", "metrics", "embeddings", "exact", "verdicts", "communities", "confirmations"),
           "jobs.duplicates:work", "who stands for whom", plan="jobs.duplicates:plan", optional=("scores",), version=2,
           methods=("verified",)),
@@ -112,8 +112,10 @@ def _base(config: Config) -> Path | None:
         if config.duplicates.rekey_base:
             raise ConfigError("duplicates.rekey_base has no effect without `base`")
         return None
-    if config.dedup.method == "similarity":
-        raise ConfigError("base works with dedup.method verified and fast; for similarity, run the whole collection anew")
+    if config.dedup.method == "similarity" and config.join.engine == "faiss":
+        raise ConfigError(
+            "base does not work with join.engine faiss, which searches one index over all images; take exact or ivf"
+        )
     folder = Path(_absolute(config.base))
     check_base(Run(folder), Run(_absolute(config.out)))
     return folder
@@ -136,9 +138,7 @@ _JOIN_KEYS = {
 _GROUP_KEYS: dict[str, Callable[[Config], dict[str, Any]]] = {
     "forests": lambda config: config.components.model_dump(mode="json", include={"min_similarity"}),
     "components": lambda config: config.components.model_dump(mode="json", exclude={"min_similarity"}),
-    "partition": lambda config: (
-        config.communities.model_dump(mode="json") | config.duplicates.model_dump(mode="json", exclude={"rekey_base"})
-    ),
+    "partition": lambda config: config.communities.model_dump(mode="json") | config.duplicates.model_dump(mode="json"),
     "communities": lambda config: {},
 }
 """Parameters of the stages between the edges and the keepers, whose sections in the YAML are `components` and `communities`."""
