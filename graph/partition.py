@@ -56,7 +56,7 @@ def partition(
     accepted_similarity: float = 0.70,
     keeper_similarity: float = 0.75,
     sure_similarity: float = 0.86,
-    max_partial: float = 0.25,
+    max_partial: float = 0.33,
     method: Method = "igraph",
     max_dense: int = 3000,
     edges: Callable[[Rows], Edges] | None = None,

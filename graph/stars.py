@@ -27,13 +27,14 @@ GRID = 1024
 
 
 def stars(
-    similarity_BMM: Floats, rank_BM: Rows, *, min_similarity: float, sure_similarity: float = 0.86, max_partial: float = 0.25
+    similarity_BMM: Floats, rank_BM: Rows, *, min_similarity: float, sure_similarity: float = 0.86, max_partial: float = 0.33
 ) -> Rows:
     """Return the keeper of every member as a position, (B, M); a keeper is its own.
 
     similarity_BMM: cosines, symmetric. rank_BM: order of preference, 0 the best, without ties. min_similarity: of every member
     to its keeper. sure_similarity: from here on two images are copies whatever else they share. max_partial: mean partial
-    correlation given the hub with the other unsure members, above which a member is no copy; 1 trusts the cosine alone.
+    correlation given the hub with the other unsure members, above which a member is no copy: a third is what pictures
+        of equal cosines 1/2 share; 1 trusts the cosine alone.
     """
     keeper = np.full(rank_BM.shape, -1, np.int64)
     reach = similarity_BMM >= np.float32(min_similarity)

@@ -200,6 +200,11 @@ class VerifyConfig(Section):
     """The second look at candidate pairs: hashes, aligned pixels, keypoints with a geometric model."""
 
     pairs_per_item: int = Field(4096, ge=1, description="candidate pairs per unit of work")
+    min_similarity: float = Field(
+        0.3, ge=-1, le=1, description="cosine below which a pair is different unless its hashes agree; it is not looked at"
+    )
+    max_sure_distance: int = Field(24, ge=-1, le=128, description="differing bits up to which photographs need no look; -1: none")
+    min_sure_similarity: float = Field(0.7, ge=-1, le=1, description="cosine that such a pair needs as well")
     min_inliers: int = Field(8, ge=4, description="keypoint matches that must agree on one geometric model")
     min_agreement: float = Field(0.75, ge=0, le=1, description="share of textured pixels that must correlate once aligned")
     min_agreement_flat: float = Field(0.9, ge=0, le=1, description="the same for drawn graphics and documents")
@@ -259,7 +264,7 @@ class CommunityConfig(Section):
         0.86, gt=0, le=1, description="method similarity: cosine from which two images are copies whatever else they share"
     )
     max_partial: float = Field(
-        0.25,
+        0.33,
         ge=0,
         le=1,
         description="method similarity: images below sure_similarity that have more in common than their keeper explains, by "
