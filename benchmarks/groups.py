@@ -2,7 +2,7 @@
 
     .venv/bin/python -m benchmarks.groups                                   # 100,000 x 512, seeds 1-3; about six CPU minutes
     .venv/bin/python -m benchmarks.groups --counts 20000 --seeds 0          # seed 0 is the one we tune on
-    .venv/bin/python -m benchmarks.groups --counts 1000000 --seeds 1        # one thread; about ten CPU minutes, 6 GB
+    .venv/bin/python -m benchmarks.groups --counts 1000000 --seeds 1 --add  # one thread; about ten CPU minutes, 6 GB
 
 Errors are distinct images lost (true entities without a survivor) plus surplus copies kept; the keeper of a group is the image
 of best random quality, for every method alike. SemDeDup runs at every threshold and number of clusters listed and its best
@@ -49,10 +49,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--counts", type=lambda text: [int(n) for n in text.split(",")], default=[100_000])
     parser.add_argument("--seeds", type=lambda text: [int(n) for n in text.split(",")], default=[1, 2, 3])
+    parser.add_argument("--add", action="store_true", help="keep the other sizes and seeds of an earlier result")
     parser.add_argument("--out", type=Path, default=RESULTS / "groups")
     options = parser.parse_args()
     load = os.getloadavg()[0]
-    rows: list[dict[str, Any]] = []
+    before = json.loads(options.out.with_suffix(".json").read_text())["rows"] if options.add else []
+    rows = [row for row in before if row["count"] not in options.counts or row["seed"] not in options.seeds]
     for count in options.counts:
         for seed in options.seeds:
             truth = planted(count, seed=seed)
