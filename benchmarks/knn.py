@@ -60,7 +60,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "ivf, one level": {"engine": "ivf", "two_level": False},
     "ivf, int8": {"engine": "ivf", "dtype": "int8"},
     "ivf, bf16": {"engine": "ivf", "dtype": "bf16"},
-    "faiss Flat, range search": {"range": True},
+    "faiss Flat, range search": {"range": "Flat"},
+    "faiss IVF, nprobe 8, range search": {"range": "IVF{lists},Flat"},
     "faiss Flat, k = 100": {"engine": "faiss", "factory": "Flat", "k": K},
     "faiss IVF, nprobe 8, k = 100": {"engine": "faiss", "factory": "IVF{lists},Flat", "k": K},
     "faiss HNSW32, k = 100": {"engine": "faiss", "factory": "HNSW32", "k": K},
@@ -198,29 +199,33 @@ def _peak_bytes() -> int:
 
 
 def _method(vectors: NDArray[np.float16], keys: dict[str, Any]) -> NDArray[np.int64]:
+    lists = round(len(vectors) ** 0.5)
     if "range" in keys:
-        return _range_search(vectors)
+        return _range_search(vectors, keys["range"].format(lists=lists))
     from graph.join import join
 
-    keys = {**keys, "factory": keys.get("factory", "").format(lists=round(len(vectors) ** 0.5))} if "factory" in keys else keys
+    if "factory" in keys:
+        keys = {**keys, "factory": keys["factory"].format(lists=lists)}
     edges = join(vectors=vectors, min_similarity=FLOOR, **keys)
     return np.stack([edges["row_a"].to_numpy(), edges["row_b"].to_numpy()], 1)
 
 
-def _range_search(vectors: NDArray[np.float16]) -> NDArray[np.int64]:
-    import faiss
-
+def _range_search(vectors: NDArray[np.float16], factory: str) -> NDArray[np.int64]:
+    from graph.faiss_index import build
     from graph.vectors import unit
 
     rows = unit(vectors)
-    index = faiss.IndexFlatIP(rows.shape[1])
-    index.add(rows)
+    index = build(rows, factory=factory, nprobe=8)
     found = []
     for at in range(0, len(rows), 4096):
         limits, _, other = index.range_search(rows[at : at + 4096], FLOOR)
         query = np.repeat(np.arange(at, at + len(limits) - 1), np.diff(limits).astype(np.int64))
-        found.append(np.stack([query, other], 1)[query < other])
-    return np.concatenate(found)
+        found.append(np.stack([query, other], 1)[query != other])
+    return np.unique(np.sort(np.concatenate(found), axis=1), axis=0) if factory != "Flat" else _upper(np.concatenate(found))
+
+
+def _upper(pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+    return pairs[pairs[:, 0] < pairs[:, 1]]
 
 
 def _write(results: list[dict[str, Any]], options: argparse.Namespace) -> None:
