@@ -56,13 +56,16 @@ def compare(photos: Path, *, peers: Path | None, background: Path | None, seeds:
     among: Recalls = {}
     for seed in seeds:
         folder = scratch / f"set-{seed}"
-        there = (folder / "truth.csv").exists()
-        truth = Truth.of(read_truth(folder / "truth.csv") if there else make_set(photos, folder, ranges="test", seed=seed))
+        truth_csv = scratch / f"truth-{seed}.csv"
+        if not truth_csv.exists():
+            make_set(photos, folder, ranges="test", seed=seed)
+            shutil.move(folder / "truth.csv", truth_csv)  # out of the sight of all tools
+        truth = Truth.of(read_truth(truth_csv))
         counts[seed] = _counts(truth)
         rows += _ours(truth, folder, scratch, seed)
         rows += [_peer(truth, folder, scratch, seed, tool, peers) for tool in PEERS if peers is not None]
         if background is not None and not among:
-            among = recall_among(scratch / f"run-{seed}-verified", folder / "truth.csv", background)
+            among = recall_among(scratch / f"run-{seed}-verified", truth_csv, background)
         write_results(rows, counts, among)
 
 
@@ -110,7 +113,7 @@ def _threshold(truth: Truth, vectors: np.ndarray, pixels: list[float], seed: int
     for threshold in THRESHOLDS:
         pairs = [(int(a), int(b)) for a, b in zip(*np.nonzero(cosines >= threshold), strict=True)]
         labels = components(len(vectors), pairs)
-        if max(map(labels.count, set(labels))) > len(labels) // 4:
+        if np.bincount(labels).max() > len(labels) // 4:
             continue  # one component swallows the collection
         result = score(truth, closure(labels))
         f1 = 2 * result.precision * result.recall / max(result.precision + result.recall, 1e-9)
