@@ -16,7 +16,7 @@ from graph.lists import Group, load
 from graph.partition import Edges, Partition, partition
 from graph.sparse import divide
 from graph.vectors import Floats, Rows, unit
-from jobs.base import adopted, base_run
+from jobs.base import adopted, base_rows, base_run
 from jobs.stage import Item, Output
 
 
@@ -100,7 +100,7 @@ def _with_known(
     if look.all():
         return found
     rows, component = members[0][~look], members[1][~look]
-    old = _base_partitions(run).take(pa.array(rows)).select(["community", "keeper_row", "similarity"])
+    old = _base_partitions(run).take(pa.array(rows))
     kept = pa.table({"row": rows, "component": component} | {name: old[name] for name in old.column_names})
     return pa.concat_tables([found, schema.conform(kept, schema.PARTITIONS)]).sort_by("row")
 
@@ -143,10 +143,17 @@ def _representatives(run: Run) -> Rows:
 
 
 def _base_partitions(run: Run) -> pa.Table:
-    """Return PARTITIONS of the base in the order of its rows."""
+    """Return community, keeper_row and similarity of every row of the base; a row without any edge is its own."""
     base = base_run(run)
     assert base is not None
-    return base.read("partitions").sort_by("row")
+    found = base.read("partitions")
+    at = found["row"].to_numpy()
+    community, keeper = np.arange(base_rows(run)), np.arange(base_rows(run))
+    similarity = np.ones(base_rows(run), np.float32)
+    community[at] = found["community"].to_numpy()
+    if not found["keeper_row"].null_count:  # with verdicts keepers come later
+        keeper[at], similarity[at] = found["keeper_row"].to_numpy(), found["similarity"].to_numpy()
+    return pa.table({"community": community, "keeper_row": keeper, "similarity": similarity})
 
 
 class Vectors:

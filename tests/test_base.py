@@ -17,6 +17,7 @@ from curation.tables import Run
 from jobs.base import ADOPTED, adopted, base_rows
 from jobs.config import read_config
 from jobs.explain import explain
+from jobs.pipeline import STAGES as ALL_STAGES
 from jobs.pipeline import pipeline
 from jobs.progress import Lines
 from jobs.runner import Limits, Outcome, run_stages
@@ -24,8 +25,8 @@ from jobs.runner import Limits, Outcome, run_stages
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 STAGES = (
-    "ingest", "profile", "exact", "embed", "knn", "edges", "keypoints", "verify", "forests", "components", "partition",
-    "communities", "confirm", "duplicates",
+    "ingest", "profile", "exact", "embed", "knn", "quantise", "lists", "join", "edges", "keypoints", "verify", "forests",
+    "components", "partition", "communities", "confirm", "duplicates",
 )  # fmt: skip
 OLD = ("astronaut", "coffee", "chelsea", "rocket", "camera", "hubble_deep_field")
 NEW = ("retina", "clock", "coins", "china.jpg")
@@ -230,12 +231,42 @@ def test_the_fast_method_grows_as_well(collection: Path, shared_ray: object, tmp
     assert len(wanted & found) / len(wanted) >= 0.97
 
 
+SIMILARITY: dict[str, object] = {
+    "method": "similarity",
+    "embed": {"model": "thumbnail_encoder:Thumbnail"},
+    "join": {"min_similarity": 0.8, "engine": "ivf", "nlist": 4, "nprobe": 2},
+    "components": {"min_similarity": 0.9},
+}
+
+
+def test_the_similarity_method_grows_as_well(collection: Path, shared_ray: object, tmp_path: Path) -> None:
+    base, grown, anew, scratch = (Run(tmp_path / name) for name in ("base", "grown", "anew", "scratch"))
+    grow(collection / "old", base.root, **SIMILARITY)
+    outcomes = grow(collection / "new", grown.root, base=str(base.root), **SIMILARITY)
+    grow(collection / "new", anew.root, base=str(base.root), duplicates={"rekey_base": True}, **SIMILARITY)
+    grow(collection, scratch.root, **SIMILARITY)
+    images = len(list((collection / "new").iterdir()))
+    assert sum(result["rows"] for result in outcomes["embed"].results) == images
+    assert adopted(grown, "lists").parts and adopted(grown, "pairs").parts
+    assert grown.read("edges")["row_b"].to_numpy()[adopted(grown, "edges").rows :].min() >= base_rows(grown)
+    before, now = keepers(base), keepers(grown)
+    assert {uri: now[uri] for uri in before} == before
+    assert all(now[now[uri]] == now[uri] for uri in now)
+    wanted, found = keepers(scratch), keepers(anew)
+    assert np.mean([found[uri] == wanted[uri] for uri in wanted]) >= 0.97  # centroids are the base's own
+    kept = [sum(uri == keeper for uri, keeper in some.items()) for some in (now, wanted)]
+    assert kept[0] <= 1.1 * kept[1]
+
+
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
         ({"base": "nowhere"}, "is not a finished run: it has no complete images/"),
         ({"base": "out"}, "base and out are the same folder"),
-        ({"base": "nowhere", "dedup": {"method": "similarity"}}, "base works with dedup.method verified and fast"),
+        (
+            {"base": "nowhere", "dedup": {"method": "similarity"}, "join": {"engine": "faiss"}},
+            "base does not work with join.engine faiss",
+        ),
         ({"duplicates": {"rekey_base": True}}, "rekey_base has no effect without `base`"),
     ],
 )
@@ -248,4 +279,4 @@ def test_a_base_that_cannot_be_grown_from_is_refused(
 
 
 def test_adopted_tables_are_tables_of_the_pipeline() -> None:
-    assert set(ADOPTED) <= {planned.stage.table for planned in pipeline(read_config(None, {"source": "a", "out": "b"}))}
+    assert set(ADOPTED) <= {stage.table for stage in ALL_STAGES}
