@@ -127,25 +127,42 @@ def _missed(known: Evidence, limits: Limits, covers: str) -> str:
         copy, part = limits.get("min_copy_coverage"), limits.get("min_contained_coverage")
         needs = f"; a copy needs {_percent(copy)} of both, a part {_percent(part)} of itself" if copy and part else ""
         return f"the pictures only overlap, for {covers}{needs}"
-    agreement, needed = known.get("agreement", 0.0), known.get("needed", limits.get("min_agreement"))
+    drawn, agreement, worst = (
+        known.get("drawn", 1.0) >= limits.get("min_drawn", 0.0),
+        known.get("agreement", 0.0),
+        known.get("worst_cell"),
+    )
+    needed = known.get("needed", limits.get("min_agreement"))
     if needed is None or agreement < needed:
         return f"once aligned only {_agreement(known)}" + ("" if needed is None else f" (at least {_percent(needed)} is needed)")
-    flat, worst = limits.get("min_agreement_flat", 1.0), known.get("worst_cell", 0.0)
-    if agreement < flat or worst < limits.get("min_worst_cell_flat", 1.0):
-        needs = f"drawn graphics need {_percent(flat)} over all, and no place that differs"
+    flat, least = limits.get("min_agreement_flat", 1.0), limits.get("min_worst_cell_flat", 1.0)
+    if drawn and (agreement < flat or (worst or 0.0) < least):
+        needs = f"drawn graphics need {_percent(flat)} over all, and {_percent(least)} in every place"
         return f"{_agreement(known)}, and {_percent(worst)} where they differ most ({needs})"
-    return f"what is seen in both is too small to tell: {covers}"
+    return f"that is not enough: {_agreement(known)}, {known.get('inliers')} keypoints support the map, and {covers}"
 
 
 def _hash(known: Evidence, relation: str, limits: Limits) -> str:
     if not known.get("reliable", True):
         return "One of the two is too plain for a perceptual hash, and the embedding alone decides nothing"
     differ = f"Perceptual hashes differ in {known.get('hash_distance')} of 256 bits{_turned(known) if relation == 'copy' else ''}"
-    near, far, cosine = (limits.get(name) for name in ("max_distance", "max_distance_similar", "min_similarity"))
-    if near is None or far is None:
-        return differ
     value = f"; the cosine is {_plain(known['similarity'])}" if "similarity" in known else ""
-    return f"{differ}{value}: up to {near} pass, or {far} from a cosine of {_plain(cosine)} on"
+    flat = known.get("flat")  # the second look takes only the surest for granted and does not say
+    names = {None: "max_sure_distance", False: "max_distance", True: "max_distance_flat"}
+    most, least = limits.get(names[flat]), limits.get("min_sure_similarity" if flat is None else "min_similarity")
+    if most is None or least is None:
+        return differ + value
+    kind = " between drawn graphics" if flat else ""
+    return f"{differ}{value}: up to {most} pass{kind}, from a cosine of {_plain(least)} on"
+
+
+def _embedding(known: Evidence, relation: str, limits: Limits) -> str:
+    least = limits.get("min_similarity")
+    below = f" is below {_plain(least)}" if least is not None else " is low"
+    return (
+        f"Cosine {_plain(known.get('similarity'))}{below}, and perceptual hashes differ in {known.get('hash_distance')} of "
+        "256 bits, so nothing closer was compared"
+    )
 
 
 def _similarity(known: Evidence, relation: str, limits: Limits) -> str:
@@ -184,10 +201,11 @@ _SENTENCES: Mapping[str, Callable[[Evidence, str, Limits], str]] = {
     "identity": _identity,
     "keypoints": _keypoints,
     "hash": _hash,
+    "embedding": _embedding,
     "similarity": _similarity,
 }
 
-_WITH_SIMILARITY = ("hash", "similarity")
+_WITH_SIMILARITY = ("hash", "embedding", "similarity")
 
 
 def _turned(known: Evidence) -> str:

@@ -17,6 +17,7 @@ LIMITS = {
     "min_copy_coverage": 0.5,
     "min_contained_coverage": 0.8,
     "min_worst_cell_flat": 0.5,
+    "min_drawn": 0.57,
 }
 FITTED = {"method": "keypoints", "inliers": 24, "matches": 63, "agreement": 0.95, "coverage_a": 1.0, "coverage_b": 0.6}
 SMALL = {"method": "identity", "thumbnail_correlation": 0.999, "colour_correlation": 0.995, "mean_difference": 4.0}
@@ -62,7 +63,8 @@ def test_a_small_look_alike_names_the_first_limit_it_missed(changes: dict[str, o
         ({"inliers": 0, "matches": 0}, "no keypoints agree on how one picture would lie on the other, and 8 are needed"),
         ({"agreement": 0.28}, "once aligned only 28 % of what has texture agrees (at least 72 % is needed)"),
         ({"agreement": 0.95, "worst_cell": 0.0}, "0 % where they differ most (drawn graphics need 90 % over all"),
-        ({"agreement": 0.95, "worst_cell": 0.9}, "too small to tell"),
+        ({"agreement": 0.95, "worst_cell": 0.9}, "that is not enough: 95 % of what has texture agrees"),
+        ({"agreement": 0.76, "worst_cell": 0.0, "drawn": 0.2}, "24 keypoints support the map"),
         ({"overlap": True}, "a copy needs 50 % of both, a part 80 % of itself"),
     ],
 )
@@ -89,15 +91,23 @@ def test_by_similarity_alone_a_look_alike_names_what_divided_it(changes: dict[st
 
 
 def test_hashes_say_the_bits_the_cosine_and_both_limits() -> None:
-    limits = {"max_distance": 31, "max_distance_similar": 60, "min_similarity": 0.8}
-    found = {"method": "hash", "hash_distance": 90, "orientation": "mirror", "reliable": True}
+    limits = {"max_distance": 64, "max_distance_flat": 20, "min_similarity": 0.3}
+    found = {"method": "hash", "hash_distance": 90, "orientation": "mirror", "reliable": True, "flat": False}
     assert describe(found, relation="different", similarity=0.91, limits=limits) == (
-        "Perceptual hashes differ in 90 of 256 bits; the cosine is 0.910: "
-        "up to 31 pass, or 60 from a cosine of 0.800 on."
+        "Perceptual hashes differ in 90 of 256 bits; the cosine is 0.910: up to 64 pass, from a cosine of 0.300 on."
     )
+    assert "up to 20 pass between drawn graphics" in describe(found | {"flat": True}, relation="different", limits=limits)
     assert "in 9 of 256 bits, one mirrored" in describe(found | {"hash_distance": 9})
     assert "too plain" in describe(found | {"reliable": False}, relation="different")
     assert all(orientation in TURNS for orientation in ORIENTATIONS)
+
+
+def test_what_the_second_look_takes_for_certain_says_so() -> None:
+    limits = {"max_sure_distance": 24, "min_sure_similarity": 0.7, "min_similarity": 0.3}
+    sure = {"method": "hash", "hash_distance": 2, "orientation": "same"}
+    assert "up to 24 pass, from a cosine of 0.700 on" in describe(sure, similarity=0.9, limits=limits)
+    far = describe({"method": "embedding", "hash_distance": 120}, relation="different", similarity=0.1, limits=limits)
+    assert far.startswith("Cosine 0.100 is below 0.300, and perceptual hashes differ in 120 of 256 bits")
 
 
 def test_a_copy_by_similarity_alone_says_the_cosine_and_that_nothing_else_was_compared() -> None:
