@@ -63,7 +63,8 @@ def missing(run: Run, grouped: Sequence[Case], index: FullText, allowed: NDArray
         if covered >= want:
             continue
         best = [row for _, row in sorted(zip([-share for share in shares], hits, strict=True))][:EXAMPLES]
-        rare = sorted((often, term) for term, often in frequencies.items() if often < want)
+        few = min(want, 0.1 * len(index))  # in a small collection every word is held by few, articles too
+        rare = sorted((often, term) for term, often in frequencies.items() if often < few)
         proposals.append(
             {
                 "action": "fetch",
