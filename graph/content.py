@@ -64,11 +64,11 @@ def content(picture: Pixels, frame: Frame) -> Content:
     bins = np.bincount(picture[top:bottom, left:right].ravel() >> 3, minlength=32)
     plain = float(np.sort(bins)[-2:].sum() / max(bins.sum(), 1))
     square = np.ones((3, 3), np.uint8)
-    span = cv2.subtract(cv2.dilate(picture, square), cv2.erode(picture, square))
+    span = np.asarray(cv2.subtract(cv2.dilate(picture, square), cv2.erode(picture, square)), np.uint8)
     low, high = STRUCTURE_LEVELS
-    structure = np.clip(span.astype(np.float32) - low, 0, high - low)
-    smooth = (span <= SMOOTH_LEVELS).astype(np.float32)
+    structure = cv2.subtract(np.minimum(span, high), low)
+    smooth = (span <= SMOOTH_LEVELS).view(np.uint8) * np.uint8(255)
     cells = [
         np.asarray(cv2.resize(plane, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.float32) for plane in (structure, smooth)
     ]
-    return Content(cells[0], cells[1], plain, picture.shape[1], picture.shape[0])
+    return Content(cells[0], cells[1] / np.float32(255), plain, picture.shape[1], picture.shape[0])

@@ -14,7 +14,6 @@ all else is *different*. Flat graphics must agree nearly everywhere, since poste
 """
 
 import json
-from collections import OrderedDict
 from dataclasses import dataclass
 
 import cv2
@@ -23,12 +22,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curation import schema
-from graph import keypoints as keypoints_room
+from curation.hashing import ORIENTATIONS
 from graph import thumbnails
 from graph.agreement import Agreement, agree
-from graph.alignment import Fit, Frame, consensus, corners, coverage, fit, homogeneous, inverse, match, mirror, project, whole
-from graph.content import Content, content
-from graph.keypoints import Description, Pixels
+from graph.alignment import Fit, Frame, consensus, corners, coverage, fit, homogeneous, inverse, match, project, whole
+from graph.band import Band, band
+from graph.keypoints import Description
+from graph.views import View, Views, positions
 
 Evidence = dict[str, str | float | int | bool]
 
@@ -62,21 +62,15 @@ class Limits:
     min_inliers_perspective: int
 
 
-@dataclass(frozen=True)
-class View:
-    """A described picture with what is derived from it once."""
-
-    row: Description
-    mirrored: Description
-    frame: Frame  # the picture without margins of one grey level
-    content: Content
-
-
 def verify(
     *,
     pairs: pa.Table,
     keypoints: pa.Table,
+    metrics: pa.Table | None = None,
     rows: NDArray[np.int64] | None = None,
+    min_similarity: float = 0.3,
+    max_sure_distance: int = 24,
+    min_sure_similarity: float = 0.7,
     min_whole_correlation: float = 0.85,
     min_identity: float = 0.997,
     min_colour_identity: float = 0.992,
@@ -96,9 +90,10 @@ def verify(
     """Return VERDICTS, one row per row of `pairs`, same order.
 
     pairs: EDGES rows. keypoints: KEYPOINTS of every image they name; rows: the global row of each of its rows, ascending
-    (row i is image i when absent). min_whole_correlation: thumbnails that correlate so are compared whole before keypoints.
-    min_identity, min_colour_identity, max_identity_difference: what pictures too small or plain for keypoints need to be
-    copies: correlation of grey thumbnails, of coloured ones, and mean absolute difference (0-255).
+    (row i is image i when absent). metrics: METRICS of the same images; without it every pair is compared. min_similarity,
+    max_sure_distance, min_sure_similarity: what `band` takes for certain. min_whole_correlation: thumbnails that correlate so
+    are compared whole before keypoints. min_identity, min_colour_identity, max_identity_difference: what pictures too small or
+    plain for keypoints need to be copies: correlation of grey thumbnails, of coloured ones, mean absolute difference (0-255).
     min_agreement (min_agreement_flat, min_worst_cell_flat for drawn graphics): share of textured pixels whose surroundings
     correlate, over all and in the worst cell of an 8 x 8 grid. min_drawn: share of smooth pixels, or of the two fullest of 32
     grey bins, from which a picture counts as drawn; both of a pair must. min_inliers, min_inliers_perspective: keypoints that
@@ -126,10 +121,21 @@ def verify(
         min_seen_side_px,
         min_inliers_perspective,
     )
-    left, right = (_positions(pairs[name].to_numpy(), rows, len(keypoints)) for name in ("row_a", "row_b"))
+    left, right = (positions(pairs[name].to_numpy(), rows, len(keypoints)) for name in ("row_a", "row_b"))
+    sure = None
+    if metrics is not None:
+        sure = band(
+            metrics=metrics,
+            left=left,
+            right=right,
+            similarity=pairs["similarity"].to_numpy(),
+            min_similarity=min_similarity,
+            max_distance=max_sure_distance,
+            min_sure_similarity=min_sure_similarity,
+        )
     seen = thumbnails.compare(thumbnails.unpack(keypoints["thumbnail"]), left, right)
     views = Views(keypoints, max_views)
-    verdicts = [_verdict(views, int(a), int(b), seen, i, limits) for i, (a, b) in enumerate(zip(left, right, strict=True))]
+    verdicts = [_verdict(views, int(a), int(b), seen, sure, i, limits) for i, (a, b) in enumerate(zip(left, right, strict=True))]
     table = pa.table(
         {
             "row_a": pairs["row_a"],
@@ -143,62 +149,20 @@ def verify(
     return schema.conform(table, schema.VERDICTS)
 
 
-class Views:
-    """KEYPOINTS rows on demand; the last `limit` decoded ones are kept."""
-
-    def __init__(self, keypoints: pa.Table, limit: int) -> None:
-        self._table = keypoints
-        self._limit = limit
-        self._kept: OrderedDict[int, View] = OrderedDict()
-        self.ids: list[str] = keypoints["id"].to_pylist()
-        self.hashes: list[str | None] = keypoints["pixel_hash"].to_pylist()
-        self.counts: list[int | None] = keypoints["count"].to_pylist()
-
-    def __getitem__(self, position: int) -> View:
-        if position not in self._kept:
-            self._kept[position] = _view(keypoints_room.unpack(self._table.slice(position, 1).to_pylist()[0]))
-            if len(self._kept) > self._limit:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(position)
-        return self._kept[position]
-
-
-def _positions(asked: NDArray[np.int64], rows: NDArray[np.int64] | None, count: int) -> NDArray[np.int64]:
-    held = np.arange(count) if rows is None else rows
-    place = np.searchsorted(held, asked)
-    missing = asked[(place >= count) | (held[np.minimum(place, count - 1)] != asked)] if count else asked
-    if len(missing):
-        raise KeyError(f"keypoints lack row {missing[0]} and {len(missing) - 1} more; {count} rows given")
-    return place
-
-
-def _view(description: Description) -> View:
-    frame = _frame(description.picture)
-    return View(description, mirror(description), frame, content(description.picture, frame))
-
-
-def _frame(picture: Pixels, max_spread: float = 6.0) -> Frame:
-    """Return the frame without margins of one grey level; the whole when little would remain."""
-    height, width = picture.shape
-    rows = np.flatnonzero(picture.std(1) > max_spread)
-    columns = np.flatnonzero(picture.std(0) > max_spread)
-    if len(rows) < height / 2 or len(columns) < width / 2:
-        return 0, 0, width, height
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
-
-
-def _verdict(views: Views, a: int, b: int, seen: thumbnails.Comparison, i: int, limits: Limits) -> Verdict:
+def _verdict(views: Views, a: int, b: int, seen: thumbnails.Comparison, sure: Band | None, i: int, limits: Limits) -> Verdict:
     if views.ids[a] == views.ids[b]:
         return Verdict("copy", 1.0, {"method": "same_bytes"})
     if views.counts[a] is None or views.counts[b] is None:
         return Verdict("different", 0.0, {"method": "unreadable"})
     if views.hashes[a] == views.hashes[b]:
         return Verdict("copy", 1.0, {"method": "same_pixels"})
+    counts = views.counts[a] or 0, views.counts[b] or 0
+    if sure is not None and (sure.strangers[i] or sure.copies[i]) and min(counts) >= limits.min_inliers:
+        return _sure(sure, i)
     measured: Evidence = {
         "orientation": int(seen.state[i]),
         "thumbnail_correlation": round(float(seen.grey[i]), 4),
     }
-    counts = views.counts[a] or 0, views.counts[b] or 0
     if max(counts) == 0:
         return _small(seen, i, limits, measured)
     plain = min(counts) < limits.min_inliers  # keypoints cannot confirm it, so the whole must fit closely
@@ -208,6 +172,18 @@ def _verdict(views: Views, a: int, b: int, seen: thumbnails.Comparison, i: int, 
         if found is not None:
             return found
     return _small(seen, i, limits, measured) if plain else _keypoints(views[a], views[b], limits, measured)
+
+
+def _sure(sure: Band, i: int) -> Verdict:
+    """Return what hashes and embedding say where no comparison is needed."""
+    evidence: Evidence = {
+        "method": "hash" if sure.copies[i] else "embedding",
+        "hash_distance": int(sure.distance[i]),
+        "orientation": ORIENTATIONS[int(sure.orientation[i])],
+    }
+    return Verdict(
+        "copy" if sure.copies[i] else "different", 1 - float(sure.distance[i]) / 256 if sure.copies[i] else 1.0, evidence
+    )
 
 
 def _small(seen: thumbnails.Comparison, i: int, limits: Limits, measured: Evidence) -> Verdict:

@@ -45,7 +45,8 @@ def blocks(num_pairs: int, pairs_per_item: int, *, begin: int = 0, first_part: i
 def compare(run: Run, pairs: pa.Table, **limits: Any) -> pa.Table:
     """Return VERDICTS of `pairs`, reading only the keypoints they need."""
     rows = _named(pairs)
-    return verify(pairs=pairs, keypoints=run.take("keypoints", rows), rows=rows, **limits)
+    hashes = run.take("metrics", rows, ["id", "pdq_dihedral", "pdq_quality", "flatness"])
+    return verify(pairs=pairs, keypoints=run.take("keypoints", rows), metrics=hashes, rows=rows, **limits)
 
 
 def _named(pairs: pa.Table) -> NDArray[np.int64]:
