@@ -63,7 +63,7 @@ def main() -> None:
         settings = read_config(None, {"source": options.source, "out": str(small.root), "ingest": {"part_rows": PART_ROWS}})
         plan = between(pipeline(settings), small, start=None, until="shard")
         peak = {planned.stage.name: _run_stage(small, planned) for planned in plan}
-        _alone(_tile, (str(small.root), str(large.root)))  # a process is charged the memory of the one that starts it
+        _alone(_tile, (str(small.root), str(large.root)))
         whole = [planned for planned in plan if planned.stage.name in WHOLE]
         grown = {planned.stage.name: _run_stage(large, planned) for planned in whole}
         found, images = costs.of_run(small) | _only(costs.of_run(large), WHOLE), int(large.offsets("images")[-1])
@@ -144,7 +144,10 @@ def _work(task: tuple[str, Planned, str, Any]) -> int:
     root, planned, print_, item = task
     if not _worker:
         _worker.append(Worker(root))
-    return int(_worker[0].work(planned.stage, planned.parameters, print_, item)["peak_rss_bytes"])
+        Path("/proc/self/clear_refs").write_text("5")  # forget the peak that was inherited from the parent process
+    _worker[0].work(planned.stage, planned.parameters, print_, item)
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(status.partition("VmHWM:")[2].split()[0])
 
 
 if __name__ == "__main__":
