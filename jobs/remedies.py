@@ -100,7 +100,12 @@ def _new_run(run: Run, remedies: Path, counts: dict[str, int]) -> str:
         settings["caption"] = {**(settings.get("caption") or {}), "corrections": str(remedies.absolute())}
     lines = [f"# Remedies for the run {run.root}, whose images/ has the digest {run.digest('images')[:16]}."]
     if counts["fetch"]:
-        lines.append(f"# {counts['fetch']} lines of {remedies.name} say what to fetch: put it into the source before this run.")
+        lines.append(
+            f"# {counts['fetch']} lines of {remedies.name} say what to fetch: put it into the source before this run; or, to"
+        )
+        lines.append(
+            f"# compute nothing of the old images again, into a folder of its own, with source: FOLDER and base: {run.root}"
+        )
     return "\n".join(lines) + "\n" + str(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
 
 
