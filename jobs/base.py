@@ -70,10 +70,8 @@ def base_rows(run: Run) -> int:
     return adopted(run, "images").rows
 
 
-def check_base(base: Run, target: Run) -> None:
-    """Raise ConfigError unless `base` is another run, finished up to duplicates."""
-    if base.root == target.root:
-        raise ConfigError(f"base and out are the same folder, {base.root}: a run grows into a folder of its own")
+def check_base(base: Run) -> None:
+    """Raise ConfigError unless `base` is a run that is finished up to duplicates."""
     missing = [table for table in NEEDED if not base.has(table)]
     if missing:
         raise ConfigError(
@@ -107,7 +105,7 @@ def adopt(run: Run, base: Run, stage: Stage, parameters: Mapping[str, Any]) -> N
     for commit in commits:
         for key in commit.files:
             _link(base.store.path(key), run.store.path(key))
-        record = asdict(commit) | {"attempts": {}}
+        record = asdict(commit) | {"attempts": {}, "wall_seconds": 0.0, "cpu_seconds": 0.0}  # it cost the base, not this run
         run.store.create(f"{table}/_commits/{part_stem(table, commit.part)}.json", canonical(record) + b"\n")
     found = Adopted(len(commits), sum(commit.rows for commit in commits), str(base.root), base.digest(table))
     run.store.put(f"{table}/{_RECORD}", canonical(asdict(found)) + b"\n")

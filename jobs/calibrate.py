@@ -120,6 +120,10 @@ def snippet(result: Mapping[str, Any]) -> str:
     lines = [f"# imageloom calibrate: precision {result['precision']}, {result['images']} images, {result['embedder']['model']}"]
     lines += [f"# no threshold for {name}: {reason}" for name, reason in result["refused"].items()]
     values: dict[str, Any] = {"knn": {"min_similarity": result["candidates"]["min_similarity"]}}
+    if at := result["thresholds"].get("hash"):
+        distance = int(np.floor((1 - at["value"]) * HASH_BITS + 1e-9))
+        values["fast"] = {"max_distance": min(distance, 128), "min_similarity": result["candidates"]["min_similarity"]}
+        lines.append(f"# fast: read by dedup.method fast; expected recall {at['recall']:.3f}")
     if at := result["thresholds"].get("cosine"):
         cosine = float(np.ceil(at["value"] * 1000) / 1000)
         between = round(cosine * cosine, 3)  # two copies, each as far from their original, are about this far from each other

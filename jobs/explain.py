@@ -13,6 +13,7 @@ from curation.items import clean_text
 from curation.tables import Run
 from graph.evidence import describe
 from graph.refused import by_similarity, keeper_rows, limits_of
+from jobs.base import base_rows
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +86,7 @@ def _story(run: Run, row: int) -> dict[str, Any]:
         mine["says"] = describe(mine["evidence"], similarity=mine["similarity"], limits=limits_of(run))
     if run.has("shards"):
         story["shards"] = _where(run.read("shards"), row)
+    story["from_base"] = row < base_rows(run)
     story["verdict"] = _verdict(story)
     return story
 
@@ -184,5 +186,6 @@ def _verdict(story: dict[str, Any]) -> str:
         return "read; selection has not run yet"
     if selection["status"] == "kept":
         place = story.get("shards")
-        return "kept" + (f", in {place['shard']} as {place['key']}" if place else "")
+        elsewhere = ", in the shards of the base" if story["from_base"] else ""
+        return "kept" + (f", in {place['shard']} as {place['key']}" if place else elsewhere)
     return f"{selection['status']}: {selection['reason']}" + (f" ({selection['detail']})" if selection["detail"] else "")

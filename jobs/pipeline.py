@@ -9,7 +9,6 @@ from rapidfuzz import process
 from curation.errors import ConfigError
 from curation.remedies import file_sha256
 from curation.tables import Run
-from jobs.base import check_base
 from jobs.config import Config
 from jobs.runner import Planned
 from jobs.stage import Stage
@@ -98,6 +97,11 @@ def pipeline(config: Config) -> list[Planned]:
         raise ConfigError(f"source and out are the same folder, {_absolute(config.out)}: a run needs a folder of its own")
     for name in config.ray.gpus:
         _position(name, list(NAMES), "ray.gpus")
+    if config.dedup.method == "similarity" and config.components.min_similarity < config.join.min_similarity:
+        raise ConfigError(
+            f"components.min_similarity = {config.components.min_similarity} is below join.min_similarity = "
+            f"{config.join.min_similarity}: there are no such edges; raise the one or lower the other"
+        )
     base = _base(config)
     grown = NAMES[: NAMES.index("caption") + 1]
     return [
@@ -117,9 +121,9 @@ def _base(config: Config) -> Path | None:
         raise ConfigError(
             "base does not work with join.engine faiss, which searches one index over all images; take exact or ivf"
         )
-    folder = Path(_absolute(config.base))
-    check_base(Run(folder), Run(_absolute(config.out)))
-    return folder
+    if _absolute(config.base) == _absolute(config.out):
+        raise ConfigError(f"base and out are the same folder, {_absolute(config.out)}: a run grows into a folder of its own")
+    return Path(_absolute(config.base))
 
 
 def _wanted(stage: Stage, config: Config) -> bool:

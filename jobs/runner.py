@@ -19,7 +19,7 @@ from curation.errors import ConfigError, StageFailed, StaleInput, TooManyFailure
 from curation.schema import VERSION
 from curation.tables import LOCK, Run, fingerprint
 from jobs import stage as stages
-from jobs.base import adopt, digest_of
+from jobs.base import adopt, check_base, digest_of
 from jobs.progress import Progress
 from jobs.stage import Item, Stage
 
@@ -73,6 +73,8 @@ def run_stages(
     for name in redo:
         if name not in names:
             raise ConfigError(f"--redo {name}: no such stage in this run; stages are {', '.join(names)}")
+    for base in {planned.base for planned in plan if planned.base is not None}:
+        check_base(Run(base))
     outcomes: list[Outcome] = []
     forgiven: set[str] = set()
     with _exclusive(run), ExitStack() as stack:

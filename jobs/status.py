@@ -5,6 +5,7 @@ from typing import Any
 
 from curation.ledger import balance
 from curation.tables import Run
+from jobs.base import adopted, base_rows
 
 
 def status(run: Run, stages: Sequence[tuple[str, str]]) -> dict[str, Any]:
@@ -16,6 +17,7 @@ def status(run: Run, stages: Sequence[tuple[str, str]]) -> dict[str, Any]:
         "run": str(run.root),
         "stages": [_stage(run, name, table) for name, table in stages],
         "balance": balance(run),
+        "base": {"run": adopted(run, "images").run, "images": base_rows(run)} if base_rows(run) else None,
     }
 
 

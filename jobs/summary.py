@@ -58,6 +58,8 @@ def show_status(found: Mapping[str, Any]) -> None:
         table.add_row(stage["stage"], stage["state"], parts, str(stage.get("rows", "")), bad, *cost)
     _console().print(table)
     _show_balance(found["balance"])
+    if found["base"]:
+        print(f"{found['base']['images']} of them came with the base {found['base']['run']}")
 
 
 def _stages(outcomes: Sequence[Outcome]) -> Table:

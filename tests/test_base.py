@@ -261,7 +261,6 @@ def test_the_similarity_method_grows_as_well(collection: Path, shared_ray: objec
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"base": "nowhere"}, "is not a finished run: it has no complete images/"),
         ({"base": "out"}, "base and out are the same folder"),
         (
             {"base": "nowhere", "dedup": {"method": "similarity"}, "join": {"engine": "faiss"}},
@@ -276,6 +275,12 @@ def test_a_base_that_cannot_be_grown_from_is_refused(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=message):
         pipeline(read_config(None, {"source": "a", "out": "out", **keys}))
+
+
+def test_a_base_that_is_not_finished_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is not a finished run: it has no complete images/"):
+        grow(tmp_path, tmp_path / "out", base=str(tmp_path / "nowhere"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_adopted_tables_are_tables_of_the_pipeline() -> None:

@@ -111,6 +111,7 @@ def test_the_snippet_is_a_valid_configuration(found: dict, tmp_path: Path) -> No
     path.write_text(found["snippet"])
     config = read_config(path, {"source": "a", "out": "b"})
     assert config.communities.keeper_similarity >= found["thresholds"]["cosine"]["value"]
+    assert config.fast.max_distance == round((1 - found["thresholds"]["hash"]["value"]) * 256)
     assert config.join.min_similarity <= config.communities.keeper_similarity <= config.components.min_similarity
 
 
