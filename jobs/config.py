@@ -306,7 +306,9 @@ class SelectConfig(Section):
         None, description="e.g. {name: too_blurry, column: metrics.sharpness, below: 5.0}; default: unsafe and blank images go"
     )
     exclude: str | None = Field(None, description="JSONL of remedies, by `imageloom remediate --apply`: images that go, by id")
-    balance: dict[str, Any] | None = Field(None, description="{by: column, alpha: exponent}: weight n^-alpha for a group of n")
+    balance: dict[str, Any] | None = Field(
+        None, description="{by: column, alpha: exponent}: weight n^-alpha for a group of n, e.g. by hierarchy.level_1"
+    )
     bases_px: list[int] = Field([32, 64, 128, 256, 512, 1024], description="side lengths of the square resolution buckets")
     multiple_px: int = Field(16, ge=1, description="both sides of a bucket are multiples of this")
     max_aspect: float = Field(4.0, ge=1, description="most extreme bucket, long side over short side")

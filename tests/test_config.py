@@ -108,3 +108,14 @@ def test_a_section_that_is_a_number_is_refused_under_an_override(tmp_path: Path)
 def test_a_tilde_is_the_home_folder() -> None:
     (ingest,) = between(pipeline(parse(source="~/x")), Run("."), start=None, until="ingest")
     assert ingest.parameters["source"] == str(Path.home() / "x")
+
+
+def test_components_cannot_be_taken_below_the_edges() -> None:
+    with pytest.raises(ConfigError, match=r"components.min_similarity = 0.6 is below join.min_similarity = 0.7"):
+        pipeline(parse(dedup={"method": "similarity"}, components={"min_similarity": 0.6}))
+    pipeline(parse(components={"min_similarity": 0.6}))  # another method does not read it
+
+
+def test_an_unknown_criterion_of_the_keeper_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"duplicates\.keeper\.0: Input should be 'resolution'"):
+        parse(duplicates={"keeper": ["beauty"]})
