@@ -143,7 +143,10 @@ _JOIN_KEYS = {
 _GROUP_KEYS: dict[str, Callable[[Config], dict[str, Any]]] = {
     "forests": lambda config: config.components.model_dump(mode="json", include={"min_similarity"}),
     "components": lambda config: config.components.model_dump(mode="json", exclude={"min_similarity"}),
-    "partition": lambda config: config.communities.model_dump(mode="json") | config.duplicates.model_dump(mode="json"),
+    "partition": lambda config: (
+        config.communities.model_dump(mode="json")
+        | config.duplicates.model_dump(mode="json", exclude=None if config.dedup.method == "similarity" else {"rekey_base"})
+    ),
     "communities": lambda config: {},
 }
 """Parameters of the stages between the edges and the keepers, whose sections in the YAML are `components` and `communities`."""
