@@ -38,7 +38,9 @@ def tile(run: Run, target: Run, tables: Sequence[str], *, times: int) -> None:
 def _copied(rows: pa.Table, copy: int, offsets: Rows, times: int) -> pa.Table:
     for place, name in enumerate(rows.column_names):
         column = rows.column(name).combine_chunks()
-        if name in NAMES:
+        if name == "pdq_dihedral":
+            column = _turned_bits(column, copy)
+        elif name in NAMES:
             column = pc.binary_replace_slice(column, 0, 8, f"{copy:08x}")
         elif name in REFERENCES and pa.types.is_list(column.type):
             column = pa.ListArray.from_arrays(column.offsets, pa.array(_moved(column.flatten().to_numpy(), copy, offsets, times)))
@@ -48,6 +50,13 @@ def _copied(rows: pa.Table, copy: int, offsets: Rows, times: int) -> pa.Table:
             column = pa.array(moved, pa.int64(), mask=empty)
         rows = rows.set_column(place, rows.schema.field(name), column)
     return rows
+
+
+def _turned_bits(hashes: pa.ListArray, copy: int) -> pa.ListArray:
+    """Return hex hashes with the bits of one random mask turned over: near inside a copy, unrelated between copies."""
+    mask = int.from_bytes(np.random.default_rng(copy).bytes(32)) if copy else 0
+    turned = [f"{int(text, 16) ^ mask:064x}" for text in hashes.flatten().to_pylist()]
+    return pa.ListArray.from_arrays(hashes.offsets, pa.array(turned), mask=pc.is_null(hashes))
 
 
 def _moved(rows: Rows, copy: int, offsets: Rows, times: int) -> Rows:
