@@ -130,20 +130,23 @@ def _two_level(vectors: Floats, quantiser: Quantiser, wanted: int, descend: int,
         order = np.argsort(cells[:, nearness], kind="stable")
         cuts = np.searchsorted(cells[order, nearness], np.arange(len(quantiser.cells) + 1))
         for cell in np.flatnonzero(np.diff(cuts)):
-            found.append(_inside(vectors, order[cuts[cell] : cuts[cell + 1]], quantiser, cell, best, margin))
+            found.append(_inside(vectors, order[cuts[cell] : cuts[cell + 1]], quantiser, cell, best, margin, wanted))
     row, lists, cosine = (np.concatenate(column) for column in zip(*found, strict=True))
     near = cosine >= best[row] - np.float32(margin)
     return _first(len(vectors), row[near], lists[near], cosine[near], wanted)
 
 
 def _inside(
-    vectors: Floats, rows: Rows, quantiser: Quantiser, cell: int, best: Floats, margin: float
+    vectors: Floats, rows: Rows, quantiser: Quantiser, cell: int, best: Floats, margin: float, wanted: int
 ) -> tuple[Rows, Rows, Floats]:
     """Return (row, list, cosine) of the lists of one cell within `margin` of the `best` that a row has seen; notes new bests."""
     first, last = quantiser.start[cell : cell + 2]
     cosine = vectors[rows] @ quantiser.centroids[first:last].T
     best[rows] = np.maximum(best[rows], cosine.max(1))
-    at, inside = np.nonzero(cosine >= best[rows, None] - np.float32(margin))
+    near = cosine >= best[rows, None] - np.float32(margin)
+    if wanted < cosine.shape[1] and np.count_nonzero(near) > 4 * wanted * len(rows):  # a wide margin must not fill the memory
+        near &= cosine >= np.partition(cosine, -wanted, axis=1)[:, -wanted, None]
+    at, inside = np.nonzero(near)
     return rows[at], inside + first, cosine[at, inside]
 
 

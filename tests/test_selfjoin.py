@@ -326,3 +326,11 @@ def test_parts_of_edges_follow_each_other_in_row_order(tmp_path: Path, vectors: 
     assert run.num_parts("pairs") > 3
     assert run.num_parts("edges") > 3
     assert pairs_of(run.read("edges")) == sorted(brute_force(vectors))
+
+
+def test_a_wide_margin_keeps_the_probes_of_a_quantiser_of_two_levels(vectors: np.ndarray):
+    rows = unit(vectors)
+    quantiser = train(rows, num_lists=300, two_level=True)
+    wide = probes(rows, quantiser, nprobe=2, margin=2.0, descend=len(quantiser.cells))
+    nearest = np.argsort(-(rows @ quantiser.centroids.T), axis=1)[:, :2]
+    assert (wide == nearest).mean() > 0.999  # ties apart
