@@ -6,7 +6,7 @@ the collection's mean and reported, and ordered, by the plain cosine of the stor
 the mean picture is no mean text.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import faiss
 import numpy as np
@@ -21,21 +21,22 @@ MARGIN = 16
 """Candidates taken beyond k: the float32 sums of a scan depend on its blocks, so near ties are decided by exact sums."""
 
 
-def corpus_mean(parts: Iterable[Part]) -> Floats:
-    """Return the mean (d,) of the distinct unit vectors, in one pass; 8 bytes per image are remembered.
+def corpus_mean(parts: Callable[[], Iterable[Part]]) -> Floats:
+    """Return the mean (d,) of the distinct unit vectors, in two passes; 8 bytes per image are remembered.
 
     Vectors that are equal bit for bit count once, as in graph/knn.py; they are told by a 64-bit hash.
     """
-    seen = np.empty(0, np.uint64)
-    total, num = np.zeros(0), 0
-    for _, vectors in parts:
+    hashes = [keys(unit(vectors[usable(vectors)])) for _, vectors in parts()]
+    _, first = np.unique(np.concatenate(hashes or [np.empty(0, np.uint64)]), return_index=True)
+    counts = np.zeros(sum(map(len, hashes)), bool)
+    counts[first] = True
+    sums, start = [], 0
+    for _, vectors in parts():
         points = unit(vectors[usable(vectors)])
-        hashes, first = np.unique(keys(points), return_index=True)
-        fresh = ~np.isin(hashes, seen, assume_unique=True)
-        total = (total if total.size else np.zeros(vectors.shape[1])) + points[first[fresh]].sum(0, dtype=np.float64)
-        num += int(fresh.sum())
-        seen = np.union1d(seen, hashes)
-    return np.asarray(total / num if num > 1 else np.zeros_like(total), np.float32)
+        sums.append(points[counts[start : start + len(points)]].sum(0, dtype=np.float64))
+        start += len(points)
+    total = np.sum(sums, axis=0)
+    return np.asarray(total / len(first) if len(first) > 1 else np.zeros_like(total), np.float32)
 
 
 def nearest(

@@ -50,7 +50,7 @@ def mean(run: Run) -> Floats:
     path = run.root / FOLDER / f"mean-{run.digest('embeddings')[:16]}.npy"
     if path.is_file():
         return np.asarray(np.load(path), np.float32)
-    found = corpus_mean(parts(run))
+    found = corpus_mean(lambda: parts(run))
     try:
         path.parent.mkdir(exist_ok=True)
         temporary = path.with_suffix(f".{os.getpid()}.npy")

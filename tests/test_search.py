@@ -42,7 +42,7 @@ def brute_force(matrix: np.ndarray, query: np.ndarray, k: int, mean: np.ndarray,
 @pytest.mark.parametrize("k", [1, 5, 300])
 def test_nearest_equals_brute_force_however_the_parts_are_cut(part_rows: int, k: int) -> None:
     matrix, query = vectors(300), vectors(9, seed=1)[0]
-    mean = corpus_mean(in_parts(matrix, part_rows)).astype(np.float64)
+    mean = corpus_mean(lambda: in_parts(matrix, part_rows)).astype(np.float64)
     ((rows, cosine),) = nearest(
         queries=query[None], parts=in_parts(matrix, part_rows), k=k, mean=mean.astype(np.float32), excluded=np.array([11])
     )
@@ -54,7 +54,7 @@ def test_nearest_equals_brute_force_however_the_parts_are_cut(part_rows: int, k:
 def test_images_of_the_run_get_the_neighbours_that_the_knn_table_has() -> None:
     matrix = np.delete(vectors(200), [3, 5, 7], axis=0)
     table = knn(vectors=matrix, ids=[str(row) for row in range(len(matrix))], k=8)
-    mean = corpus_mean(in_parts(matrix, 50))
+    mean = corpus_mean(lambda: in_parts(matrix, 50))
     for row in (0, 17, 120):
         ((rows, cosine),) = nearest(
             queries=matrix[row][None], parts=in_parts(matrix, 50), k=8, mean=mean, excluded=np.array([row])
@@ -66,7 +66,7 @@ def test_images_of_the_run_get_the_neighbours_that_the_knn_table_has() -> None:
 def test_the_mean_counts_equal_vectors_once() -> None:
     matrix = np.delete(vectors(50), [3, 5], axis=0)
     many = np.concatenate([matrix, np.repeat(matrix[:1], 500, axis=0)])
-    assert corpus_mean(in_parts(many, 13)) == pytest.approx(np.unique(matrix, axis=0).mean(0), abs=1e-6)
+    assert corpus_mean(lambda: in_parts(many, 13)) == pytest.approx(np.unique(matrix, axis=0).mean(0), abs=1e-6)
 
 
 def test_without_an_image_there_is_nothing_near() -> None:

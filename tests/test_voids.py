@@ -37,7 +37,7 @@ def in_parts(matrix: np.ndarray, rows: int = 97) -> list[tuple[int, np.ndarray]]
 def test_regions_do_not_mix_planted_modes_and_strangers_lie_in_none() -> None:
     vectors, modes = mixture([100] * MODES)
     parts = in_parts(vectors)
-    found = find_regions(parts=parts, mean=corpus_mean(parts), num=3 * MODES, num_images=len(vectors))
+    found = find_regions(parts=parts, mean=corpus_mean(lambda: parts), num=3 * MODES, num_images=len(vectors))
     labels, cosine = sort_into(found, parts=parts, num_rows=len(vectors))
     assert len({(int(a), int(b)) for a, b in zip(labels, modes, strict=True)}) == len(found.centroids)
     found = with_floors(found, labels=labels, cosine=cosine)
@@ -51,7 +51,7 @@ def test_a_known_partition_gives_regions_of_its_larger_communities() -> None:
     vectors, modes = mixture([100, 100, 100, 100, 100, 5])
     parts = in_parts(vectors)
     names = np.where(modes == 5, 900, 7 * modes).astype(np.int32)
-    found = regions_of(labels=names, parts=parts, mean=corpus_mean(parts), min_images=12)
+    found = regions_of(labels=names, parts=parts, mean=corpus_mean(lambda: parts), min_images=12)
     labels, _ = sort_into(found, parts=parts, num_rows=len(vectors))
     assert (labels[modes < 5] == modes[modes < 5]).all()
     assert len(found.centroids) == 5
@@ -61,7 +61,9 @@ def test_regions_do_not_depend_on_how_parts_are_cut_and_skip_failed_rows() -> No
     vectors, _ = mixture([60] * MODES)
     vectors[[5, 100]] = np.nan
     found = [
-        find_regions(parts=in_parts(vectors, rows), mean=corpus_mean(in_parts(vectors)), num=MODES, num_images=len(vectors))
+        find_regions(
+            parts=in_parts(vectors, rows), mean=corpus_mean(lambda: in_parts(vectors)), num=MODES, num_images=len(vectors)
+        )
         for rows in (97, 360)
     ]
     assert np.array_equal(found[0].centroids, found[1].centroids)
