@@ -52,6 +52,9 @@ def _every_half() -> Floats:
 
 def usable(vectors: NDArray[np.floating]) -> NDArray[np.bool_]:
     """Say which rows are finite and not zero, (N,)."""
+    if vectors.dtype == np.float16:  # numpy computes on float16 by converting every number; its bits tell as much
+        largest = (np.ascontiguousarray(vectors).view(np.uint16) & np.uint16(0x7FFF)).max(1, initial=0)
+        return np.asarray((largest > 0) & (largest < 0x7C00))
     return np.asarray(np.isfinite(vectors).all(1) & vectors.any(1))
 
 

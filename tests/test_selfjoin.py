@@ -18,7 +18,7 @@ from graph.pairs import COUNTED_ROWS, count_pairs, load_pairs, row_ranges, save_
 from graph.quantiser import centroid_table, hash_ids, probes, quantiser_of, sample_rows, train
 from graph.scan import Scanner
 from graph.selfjoin import Pairs, edge_rows, join_blocks, join_lists
-from graph.vectors import keys, to_float32, unit
+from graph.vectors import keys, to_float32, unit, usable
 from jobs.progress import Lines
 from jobs.runner import Limits, run_stages
 
@@ -334,3 +334,11 @@ def test_a_wide_margin_keeps_the_probes_of_a_quantiser_of_two_levels(vectors: np
     wide = probes(rows, quantiser, nprobe=2, margin=2.0, descend=len(quantiser.cells))
     nearest = np.argsort(-(rows @ quantiser.centroids.T), axis=1)[:, :2]
     assert (wide == nearest).mean() > 0.999  # ties apart
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32])
+def test_only_rows_with_a_direction_are_usable(kind):
+    rows = np.ones((7, 4), kind)
+    rows[1], rows[2], rows[3, 1], rows[4, 2], rows[5] = 0, -0.0, np.nan, -np.inf, -6e-8
+    assert usable(rows).tolist() == [True, False, False, False, False, True, True]
+    assert usable(rows[:0]).tolist() == []
