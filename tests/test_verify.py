@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -14,6 +15,7 @@ from skimage import data
 from sklearn.datasets import load_digits
 
 from curation import schema
+from curation.metrics import profile
 from graph.keypoints import describe
 from graph.thumbnails import compare, turn
 from graph.verify import verify
@@ -48,6 +50,20 @@ def cropped(picture: Image.Image, left: float, top: float, right: float, bottom:
     return picture.crop((round(left * width), round(top * height), round(right * width), round(bottom * height)))
 
 
+def of_a_print(picture: Image.Image) -> Image.Image:
+    """Return the picture as a camera sees a print of it, a little from one side."""
+    width, height = picture.size
+    inverse = (1.12, 0.02, -0.04 * width, 0.03, 1.1, -0.05 * height, 0.16 / width, 0.06 / height)
+    return picture.transform(picture.size, Image.Transform.PERSPECTIVE, inverse, Image.Resampling.BICUBIC, fillcolor=(90, 70, 50))
+
+
+def in_its_own_blur(picture: Image.Image) -> Image.Image:
+    """Return the picture on a wide blurred enlargement of itself, as players of upright films show it."""
+    wide = picture.resize((picture.width * 17 // 10, picture.height * 17 // 10)).filter(ImageFilter.GaussianBlur(25))
+    wide.paste(picture, ((wide.width - picture.width) // 2, (wide.height - picture.height) // 2))
+    return wide
+
+
 ALTERATIONS: dict[str, Callable[[Image.Image], Image.Image]] = {
     "recompressed": lambda p: jpeg(p, 30),
     "shrunk": lambda p: p.resize((p.width * 2 // 5, p.height * 2 // 5)),
@@ -63,6 +79,12 @@ ALTERATIONS: dict[str, Callable[[Image.Image], Image.Image]] = {
     "grey": lambda p: p.convert("L").convert("RGB"),
     "blurred": lambda p: p.filter(ImageFilter.GaussianBlur(1.5)),
     "squeezed": lambda p: p.resize((p.width * 17 // 20, p.height)),
+    "photographed print": of_a_print,
+    "in its own blur": in_its_own_blur,
+    "cropped to half": lambda p: cropped(p, 0.15, 0.1, 0.88, 0.8),
+    "tiny": lambda p: (
+        p.resize((96, 96 * p.height // p.width)) if p.height > p.width else p.resize((96 * p.width // p.height, 96))
+    ),
     "mirrored and cropped": lambda p: cropped(ImageOps.mirror(p), 0.1, 0.1, 1, 1),
 }
 
@@ -149,6 +171,59 @@ def test_posters_of_one_layout_with_other_text_are_different_and_their_copies_ar
     found = verdicts([*posters, *copies], [(0, 1), (0, 2), (1, 2), (0, 3), (1, 4), (1, 3), (2, 3)], tmp_path)
     expected = ["different", "different", "different", "copy", "copy", "different", "different"]
     assert [verdict["relation"] for verdict in found] == expected
+
+
+def window(rows: list[tuple[str, str]]) -> Image.Image:
+    picture = Image.new("RGB", (960, 600), (245, 246, 248))
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(size=18)
+    draw.rectangle((0, 0, 960, 44), fill=(60, 90, 160))
+    for place, label in enumerate(("Home", "Orders", "Stock", "Customers", "Reports", "Settings")):
+        draw.text((16, 70 + 40 * place), label, fill=(20, 20, 20), font=font)
+    for place, (name, number) in enumerate(rows):
+        draw.line((200, 70 + 40 * place, 940, 70 + 40 * place), fill=(150, 150, 150))
+        draw.text((210, 80 + 40 * place), name, fill=(20, 20, 20), font=font)
+        draw.text((700, 80 + 40 * place), number, fill=(20, 20, 20), font=font)
+    return picture
+
+
+def test_windows_of_one_program_with_other_entries_are_different_and_their_copies_are_not(tmp_path):
+    words = "harbour concert science garden market winter river stone night music school light paper green north".split()
+    generator = np.random.default_rng(0)
+    windows = [
+        window([(" ".join(generator.choice(words, 2)), f"{generator.uniform(1, 900):.2f}") for _ in range(12)]) for _ in range(4)
+    ]
+    pairs = [(a, b) for a in range(4) for b in range(a + 1, 4)] + [(0, 4), (1, 5)]
+    found = verdicts([*windows, jpeg(windows[0], 50), windows[1].resize((720, 450))], pairs, tmp_path)
+    assert [verdict["relation"] for verdict in found] == ["different"] * 6 + ["copy"] * 2
+
+
+def star_field(seed: int) -> Image.Image:
+    generator = np.random.default_rng(seed)
+    sky = generator.normal(8, 2, (480, 480))
+    np.add.at(sky, tuple(generator.integers(0, 480, (2, 300))), generator.pareto(1.2, 300) * 900 + 400)
+    return Image.fromarray(cv2.GaussianBlur(sky, (0, 0), 1.2).clip(0, 255).astype(np.uint8)).convert("RGB")
+
+
+def test_star_fields_are_different_and_a_rotated_one_is_a_copy(tmp_path):
+    fields = [star_field(seed) for seed in range(4)]
+    pairs = [(a, b) for a in range(4) for b in range(a + 1, 4)] + [(0, 4)]
+    found = verdicts([*fields, fields[0].rotate(90)], pairs, tmp_path)
+    assert [verdict["relation"] for verdict in found] == ["different"] * 6 + ["copy"]
+
+
+def test_halves_of_one_photograph_that_overlap_by_a_third_are_different(photographs, tmp_path):
+    halves = [cropped(photographs[1], left, 0, left + 0.6, 1) for left in (0, 0.4)]
+    (verdict,) = verdicts(halves, [(0, 1)], tmp_path)
+    assert verdict["relation"] == "different"
+
+
+def test_sure_pairs_are_not_aligned_and_tell_so(photographs, tmp_path):
+    paths = [write(p, tmp_path / f"{i}.png") for i, p in enumerate([*photographs, jpeg(photographs[0], 60)])]
+    images = image_rows(paths)
+    pairs = edge_rows([(0, 1), (0, 3)]).set_column(2, "similarity", pa.array([0.1, 0.9], pa.float32()))
+    found = verify(pairs=pairs, keypoints=describe(images=images), metrics=profile(images=images)).to_pylist()
+    assert [verdict["relation"] for verdict in found] == ["different", "copy"]
+    assert [json.loads(verdict["evidence"])["method"] for verdict in found] == ["embedding", "hash"]
 
 
 def test_handwritten_digits_of_one_class_are_different_and_recompressed_ones_copies(tmp_path):
