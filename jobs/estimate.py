@@ -39,7 +39,7 @@ NOT_PLANNED = ("train", "sample", "evaluate", "report")
 READS_PIXELS = ("ingest", "profile", "embed", "ocr", "keypoints", "shard")
 """Stages that read the images' own bytes."""
 
-ONE_TASK = ("exact", "quantise", "components", "communities", "duplicates", "placeholders", "select")
+ONE_TASK = ("exact", "hierarchy", "quantise", "components", "communities", "duplicates", "placeholders", "select")
 """Stages that look at the whole collection in one task."""
 
 
@@ -185,7 +185,7 @@ def _stage(stage: Stage, asked: Question, graph: Graph, computed: Cost | None, w
     share = asked.config.ray.gpus.get(stage.name, 0.0)
     measured = asked.known.get(stage.name)
     basis = "computed" if computed else measured.source if measured else "not measured"
-    found = computed or _measured(measured, images, share)
+    found = computed or _measured(measured, images, share, tasks)
     if found.seconds is None and measured is not None:
         basis = f"not measured on a GPU ({basis} used none)"
     slots = max(1, int(capacity.gpus / share) if share else capacity.cores)
@@ -205,13 +205,13 @@ def _stage(stage: Stage, asked: Question, graph: Graph, computed: Cost | None, w
     )
 
 
-def _measured(found: PerImage | None, images: int, share: float) -> Cost:
+def _measured(found: PerImage | None, images: int, share: float, tasks: int) -> Cost:
     """Return the cost of a stage from the cost of an image; a figure without a GPU says nothing of one with a GPU."""
     if found is None:
         return Cost(None, 0.0, 0.0)
     seconds = found.wall_seconds if share else found.cpu_seconds
     usable = bool(found.gpus) == bool(share)
-    memory = found.peak_bytes + found.held_bytes * images
+    memory = found.peak_bytes + found.held_bytes * images / tasks
     return Cost(seconds * images if usable else None, found.written_bytes * images, memory)
 
 
