@@ -85,7 +85,13 @@ def _of_vectors() -> dict[str, PerImage]:
     count, peak = largest["count"], largest["peak_bytes"]
     return {
         stage["stage"]: PerImage(
-            stage["cpu_seconds"] / count, stage["elapsed_seconds"] / count, 0.0, peak, 0.0, 0.0, f"{VECTORS}, {count:,} vectors"
+            cpu_seconds=stage["cpu_seconds"] / count,
+            wall_seconds=stage["elapsed_seconds"] / count,
+            written_bytes=0.0,
+            peak_bytes=peak,
+            held_bytes=SHIPPED.get(stage["stage"], (0.0,) * 4)[3],  # the same columns in memory, whatever the method
+            gpus=0.0,
+            source=f"{VECTORS}, {count:,} vectors",
         )
         for stage in largest["stages"]
         if stage["stage"] in ROUTE

@@ -7,13 +7,16 @@ the code; a test compares the page with what this module would write.
 import json
 import statistics
 import textwrap
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from graph import cost
+from graph.lists import Group
 from graph.quantiser import ITERATIONS, SAMPLE_PER_LIST, TWO_LEVEL_LISTS, default_lists
 from jobs import estimate
 from jobs.config import JoinConfig
+from jobs.costs import SHIPPED
 from jobs.dry_run import size
 from jobs.edges import PAIRS_PER_PART
 from jobs.join import COMPARISONS
@@ -39,7 +42,7 @@ MEASURES = ("cpu_seconds", "peak_bytes", "recall_0.70", "recall_copies_0.70")
 MAPS_PER_PROCESS = 65_530
 """Linux's default of vm.max_map_count: memory-mapped files of one process."""
 
-FILES_PER_GROUP = 7
+FILES_PER_GROUP = len(fields(Group))
 """Arrays of one group of LISTS, each a file that a task of `join` maps."""
 
 
@@ -221,6 +224,7 @@ def _paper() -> list[str]:
 def _limits() -> list[str]:
     billion = sizes(10**9)
     maps = FILES_PER_GROUP * billion["groups"]
+    held = ", ".join(f"`{name}` {SHIPPED[name][3]:,.0f} bytes" for name in ("exact", "components", "duplicates", "select"))
     needed = JoinConfig().memory_mb * -(-maps // (MAPS_PER_PROCESS // 2))
     return [
         "## Where it would stop\n",
@@ -231,8 +235,9 @@ def _limits() -> list[str]:
             {MAPS_PER_PROCESS:,} per process. With `join.memory_mb: {needed:,.0f}` there are half as many as
             allowed, and a worker needs that much memory.""",
             f"CENTROIDS are held by every worker of `lists`: {size(billion['centroids'])} each at a billion.",
-            """A stage that looks at all images at once is one task with whole columns in memory; `--plan` shows
-            which, and how much.""",
+            f"""A stage that looks at all images at once is one task with whole columns in memory. Measured on tiled
+            tables (benchmarks/costs.py), an image costs {held}; at a billion `exact` alone would hold
+            {size(1e9 * SHIPPED["exact"][3])}. `--plan` marks what a node cannot hold as TOO MUCH.""",
             """A part is one file with one commit record; a billion images in parts of 256 are four million files
             per table. Raise `ingest.part_rows` to some ten thousand before a run of that size.""",
             "The run folder is a file system that all nodes mount; its bandwidth is not in the table.",
