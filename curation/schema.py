@@ -177,9 +177,7 @@ FORESTS = pa.schema(
     [ROW, field("root", pa.int64(), "smallest global row that the edges of this part join the row to", nullable=False)]
 )
 
-COMPONENTS = pa.schema(
-    [ROW, COMPONENT, field("representative", pa.int64(), "EXACT.representative of the row", nullable=False)]
-)
+COMPONENTS = pa.schema([ROW, COMPONENT, field("representative", pa.int64(), "EXACT.representative of the row", nullable=False)])
 
 PARTITIONS = pa.schema(
     [

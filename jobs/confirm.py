@@ -9,7 +9,7 @@ from curation.tables import Run
 from graph.edges import unverified
 from graph.increment import apart, touched
 from graph.knn import embedding_matrix
-from jobs.base import adopted, base_rows
+from jobs.adopt import adopted, base_rows
 from jobs.stage import Item, Output
 from jobs.verify import blocks, compare
 

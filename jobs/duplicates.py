@@ -10,7 +10,7 @@ from graph.duplicates import Kept, by_similarity, by_verdicts, duplicates, same_
 from graph.increment import old_first, open_verdicts, settle
 from graph.keeper import preference, tables_of
 from graph.vectors import Floats, embedding_matrix
-from jobs.base import base_run
+from jobs.adopt import base_run
 from jobs.stage import Item, Output
 from jobs.whole import aligned_outputs, one_item
 

@@ -10,7 +10,7 @@ from graph.hashes import hash_pairs, unpack
 from graph.pairs import load_pairs, row_ranges
 from graph.selfjoin import edge_rows
 from graph.vectors import embedding_matrix
-from jobs.base import adopted
+from jobs.adopt import adopted
 from jobs.stage import Item, Output
 
 PAIRS_PER_PART = 2_000_000

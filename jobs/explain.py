@@ -13,7 +13,7 @@ from curation.items import clean_text
 from curation.tables import Run
 from graph.evidence import describe
 from graph.refused import by_similarity, keeper_rows, limits_of
-from jobs.base import base_rows
+from jobs.adopt import base_rows
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from curation.ingest import ingest
 from curation.ledger import LEFT_OUT
 from curation.sources import SourceListing, list_source
 from curation.tables import Run, canonical
-from jobs.base import adopted, base_run
+from jobs.adopt import adopted, base_run
 from jobs.known import without_known
 from jobs.stage import Item, Output
 

@@ -17,12 +17,12 @@ from graph.pairs import count_pairs, save_pairs
 from graph.scan import Dtype
 from graph.selfjoin import Pairs, join_added, join_blocks, join_lists, unique_pairs
 from graph.vectors import Rows
-from jobs.base import adopted, base_rows
+from jobs.adopt import adopted, base_rows
 from jobs.lists import scratch
 from jobs.stage import Item, Output
 
-COMPARISONS = 500_000_000
-"""Comparisons per task: some seconds of one core."""
+COMPARISONS = 100_000_000
+"""Comparisons per task: a few seconds of one core."""
 BYTES_PER_NUMBER = 48
 """Memory of a task per number of a block of rows: two blocks as stored and as float32, with a tile of products."""
 MOST_ROWS = 16384

@@ -11,7 +11,7 @@ from graph.join import single_list
 from graph.lists import assigned, save, summary
 from graph.quantiser import quantiser_of
 from graph.vectors import Rows, stored_vectors, usable
-from jobs.base import adopted
+from jobs.adopt import adopted
 from jobs.stage import Item, Output
 
 BYTES_PER_NUMBER = 16

@@ -16,7 +16,7 @@ from graph.lists import Group, load
 from graph.partition import Edges, Partition, partition
 from graph.sparse import divide
 from graph.vectors import Floats, Rows, unit
-from jobs.base import adopted, base_rows, base_run
+from jobs.adopt import adopted, base_rows, base_run
 from jobs.stage import Item, Output
 
 

@@ -19,7 +19,7 @@ from curation.errors import ConfigError, StageFailed, StaleInput, TooManyFailure
 from curation.schema import VERSION
 from curation.tables import LOCK, Run, fingerprint
 from jobs import stage as stages
-from jobs.base import adopt, check_base, digest_of
+from jobs.adopt import adopt, check_base, digest_of
 from jobs.progress import Progress
 from jobs.stage import Item, Stage
 

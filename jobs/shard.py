@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from curation.shards import plan_shards, write_shard
 from curation.tables import Run, part_stem
-from jobs.base import base_rows
+from jobs.adopt import base_rows
 from jobs.stage import Item, Output
 
 

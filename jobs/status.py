@@ -5,7 +5,7 @@ from typing import Any
 
 from curation.ledger import balance
 from curation.tables import Run
-from jobs.base import adopted, base_rows
+from jobs.adopt import adopted, base_rows
 
 
 def status(run: Run, stages: Sequence[tuple[str, str]]) -> dict[str, Any]:

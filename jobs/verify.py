@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from curation.tables import Run
 from graph.fast import verify_fast
 from graph.verify import verify
-from jobs.base import adopted
+from jobs.adopt import adopted
 from jobs.stage import Item, Output
 
 

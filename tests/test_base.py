@@ -14,7 +14,7 @@ from sklearn.datasets import load_sample_image
 from curation.alterations import alterations, altered, spread
 from curation.errors import ConfigError, SourceError, StaleInput
 from curation.tables import Run
-from jobs.base import ADOPTED, adopted, base_rows
+from jobs.adopt import ADOPTED, adopted, base_rows
 from jobs.config import read_config
 from jobs.explain import explain
 from jobs.pipeline import STAGES as ALL_STAGES

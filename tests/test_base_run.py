@@ -11,7 +11,7 @@ from skimage import data
 from test_run import command
 
 from curation.tables import Run
-from jobs.base import base_rows
+from jobs.adopt import base_rows
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
