@@ -44,7 +44,7 @@ def pack(parent: Rows, *, num_bins: int, giant_size: int) -> Components:
     cost = size.astype(np.float64) ** 2 + COST_OF_MEMBER * size
     dealt = np.empty(len(names), np.int64)
     turn = np.arange(len(names))
-    there = turn % (2 * num_bins)  # largest first, to and fro over the bins
+    there = turn % (2 * num_bins)  # largest first, up and down the bins in turn
     dealt[np.lexsort((names, -cost))] = np.minimum(there, 2 * num_bins - 1 - there)
     order = np.lexsort((rows, component, dealt[place]))
     start = np.searchsorted(dealt[place][order], np.arange(num_bins + 1))
