@@ -19,6 +19,8 @@ from rapidfuzz import process
 from curation.errors import FAILURE_CODES, ConfigError
 
 LIMITS = ("below", "above", "equals", "in", "not_in")
+RESERVED = ("duplicate", "remediated", "contained", "container")
+"""Reasons of a drop that no rule may bear."""
 KEYS = ("name", "column", *LIMITS, "groups", "missing")
 
 
@@ -47,7 +49,7 @@ def parse_rules(rules: Sequence[Mapping[str, object]]) -> list[Rule]:
     for name in names:
         if names.count(name) > 1:
             raise ConfigError(f'two rules are called "{name}": a name is the reason of a drop and must tell them apart')
-        if name in ("duplicate", "remediated") or name in FAILURE_CODES:
+        if name in RESERVED or name in FAILURE_CODES:
             raise ConfigError(f'a rule cannot be called "{name}": that reason has a meaning of its own')
     return parsed
 

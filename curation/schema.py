@@ -211,7 +211,7 @@ DUPLICATES = pa.schema(
         field(
             "contained_in",
             pa.string(),
-            "id of an image that shows all of this one; information, never a reason to drop",
+            "id of an image that shows all of this one; `select.contained` says what follows",
         ),
         field("merged_captions", pa.list_(MERGED), "other captions of the images this one stands for, with their sources"),
     ]

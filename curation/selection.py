@@ -3,8 +3,8 @@
 Enter IMAGES, what was measured of them, and DUPLICATES; leaves SELECTION. Measuring and deciding live apart, so a changed
 threshold costs seconds and no model runs again. A row gets the first reason that holds, in this order: it failed (the code),
 it is a copy ("duplicate", naming its keeper), a list of remedies names it ("remediated"), a rule hit it (the rule's name, in
-the order of the rules). A copy goes even when its keeper is dropped: what is wrong with the best one of a group is wrong with
-the group.
+the order of the rules), or it lies inside another picture, or shows all of one, and the policy says that it goes ("contained",
+"container"). A copy goes even when its keeper is dropped: what is wrong with the best one of a group is wrong with the group.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.buckets import BASES_PX, bucket
+from curation.containment import REASONS, Policy, dropped_by_containment
 from curation.errors import ConfigError
 from curation.remedies import REASON as REMEDIATED
 from curation.rules import Rule, hits, nearest, parse_rules
@@ -44,6 +45,7 @@ def select(
     max_aspect: float = 4.0,
     max_enlargement: float = 1.1,
     excluded: Mapping[str, str] | None = None,
+    contained: Policy = "keep",
 ) -> pa.Table:
     """Return SELECTION, one row per row of `images`, which all other tables are aligned with.
 
@@ -54,6 +56,7 @@ def select(
         leaves the collection's shares, 1 gives every group the same. None: every kept image weighs 1.
     bases_px, multiple_px, max_aspect, max_enlargement: see curation.buckets.bucket.
     excluded: why an image goes, by id, before any rule is asked; its reason is "remediated".
+    contained: what becomes of a picture that lies inside another one, see curation.containment.
     Raises ConfigError for unknown columns, keys and impossible comparisons.
     """
     tables = {"metrics": metrics, "scores": scores, "ocr": ocr, "tags": tags, "duplicates": duplicates}
@@ -63,6 +66,7 @@ def select(
     _exclude(excluded or {}, images["id"].to_pylist(), status, reason, detail)
     for rule in parse_rules(rules):
         _apply(rule, columns, status, reason, detail)
+    _contained(duplicates, contained, status, reason, detail)
     keep = status == "kept"
     buckets = [
         bucket(width, height, bases_px=bases_px, multiple_px=multiple_px, max_aspect=max_aspect, max_enlargement=max_enlargement)
@@ -168,6 +172,13 @@ def _apply(rule: Rule, columns: Mapping[str, pa.Array], status: np.ndarray, reas
     for row, value in zip(dropped.tolist(), measured, strict=True):
         shown = "missing" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
         detail[row] = f"{rule.column} is {shown}, dropped when {rule.limit.replace('_', ' ')} {limit}"
+
+
+def _contained(duplicates: pa.Table, policy: Policy, status: np.ndarray, reason: np.ndarray, detail: np.ndarray) -> None:
+    ids = duplicates["id"]
+    for row, other in zip(*dropped_by_containment(duplicates, status == "kept", policy=policy), strict=True):
+        relation = "lies inside" if policy == "drop_part" else "shows all of"
+        status[row], reason[row], detail[row] = "dropped", REASONS[policy], f"{relation} {ids[int(other)].as_py()}"
 
 
 def _weights(keep: np.ndarray, columns: Mapping[str, pa.Array], balance: Mapping[str, object] | None) -> np.ndarray:

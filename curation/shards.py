@@ -85,6 +85,7 @@ def write_shard(
     ocr: pa.Table | None = None,
     tags: pa.Table | None = None,
     captions: pa.Table | None = None,
+    duplicates: pa.Table | None = None,
     shard: str | None = None,
     image_extension: str = "jpg",
     caption_language: str = "en",
@@ -98,7 +99,7 @@ def write_shard(
     caption_language, caption_level: the caption that becomes the text member.
     Raises SourceError when an image's bytes can no longer be read or no longer hash to its id.
     """
-    given = {"metrics": metrics, "scores": scores, "ocr": ocr, "tags": tags, "captions": captions}
+    given = {"metrics": metrics, "scores": scores, "ocr": ocr, "tags": tags, "captions": captions, "duplicates": duplicates}
     described = {name: table for name, table in given.items() if table is not None}
     samples = _samples(rows, {"images": images, "selection": selection} | described)
     keys: set[str] = set()
@@ -209,6 +210,7 @@ def _description(sample: Mapping[str, Any]) -> dict[str, object]:
         "caption": image["caption"] or "",
         "captions": {language: {level: texts.get((language, level)) or "" for level in levels} for language in CAPTION_LANGUAGES},
         "captions_json": _text(captions),
+        "merged_captions_json": _text(sample.get("duplicates", {}).get("merged_captions") or []),
         "ocr_json": _text(sample.get("ocr", {}).get("lines") or []),
         "tags_json": _text(sample.get("tags", {}).get("tags") or []),
         "scores_json": _text(_measured(sample.get("scores", {}))),

@@ -306,6 +306,9 @@ class SelectConfig(Section):
         None, description="e.g. {name: too_blurry, column: metrics.sharpness, below: 5.0}; default: unsafe and blank images go"
     )
     exclude: str | None = Field(None, description="JSONL of remedies, by `imageloom remediate --apply`: images that go, by id")
+    contained: Literal["keep", "drop_part", "drop_whole"] = Field(
+        "keep", description="a picture that lies inside another one (tile, heavy crop, collage, screenshot): which of them goes"
+    )
     balance: dict[str, Any] | None = Field(
         None, description="{by: column, alpha: exponent}: weight n^-alpha for a group of n, e.g. by hierarchy.level_1"
     )

@@ -35,7 +35,7 @@ def work(run: Run, item: Item, *, caption_language: str, caption_level: str, **_
     folder = run.folder("shards") / "_attempts"
     folder.mkdir(parents=True, exist_ok=True)
     path = Path(tempfile.mkdtemp(dir=folder)) / name
-    tables = ("images", "selection", "metrics", "scores", "ocr", "tags", "captions")
+    tables = ("images", "selection", "metrics", "scores", "ocr", "tags", "captions", "duplicates")
     index = write_shard(
         path,
         rows=rows,

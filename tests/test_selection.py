@@ -177,3 +177,20 @@ def test_a_bucket_refuses_an_empty_image_and_a_base_off_the_grid() -> None:
 def test_weights_are_finite_when_nothing_is_kept() -> None:
     selected = select(**_tables(), rules=[{"name": "all", "column": "images.width", "above": 0}], balance={"by": "group"})
     assert np.array_equal(selected["weight"].to_numpy(), np.zeros(NUM))
+
+
+def test_the_policy_of_containment_is_asked_last_and_names_the_other_picture() -> None:
+    tables = _tables()
+    inside = tables["duplicates"].to_pylist()
+    inside[4]["contained_in"], inside[5]["contained_in"] = inside[0]["id"], inside[3]["id"]
+    tables["duplicates"] = pa.Table.from_pylist(inside, schema=DUPLICATES)
+    unsafe = {"name": "nsfw", "column": "scores.nsfw", "above": 0.8}
+    found = select(**tables, rules=[unsafe], contained="drop_part").to_pylist()
+    assert (found[4]["reason"], found[4]["detail"]) == ("contained", f"lies inside {found[0]['id']}")
+    assert found[5]["keep"]  # what would contain it is unsafe
+    assert select(**tables, rules=[unsafe], contained="drop_whole").to_pylist()[0]["reason"] == "container"
+
+
+def test_the_reasons_of_containment_are_reserved() -> None:
+    with pytest.raises(ConfigError, match="a meaning of its own"):
+        _reasons({"name": "contained", "column": "metrics.entropy", "below": 1.0})
