@@ -9,8 +9,8 @@ from graph.vectors import Floats, unit
 from jobs.lists import vectors_of
 from jobs.stage import Item, Output
 
-SPARE = 8
-"""Of a collection with more than this many times the rows of the sample only some parts are read."""
+SPARE = 2
+"""Of a collection with more than twice this many times the rows of the sample only every n-th part is read."""
 
 
 def plan(run: Run, **_: object) -> list[Item]:
@@ -29,7 +29,7 @@ def work(run: Run, item: Item, *, engine: Engine, nlist: int | None = None, two_
 
 
 def _sample(run: Run, size: int, count: int) -> Floats:
-    """Return about `size` unit vectors, chosen and ordered by hashed id, whatever the order of rows."""
+    """Return about `size` unit vectors, chosen and ordered by hashed id; while all parts are read, whatever the order of rows."""
     step = max(1, count // max(1, SPARE * size))
     parts = range(0, run.num_parts("embeddings"), step)
     offsets = run.offsets("embeddings")
