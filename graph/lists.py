@@ -7,6 +7,7 @@ were stored (float16), so a pair's cosine is that of the embeddings themselves.
 """
 
 import itertools
+import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -102,6 +103,17 @@ def load(folder: Path, number: int) -> Group:
     """Return a group whose vectors stay on disk: they and the other long arrays are memory-mapped."""
     files = (folder / f"{column.name}-{number:05d}.npy" for column in fields(Group))
     return Group(*(np.load(file, mmap_mode="r").view(np.ndarray) for file in files))
+
+
+def release(groups: Sequence[Group]) -> None:
+    """Give the pages of loaded groups back; what is read next comes from the disk or its cache again."""
+    for group in groups:
+        for column in fields(Group):
+            held = getattr(group, column.name)
+            while isinstance(held, np.ndarray):
+                held = held.base
+            if isinstance(held, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+                held.madvise(mmap.MADV_DONTNEED)
 
 
 def summary(group: Group) -> pa.Table:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from curation.tables import Run
 from graph.faiss_index import build, neighbour_pairs
 from graph.join import Engine, chosen_engine
-from graph.lists import Group, at_home, balanced, load, unit_vectors
+from graph.lists import Group, at_home, balanced, load, release, unit_vectors
 from graph.pairs import count_pairs, save_pairs
 from graph.scan import Dtype
 from graph.selfjoin import Pairs, join_added, join_blocks, join_lists, unique_pairs
@@ -26,6 +26,8 @@ COMPARISONS = 100_000_000
 BYTES_PER_NUMBER = 48
 """Memory of a task per number of a block of rows: two blocks as stored and as float32, with a tile of products."""
 MOST_ROWS = 16384
+FAULT_BYTES = 1 << 16
+"""What the system maps of a file around one row that is read."""
 
 
 def plan(run: Run, *, engine: Engine, memory_mb: int, **_: object) -> list[Item]:
@@ -74,15 +76,25 @@ class Joiner:
     def _pairs(self, run: Run, item: Item, groups: list[Group]) -> Pairs:
         how: dict[str, Any] = {"min_similarity": self.min_similarity, "dtype": self.dtype}
         if "lists" in item:
+            how |= {"base_rows": min(_block_rows(run, self.memory_mb), MOST_ROWS), "new_from": item.get("new_from", 0)}
             first, last = item["lists"]
-            rows = min(_block_rows(run, self.memory_mb), MOST_ROWS)
-            return join_lists(groups, first=first, last=last, base_rows=rows, new_from=item.get("new_from", 0), **how)
+            return self._list_pairs(groups, first, last, how)
         if "new_from" in item:
             return join_added(groups, block=item["block"], block_rows=item["block_rows"], new_from=item["new_from"], **how)
         if "blocks" in item:
             first, second = item["blocks"]
             return join_blocks(groups, first=first, second=second, block_rows=item["block_rows"], **how)
         return self._searched_pairs(groups, *item["queries"])
+
+    def _list_pairs(self, groups: list[Group], first: int, last: int, how: dict[str, Any]) -> Pairs:
+        """Join some lists at a time, and in between give back the pages of the files that they touched."""
+        read = sum(len(group.rows) + len(group.guests) for group in groups) / (len(groups[0].start) - 1)
+        step = max(1, int((self.memory_mb << 20) / (max(1.0, read) * FAULT_BYTES)))
+        found = []
+        for at in range(first, last, step):
+            found.append(join_lists(groups, first=at, last=min(at + step, last), **how))
+            release(groups)
+        return unique_pairs(found)
 
     def _searched_pairs(self, groups: list[Group], begin: int, end: int) -> Pairs:
         if self._searched is None:
