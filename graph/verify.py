@@ -205,7 +205,7 @@ def _whole(a: View, b: View, state: int, needed: float, limits: Limits, measured
     turned = thumbnails.turn(a.row.picture, state)
     drawn = min(max(view.content.smooth, view.content.plain) for view in (a, b))
     found = agree(turned, b.row.picture, whole(turned, b.row.picture))
-    if found.textured < 0.02 or not _agrees(found, drawn, needed, 0, limits):
+    if found.textured < 0.02 or not _agrees(found, drawn, needed, 0, float(measured["thumbnail_correlation"]), limits):
         return None
     return Verdict(
         "copy", found.share, measured | _reported(found) | {"method": "whole", "mirrored": state >= 4, "drawn": round(drawn, 4)}
@@ -264,7 +264,9 @@ def _judge(
     drawn: float, inliers: int, found: Agreement, cover: tuple[float, float], evidence: Evidence, limits: Limits
 ) -> Verdict:
     needed = limits.min_agreement + (0.06 if inliers < 15 else 0.0)
-    if found.seen_px**0.5 < limits.min_seen_side_px or not _agrees(found, drawn, needed, inliers, limits):
+    if found.seen_px**0.5 < limits.min_seen_side_px or not _agrees(
+        found, drawn, needed, inliers, float(evidence["thumbnail_correlation"]), limits
+    ):
         return Verdict("different", max(0.0, 1 - found.share), evidence)
     strength = max(found.share, found.share_a, found.share_b)
     inside = max(cover) >= limits.min_contained_coverage
@@ -275,11 +277,17 @@ def _judge(
     return Verdict("different", max(0.0, 1 - max(cover)), evidence | {"overlap": True})
 
 
-def _agrees(found: Agreement, drawn: float, needed: float, inliers: int, limits: Limits) -> bool:
-    """Say whether the aligned pictures show the same: nearly everywhere, or one all of the other plus an overlay."""
+def _agrees(found: Agreement, drawn: float, needed: float, inliers: int, alike: float, limits: Limits) -> bool:
+    """Say whether the aligned pictures show the same: nearly everywhere, or one all of the other plus an overlay.
+
+    alike: correlation of the whole thumbnails. It tells a photograph that something was pasted over from the tiles of one
+    texture, which agree in places and as wholes do not.
+    """
     best = max(found.share_a, found.share_b)
     if drawn < limits.min_drawn:
-        return found.share >= needed or (inliers >= 20 and best >= 0.8 and found.share >= 0.45)
+        added = inliers >= 20 and best >= 0.8 and found.share >= 0.45
+        covered = inliers >= 40 and alike >= 0.6 and found.good_cells >= 0.65 and found.share >= 0.55
+        return found.share >= needed or added or covered
     everywhere = found.share >= limits.min_agreement_flat and found.worst_cell >= limits.min_worst_cell_flat
     worst = found.worst_cell_a if found.share_a >= found.share_b else found.worst_cell_b
     added = inliers >= 16 and best >= 0.97 and worst >= limits.min_worst_cell_flat and found.share >= 0.5

@@ -64,6 +64,16 @@ def in_its_own_blur(picture: Image.Image) -> Image.Image:
     return wide
 
 
+def with_stickers(picture: Image.Image) -> Image.Image:
+    """Return the picture with opaque, textured patches over about a quarter of it."""
+    covered = picture.copy()
+    brick = Image.fromarray(data.brick()).convert("RGB")
+    for x, y in ((0.05, 0.08), (0.55, 0.1), (0.3, 0.6)):
+        width, height = round(0.36 * picture.width), round(0.24 * picture.height)
+        covered.paste(brick.resize((width, height)), (round(x * picture.width), round(y * picture.height)))
+    return covered
+
+
 ALTERATIONS: dict[str, Callable[[Image.Image], Image.Image]] = {
     "recompressed": lambda p: jpeg(p, 30),
     "shrunk": lambda p: p.resize((p.width * 2 // 5, p.height * 2 // 5)),
@@ -72,6 +82,7 @@ ALTERATIONS: dict[str, Callable[[Image.Image], Image.Image]] = {
     "mirrored": ImageOps.mirror,
     "quarter turn": lambda p: p.transpose(Image.Transpose.ROTATE_90),
     "rotated": lambda p: p.rotate(9, Image.Resampling.BICUBIC),
+    "pasted over": with_stickers,
     "bordered": lambda p: ImageOps.expand(p, 50, (255, 255, 255)),
     "barred": with_bar,
     "brighter": lambda p: ImageEnhance.Brightness(p).enhance(1.3),
