@@ -224,7 +224,7 @@ def _cpu_seconds() -> float:
 def _write(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
     about = {
         "date": date.today().isoformat(),
-        "command": "python -m benchmarks.million " + " ".join(sys.argv[1:]),
+        "command": "python -m benchmarks.million " + " ".join(sys.argv[1:]).replace(f"--scratch {options.scratch} ", ""),
         "cpu": cpu_name(),
         "cores_of_the_machine": os.cpu_count(),
         "load_at_start": options.load,
