@@ -7,15 +7,13 @@ hashes. Crops, borders and tilted copies change half the bits and are missed: th
 look-up. Containment is never seen.
 """
 
-import json
-
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from curation import schema
 from curation.hashing import ORIENTATIONS
 from graph import hashes as hash_room
+from graph.verdicts import positions, verdict_table
 
 
 def verify_fast(
@@ -36,40 +34,27 @@ def verify_fast(
     if its cosine is at least min_similarity; max_distance_flat: the same for a pair of which both are flat graphics, those
     with METRICS.flatness of at least min_flatness. min_quality: a picture with less structure by PDQ's measure has no reliable
     hash and is a copy of nothing.
+    Raises KeyError when a pair names a row that `metrics` lacks.
     """
     hashes = hash_room.unpack(metrics)
-    left, right = (_positions(pairs[name].to_numpy(), rows) for name in ("row_a", "row_b"))
+    left, right = (positions(pairs[name].to_numpy(), rows, count=len(metrics), table="metrics") for name in ("row_a", "row_b"))
     bits, orientation = hash_room.distances(hashes, left, right)
     similarity = pairs["similarity"].to_numpy()
     reliable = np.minimum(hashes.quality[left], hashes.quality[right]) >= min_quality
     flatness = metrics["flatness"].to_numpy()
     flat = np.minimum(flatness[left], flatness[right]) >= min_flatness
     same = reliable & (bits <= np.where(flat, max_distance_flat, max_distance)) & (similarity >= min_similarity)
-    evidence = [
-        json.dumps(
-            {
-                "method": "hash",
-                "hash_distance": int(d),
-                "orientation": ORIENTATIONS[int(o)],
-                "reliable": bool(r),
-                "flat": bool(f),
-            },
-            sort_keys=True,
-        )
+    evidence: list[dict[str, str | float | int | bool]] = [
+        {
+            "method": "hash",
+            "hash_distance": int(d),
+            "orientation": ORIENTATIONS[int(o)],
+            "reliable": bool(r),
+            "flat": bool(f),
+        }
         for d, o, r, f in zip(bits, orientation, reliable, flat, strict=True)
     ]
-    table = pa.table(
-        {
-            "row_a": pairs["row_a"],
-            "row_b": pairs["row_b"],
-            "similarity": pairs["similarity"],
-            "relation": np.where(same, "copy", "different").tolist(),
-            "confidence": pa.array(np.where(same, 1 - bits / 256, bits / 256).astype(np.float32)),
-            "evidence": evidence,
-        }
+    confidence = np.where(same, 1 - bits / 256, bits / 256).astype(np.float32)
+    return verdict_table(
+        pairs=pairs, relation=np.where(same, "copy", "different").tolist(), confidence=confidence, evidence=evidence
     )
-    return schema.conform(table, schema.VERDICTS)
-
-
-def _positions(asked: NDArray[np.int64], rows: NDArray[np.int64] | None) -> NDArray[np.int64]:
-    return asked if rows is None else np.asarray(np.searchsorted(rows, asked), np.int64)

@@ -13,7 +13,6 @@ shows all of another but much more besides (tile, heavy crop, collage, screensho
 all else is *different*. Flat graphics must agree nearly everywhere, since posters of one layout differ only in their text.
 """
 
-import json
 from dataclasses import dataclass
 
 import cv2
@@ -28,7 +27,8 @@ from graph.agreement import Agreement, agree
 from graph.alignment import Fit, Frame, consensus, corners, coverage, fit, homogeneous, inverse, match, project, whole
 from graph.band import Band, band
 from graph.keypoints import Description
-from graph.views import View, Views, positions
+from graph.verdicts import positions, verdict_table
+from graph.views import View, Views
 
 Evidence = dict[str, str | float | int | bool]
 
@@ -121,7 +121,9 @@ def verify(
         min_seen_side_px,
         min_inliers_perspective,
     )
-    left, right = (positions(pairs[name].to_numpy(), rows, len(keypoints)) for name in ("row_a", "row_b"))
+    left, right = (
+        positions(pairs[name].to_numpy(), rows, count=len(keypoints), table="keypoints") for name in ("row_a", "row_b")
+    )
     sure = None
     if metrics is not None:
         sure = band(
@@ -136,17 +138,12 @@ def verify(
     seen = thumbnails.compare(thumbnails.unpack(keypoints["thumbnail"]), left, right)
     views = Views(keypoints, max_views)
     verdicts = [_verdict(views, int(a), int(b), seen, sure, i, limits) for i, (a, b) in enumerate(zip(left, right, strict=True))]
-    table = pa.table(
-        {
-            "row_a": pairs["row_a"],
-            "row_b": pairs["row_b"],
-            "similarity": pairs["similarity"],
-            "relation": [verdict.relation for verdict in verdicts],
-            "confidence": pa.array([verdict.confidence for verdict in verdicts], pa.float32()),
-            "evidence": [json.dumps(verdict.evidence, sort_keys=True) for verdict in verdicts],
-        }
+    return verdict_table(
+        pairs=pairs,
+        relation=[verdict.relation for verdict in verdicts],
+        confidence=np.array([verdict.confidence for verdict in verdicts], np.float32),
+        evidence=[verdict.evidence for verdict in verdicts],
     )
-    return schema.conform(table, schema.VERDICTS)
 
 
 def _verdict(views: Views, a: int, b: int, seen: thumbnails.Comparison, sure: Band | None, i: int, limits: Limits) -> Verdict:

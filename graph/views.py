@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from graph import keypoints as keypoints_room
 from graph.alignment import Frame, mirror
@@ -44,16 +43,6 @@ class Views:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(position)
         return self._kept[position]
-
-
-def positions(asked: NDArray[np.int64], rows: NDArray[np.int64] | None, count: int) -> NDArray[np.int64]:
-    """Return the place of each asked global row in a table that holds `rows` (0 to count - 1 when absent); KeyError if absent."""
-    held = np.arange(count) if rows is None else rows
-    place = np.searchsorted(held, asked)
-    missing = asked[(place >= count) | (held[np.minimum(place, count - 1)] != asked)] if count else asked
-    if len(missing):
-        raise KeyError(f"keypoints lack row {missing[0]} and {len(missing) - 1} more; {count} rows given")
-    return place
 
 
 def _view(description: Description) -> View:
