@@ -4,6 +4,8 @@ A pair is a candidate when either image lists the other. Inside a community that
 compared yet are worth a look as well: `unverified` names them, so that a dropped image can be compared with its keeper itself.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 from curation import schema
 
 Rows = NDArray[np.int64]
+Weights = NDArray[np.floating]
 
 
 def edges(*, neighbours: pa.Table, min_similarity: float = -1.0, first_row: int = 0) -> pa.Table:
@@ -26,15 +29,20 @@ def edges(*, neighbours: pa.Table, min_similarity: float = -1.0, first_row: int 
     return edge_table(row_a=row_a[keep], row_b=row_b[keep], similarity=cosine[keep])
 
 
-def edge_table(*, row_a: Rows, row_b: Rows, similarity: NDArray[np.float32]) -> pa.Table:
+def edge_table(*, row_a: Rows, row_b: Rows, similarity: Weights) -> pa.Table:
     """Return EDGES from pairs in any order and direction: symmetric pairs once, the larger similarity of the two."""
-    low, high = np.minimum(row_a, row_b), np.maximum(row_a, row_b)
-    order = np.lexsort((-similarity, high, low))
-    low, high, similarity = low[order], high[order], similarity[order]
-    first = np.ones(len(low), bool)
-    first[1:] = (low[1:] != low[:-1]) | (high[1:] != high[:-1])
-    table = pa.table({"row_a": low[first], "row_b": high[first], "similarity": similarity[first].astype(np.float32)})
-    return schema.conform(table, schema.EDGES)
+    low, high, most = heaviest(row_a, row_b, similarity)
+    return schema.conform(pa.table({"row_a": low, "row_b": high, "similarity": most.astype(np.float32)}), schema.EDGES)
+
+
+def heaviest(a: Rows, b: Rows, weight: Weights) -> tuple[Rows, Rows, Weights]:
+    """Return every pair once as (low, high, weight), low < high, sorted, with its largest weight; loops are left out."""
+    low, high = np.minimum(a, b), np.maximum(a, b)
+    order = np.lexsort((-weight, high, low))
+    low, high, weight = low[order], high[order], weight[order]
+    first = low != high
+    first[1:] &= (np.diff(low) != 0) | (np.diff(high) != 0)
+    return low[first], high[first], weight[first]
 
 
 def joined(listed: pa.Table, row_a: Rows, row_b: Rows, similarity: NDArray[np.float32]) -> pa.Table:
@@ -64,12 +72,12 @@ def nearest(*, edges: pa.Table, ids: list[str], k: int) -> pa.Table:
 
 
 def unverified(
-    *, verdicts: pa.Table, communities: pa.Table, vectors: NDArray[np.float32], max_community_size: int = 64
+    *, verdicts: pa.Table, communities: pa.Table, cosines: Callable[[Rows, Rows], Weights], max_community_size: int = 64
 ) -> pa.Table:
     """Return EDGES of the pairs inside one community that no verdict speaks of.
 
-    vectors: float32 (N, d) unit vectors, for the similarity. max_community_size: in larger communities only the pairs with
-    its best connected images are named, so the number of pairs grows with the size, not its square.
+    cosines: gives the similarity of the rows of two lists, pair by pair. max_community_size: in larger communities only the
+    pairs with its best connected images are named, so the number of pairs grows with the size, not its square.
     """
     known = set(zip(verdicts["row_a"].to_pylist(), verdicts["row_b"].to_pylist(), strict=True))
     copies = verdicts.filter(pa.compute.equal(verdicts["relation"], "copy"))
@@ -81,8 +89,7 @@ def unverified(
     ]
     fresh = sorted(set(pairs) - known)
     row_a, row_b = np.array([a for a, _ in fresh], np.int64), np.array([b for _, b in fresh], np.int64)
-    cosine = np.einsum("nd,nd->n", vectors[row_a], vectors[row_b]).astype(np.float32)
-    return edge_table(row_a=row_a, row_b=row_b, similarity=cosine)
+    return edge_table(row_a=row_a, row_b=row_b, similarity=cosines(row_a, row_b))
 
 
 def _members(community: Rows) -> list[Rows]:

@@ -7,6 +7,7 @@ count 0, so the resolution is the share of pairs, by weight, that must be joined
 import numpy as np
 from numpy.typing import NDArray
 
+from graph.edges import heaviest
 from graph.leiden import Method, cpm, seed_of
 
 Rows = NDArray[np.int64]
@@ -33,7 +34,7 @@ def divide(
     order = np.lexsort((ids, component))
     number = np.empty(count, np.int64)
     number[order] = np.arange(count)
-    low, high, weight = _simple(number[a], number[b], weight)
+    low, high, weight = heaviest(number[a], number[b], weight)
     cuts = np.flatnonzero(np.diff(component[order], prepend=-1)) if count else np.empty(0, np.int64)
     ends = np.append(cuts[1:], count)[: len(cuts)]
     first_edge, last_edge = np.searchsorted(low, cuts), np.searchsorted(low, ends)
@@ -50,13 +51,3 @@ def divide(
         np.minimum.at(smallest, label, members)
         community[members] = smallest[label]
     return community
-
-
-def _simple(a: Rows, b: Rows, weight: Weights) -> tuple[Rows, Rows, Weights]:
-    """Return every edge once, low < high, sorted, with its largest weight; loops are left out."""
-    low, high = np.minimum(a, b), np.maximum(a, b)
-    order = np.lexsort((-weight, high, low))
-    low, high, weight = low[order], high[order], weight[order]
-    first = low != high
-    first[1:] &= (np.diff(low) != 0) | (np.diff(high) != 0)
-    return low[first], high[first], weight[first]

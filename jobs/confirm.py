@@ -1,5 +1,6 @@
 """Comparing the members of a group that no candidate list brought together, so that a copy meets its keeper itself."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,8 @@ import pyarrow as pa
 from curation.tables import Run
 from graph.edges import unverified
 from graph.increment import apart, touched
-from graph.knn import embedding_matrix
 from jobs.adopt import adopted, base_rows
+from jobs.edges import cosines
 from jobs.stage import Item, Output
 from jobs.verify import blocks, compare
 
@@ -26,7 +27,6 @@ def work(run: Run, item: Item, *, pairs_per_item: int, **limits: Any) -> list[Ou
 
 
 def _pairs(run: Run) -> pa.Table:
-    vectors = embedding_matrix(run.read("embeddings", ["embedding"]))
     before = adopted(run, "confirmations").parts
     known = [run.read("verdicts")] + [run.read_part("confirmations", part) for part in range(before)]
     communities = run.read("communities", ["component", "community"])
@@ -35,4 +35,4 @@ def _pairs(run: Run) -> pa.Table:
     if before:  # the base has compared the members of what no new image touches
         look &= touched(communities["component"].to_numpy(), base_rows=base_rows(run))
     communities = pa.table({"community": apart(communities["community"].to_numpy(), look)})
-    return unverified(verdicts=pa.concat_tables(known), communities=communities, vectors=vectors)
+    return unverified(verdicts=pa.concat_tables(known), communities=communities, cosines=partial(cosines, run))

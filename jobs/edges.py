@@ -34,10 +34,10 @@ def work(run: Run, item: Item, *, max_hash_distance: int, min_hash_quality: int,
     row_a, row_b = hash_pairs(
         hashes, max_distance=max_hash_distance, min_quality=min_hash_quality, k=hash_neighbours, first_row=first_row
     )
-    return [Output(item["parts"][0], joined(listed, row_a, row_b, _cosines(run, row_a, row_b)))]
+    return [Output(item["parts"][0], joined(listed, row_a, row_b, cosines(run, row_a, row_b)))]
 
 
-def _cosines(run: Run, row_a: Rows, row_b: Rows) -> NDArray[np.float32]:
+def cosines(run: Run, row_a: Rows, row_b: Rows) -> NDArray[np.float32]:
     """Return the cosine of every pair, reading only the vectors it names; -1 where an image has none."""
     rows = np.unique(np.concatenate([row_a, row_b]))
     vectors = embedding_matrix(run.take("embeddings", rows, ["embedding"]))

@@ -153,7 +153,8 @@ def test_pairs_inside_a_community_without_a_verdict_are_named():
         }
     )
     communities = pa.table({"id": names(4), "component": [0, 0, 0, 3], "community": [0, 0, 0, 3], "size": [3, 3, 3, 1]})
-    missing = unverified(verdicts=verdicts, communities=communities, vectors=clustered(4))
+    vectors = clustered(4)
+    missing = unverified(verdicts=verdicts, communities=communities, cosines=lambda a, b: np.vecdot(vectors[a], vectors[b]))
     assert (missing["row_a"].to_pylist(), missing["row_b"].to_pylist()) == ([0], [2])
 
 
