@@ -5,16 +5,14 @@ with pictures as data URIs, no script, and a Content-Security-Policy that forbid
 """
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from curation.errors import ConfigError
 from curation.exhibits import thumbnails
-from curation.report import shown
+from curation.report import environment
 from curation.tables import Run
 
 Card = dict[str, Any]
@@ -63,7 +61,7 @@ def named(shown_cards: Sequence[Card], similarity: Sequence[float] | None = None
 
 def page(template: str, values: Mapping[str, Any]) -> str:
     """Return a page of curation/templates as one HTML text; every value is escaped."""
-    return _environment().get_template(template).render(values)
+    return environment().get_template(template).render(values)
 
 
 def write_page(path: Path, text: str) -> None:
@@ -98,13 +96,3 @@ def _best_lines(captions: Sequence[Card]) -> dict[str, str]:
         if caption["text"]:
             lines.setdefault(caption["language"], caption["text"])
     return lines
-
-
-@lru_cache(maxsize=1)
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("curation"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["shown"] = shown
-    environment.filters["count"] = lambda number: f"{number:,}"
-    return environment

@@ -48,7 +48,7 @@ def render(run: Run, *, copies: Mapping[str, Any] | None = None) -> str:
         "grid": learning.grid_picture(run.root / "samples" / "grid.png"),
         "evaluation": learning.evaluation_table(run.root / "evaluation" / "evaluation.json"),
     }
-    return _environment().get_template("report.html.j2").render(page)
+    return environment().get_template("report.html.j2").render(page)
 
 
 def _kept(run: Run, num: int) -> np.ndarray:
@@ -114,12 +114,13 @@ def _embedded(value: object) -> Markup:
 
 
 @lru_cache(maxsize=1)
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """Return the templates of all pages; text is escaped, and a name that a page lacks is an error."""
+    made = Environment(
         loader=PackageLoader("curation"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"shown": shown, "count": _count, "figure": _figure, "size": _size, "seconds": _seconds}
-    return environment
+    made.filters |= {"shown": shown, "count": _count, "figure": _figure, "size": _size, "seconds": _seconds}
+    return made
 
 
 def shown(text: object, max_characters: int = 300) -> str:
