@@ -7,7 +7,6 @@ the connected component) keeps its picture with most pixels.
 """
 
 import json
-import resource
 import shutil
 import sys
 from collections.abc import Iterable
@@ -23,7 +22,7 @@ from benchmarks.found import read_run, stage_seconds, vectors_of
 from benchmarks.semdedup import sweep
 from benchmarks.tables import write_results
 from benchmarks.truth import Score, Survivors, Truth, closure, components, keepers_of, read_truth, score, survivors
-from benchmarks.watch import run_watched
+from benchmarks.watch import cpu_seconds, run_watched
 
 ROOT = Path(__file__).parent.parent
 PEERS = ("imagededup-phash", "imagededup-dhash", "cleanvision", "fastdup", "pdq", "pdq-dihedral", "phash")
@@ -107,7 +106,7 @@ def _pixels(folder: Path, truth: Truth) -> list[float]:
 
 def _threshold(truth: Truth, vectors: np.ndarray, pixels: list[float], seed: int, base: float) -> Row:
     """Return the threshold on cosines whose connected components give the highest F1."""
-    started = _cpu_seconds()
+    started = cpu_seconds()
     cosines = np.triu(vectors @ vectors.T, 1)
     best: tuple[float, float, list[int], Score] | None = None
     for threshold in THRESHOLDS:
@@ -121,7 +120,7 @@ def _threshold(truth: Truth, vectors: np.ndarray, pixels: list[float], seed: int
             best = (f1, threshold, labels, result)
     assert best is not None, "at the highest threshold components are small"
     _, threshold, labels, result = best
-    cost = base + (_cpu_seconds() - started) / len(THRESHOLDS)
+    cost = base + (cpu_seconds() - started) / len(THRESHOLDS)
     return Row("our embeddings, threshold", seed, f"cosine >= {threshold}, components", result,
                survivors(truth, keepers_of(labels, pixels)), cost, 0, {})  # fmt: skip
 
@@ -130,7 +129,7 @@ def _semdedup(truth: Truth, vectors: np.ndarray, pixels: list[float], seed: int,
     """Return SemDeDup's setting with the fewest errors: distinct images lost plus duplicates left."""
     half, quality = vectors.astype(np.float16), np.asarray(pixels, np.float32)
     best: tuple[int, str, Survivors] | None = None
-    started, runs = _cpu_seconds(), 0
+    started, runs = cpu_seconds(), 0
     for clusters in (8, 16, 43, 120):
         for threshold, kept in sweep(half, quality=quality, num_clusters=clusters, thresholds=SEMDEDUP_THRESHOLDS).items():
             outcome = dropped(truth, kept)
@@ -139,7 +138,7 @@ def _semdedup(truth: Truth, vectors: np.ndarray, pixels: list[float], seed: int,
                 best = (errors, f"{clusters} clusters, cosine >= {threshold}", outcome)
         runs += 1
     assert best is not None, "there are settings"
-    return Row("SemDeDup on our embeddings", seed, best[1], None, best[2], base + (_cpu_seconds() - started) / runs, 0, {})
+    return Row("SemDeDup on our embeddings", seed, best[1], None, best[2], base + (cpu_seconds() - started) / runs, 0, {})
 
 
 def dropped(truth: Truth, kept: np.ndarray) -> Survivors:
@@ -173,8 +172,3 @@ def _peer(truth: Truth, folder: Path, scratch: Path, seed: int, tool: str, pytho
     pairs = {(min(a, b), max(a, b)) for a, b in ((place[x], place[y]) for x, y in said["pairs"])}
     outcome = survivors(truth, keepers_of(components(len(place), pairs), _pixels(folder, truth)))
     return Row(tool, seed, said["version"], score(truth, pairs), outcome, said["cpu_seconds"], said["peak_rss_bytes"], {})
-
-
-def _cpu_seconds() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime

@@ -15,21 +15,19 @@ import argparse
 import functools
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.about import about, heading
 from benchmarks.planted import NEITHER, planted, write
 from graph.scan import Dtype, native
 
@@ -229,14 +227,8 @@ def _upper(pairs: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _write(results: list[dict[str, Any]], options: argparse.Namespace) -> None:
-    about = {
-        "date": date.today().isoformat(),
-        "command": "python -m benchmarks.knn " + " ".join(sys.argv[1:]),
-        "cpu": cpu_name(),
-        "cores": os.cpu_count(),
-        "load_at_start": options.load,
-        "versions": {name: version(name) for name in ("faiss-cpu", "numpy", "pyarrow")} | {"python": platform.python_version()},
-    }
+    command = "python -m benchmarks.knn " + " ".join(sys.argv[1:])
+    facts = about(command, load=options.load, packages=("faiss-cpu", "numpy", "pyarrow"))
     RESULTS.mkdir(exist_ok=True)
     if options.add:
         fresh = {(row["count"], row["seed"], row["method"]) for row in results}
@@ -244,17 +236,15 @@ def _write(results: list[dict[str, Any]], options: argparse.Namespace) -> None:
         results = [row for row in kept if (row["count"], row["seed"], row["method"]) not in fresh] + results
         names = [*METHODS, *(f"candidates, {name}" for name in CANDIDATES)]
         results.sort(key=lambda row: (row["count"], row["seed"], names.index(row["method"])))
-    (RESULTS / "knn.json").write_text(json.dumps({**about, "results": results}, indent=1) + "\n")
-    (RESULTS / "knn.md").write_text(_page(about, results))
+    (RESULTS / "knn.json").write_text(json.dumps({**facts, "results": results}, indent=1) + "\n")
+    (RESULTS / "knn.md").write_text(_page(facts, results))
 
 
-def _page(about: dict[str, Any], results: list[dict[str, Any]]) -> str:
+def _page(facts: dict[str, Any], results: list[dict[str, Any]]) -> str:
     lines = [
         "# Pairs of vectors above a threshold",
         "",
-        f"{about['date']}, {about['cpu']}, one thread, load {about['load_at_start']} at the start; "
-        + ", ".join(f"{name} {number}" for name, number in about["versions"].items())
-        + f". `{about['command']}`",
+        heading(facts, how="one thread, "),
         "",
         __doc__.split("\n\n")[2].replace("\n", " "),
     ]
@@ -299,13 +289,6 @@ def _candidate_table(rows: list[dict[str, Any]]) -> list[str]:
 def _median(rows: list[dict[str, Any]], method: str, name: str) -> float:
     values = [row[name] for row in rows if row["method"] == method]
     return statistics.median(values) if values else 0.0
-
-
-def cpu_name() -> str:
-    """Return what Linux calls this CPU."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    named = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    return f"{named['model name']} (family {named['cpu family']}, model {named['model']})"
 
 
 def _options() -> argparse.Namespace:

@@ -17,14 +17,10 @@ import argparse
 import json
 import math
 import os
-import platform
-import resource
 import shutil
 import subprocess
 import sys
 import tempfile
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +28,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from benchmarks.knn import ENVIRONMENT, RESULTS, ROOT, cpu_name
+from benchmarks.about import about, heading
+from benchmarks.knn import ENVIRONMENT, RESULTS, ROOT
 from benchmarks.planted import Planted, errors, planted, write
-from benchmarks.watch import run_watched
+from benchmarks.watch import cpu_seconds, run_watched
 from curation import schema
 from curation.metrics import METRICS_SCHEMA
 from curation.tables import Cost, Run
@@ -192,14 +189,14 @@ def _baseline(method: str, argument: str, vectors: str, quality: str, kept: str)
     faiss.omp_set_num_threads(1)
     rows = np.load(vectors, mmap_mode="r")
     rows.max()  # read once, so that no method pays for the disk
-    started = _cpu_seconds()
+    started = cpu_seconds()
     if method == "range":
         _range_search(rows, int(argument))
-        return {"cpu_seconds": (_cpu_seconds() - started) * len(rows) / int(argument)}
+        return {"cpu_seconds": (cpu_seconds() - started) * len(rows) / int(argument)}
     from benchmarks.semdedup import sweep
 
     found = sweep(rows, quality=np.load(quality), num_clusters=int(argument), thresholds=THRESHOLDS)
-    cost = _cpu_seconds() - started
+    cost = cpu_seconds() - started
     np.save(kept, np.stack([found[threshold] for threshold in THRESHOLDS]))
     return {"cpu_seconds": cost}
 
@@ -216,35 +213,21 @@ def _range_search(rows: NDArray[np.float16], count: int) -> None:
         index.range_search(queries, 0.7)
 
 
-def _cpu_seconds() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
-
-
 def _write(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
-    about = {
-        "date": date.today().isoformat(),
-        "command": "python -m benchmarks.million " + " ".join(sys.argv[1:]).replace(f"--scratch {options.scratch} ", ""),
-        "cpu": cpu_name(),
-        "cores_of_the_machine": os.cpu_count(),
-        "load_at_start": options.load,
-        "versions": {name: version(name) for name in ("ray", "faiss-cpu", "numpy", "pyarrow", "igraph")}
-        | {"python": platform.python_version()},
-    }
+    command = "python -m benchmarks.million " + " ".join(sys.argv[1:]).replace(f"--scratch {options.scratch} ", "")
+    facts = about(command, load=options.load, packages=("ray", "faiss-cpu", "numpy", "pyarrow", "igraph"))
     RESULTS.mkdir(exist_ok=True)
     kept = json.loads((RESULTS / "million.json").read_text())["results"] if options.add else []
     rows = kept + rows
-    (RESULTS / "million.json").write_text(json.dumps({**about, "results": rows}, indent=1) + "\n")
-    (RESULTS / "million.md").write_text(_page(about, rows))
+    (RESULTS / "million.json").write_text(json.dumps({**facts, "results": rows}, indent=1) + "\n")
+    (RESULTS / "million.md").write_text(_page(facts, rows))
 
 
-def _page(about: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+def _page(facts: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     lines = [
         "# A million vectors through the runner",
         "",
-        f"{about['date']}, {about['cpu']}, load {about['load_at_start']} at the start; "
-        + ", ".join(f"{name} {number}" for name, number in about["versions"].items())
-        + f". `{about['command']}`",
+        heading(facts),
         "",
         __doc__.split("\n\n")[2].replace("\n", " ").strip(),
         "",

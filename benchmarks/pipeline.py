@@ -1,7 +1,7 @@
 """What the whole pipeline costs on the demo collection, and how much of it is Ray's.
 
-    .venv/bin/python benchmarks/pipeline.py            # about 12 minutes on two quiet cores
-    .venv/bin/python benchmarks/pipeline.py --until shard --skip-plain
+    .venv/bin/python -m benchmarks.pipeline            # about 12 minutes on two quiet cores
+    .venv/bin/python -m benchmarks.pipeline --until shard --skip-plain
 
 Two arms on the same input in the same run: `ray` is `imageloom run`; `plain` drives the same stages and the same commits by
 a multiprocessing pool of as many processes. CPU seconds are those of the whole process tree, sampled; memory is the tree's
@@ -24,8 +24,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import psutil
-
+from benchmarks.watch import watch
 from curation.tables import Run
 from jobs.config import read_config
 from jobs.pipeline import between, pipeline
@@ -53,48 +52,22 @@ def main() -> None:
 
 
 def _measure(arm: Callable[[Path], "subprocess.Popen[bytes]"], out: Path) -> dict[str, Any]:
-    started = time.monotonic()
     process = arm(out)
-    tree = _watch(psutil.Process(process.pid))
-    wall = time.monotonic() - started
-    if process.wait():
+    cost = watch(process)
+    if process.returncode:
         raise SystemExit(f"{out.name} failed with exit code {process.returncode}")
     run = Run(out)
     stages = [manifest for table in _tables(out) if (manifest := run.manifest(table))]
     stages.sort(key=lambda manifest: (run.folder(manifest["table"]) / "_manifest.json").stat().st_mtime_ns)
     return {
-        "wall_seconds": wall,
-        **tree,
+        "wall_seconds": cost.wall_seconds,
+        "tree_cpu_seconds": cost.cpu_seconds,
+        "peak_pss_bytes": float(cost.peak_bytes),
         "stages": [
             {key: m.get(key) for key in ("stage", "rows", "elapsed_seconds", "wall_seconds", "cpu_seconds", "parts")}
             for m in stages
         ],
     }
-
-
-def _watch(root: psutil.Process) -> dict[str, float]:
-    """Sample a process tree until it ends; return its CPU seconds and peak memory."""
-    cpu: dict[tuple[int, float], float] = {}
-    peak = 0
-    while root.is_running() and root.status() != psutil.STATUS_ZOMBIE:
-        memory = 0
-        for process in _tree(root):
-            try:
-                times = process.cpu_times()
-                cpu[process.pid, process.create_time()] = times.user + times.system
-                memory += process.memory_full_info().pss
-            except psutil.Error:
-                continue
-        peak = max(peak, memory)
-        time.sleep(0.5)
-    return {"tree_cpu_seconds": sum(cpu.values()), "peak_pss_bytes": float(peak)}
-
-
-def _tree(root: psutil.Process) -> list[psutil.Process]:
-    try:
-        return [root, *root.children(recursive=True)]
-    except psutil.Error:
-        return []
 
 
 def _ray(source: Path, out: Path, until: str | None) -> "subprocess.Popen[bytes]":
@@ -104,7 +77,7 @@ def _ray(source: Path, out: Path, until: str | None) -> "subprocess.Popen[bytes]
 
 
 def _plain(source: Path, out: Path, until: str | None) -> "subprocess.Popen[bytes]":
-    arguments = [__file__, "--plain", str(source), str(out), *(["--until", until] if until else [])]
+    arguments = ["-m", "benchmarks.pipeline", "--plain", str(source), str(out), *(["--until", until] if until else [])]
     return subprocess.Popen([sys.executable, *arguments], cwd=ROOT, env={**os.environ, **ENVIRONMENT})
 
 
@@ -141,7 +114,7 @@ def _write(results: dict[str, Any], options: argparse.Namespace) -> None:
     cores = os.cpu_count() or 1
     about = {
         "date": date.today().isoformat(),
-        "command": "python " + " ".join(["benchmarks/pipeline.py", *sys.argv[1:]]),
+        "command": "python " + " ".join(["-m benchmarks.pipeline", *sys.argv[1:]]),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in ("imageloom", "ray", "torch", "faiss-cpu", "pyarrow", "onnxruntime")},
         "machine": f"{platform.machine()}, {cores} cores",

@@ -1,6 +1,7 @@
 """What a command costs: CPU seconds and peak memory of its process tree, sampled while it runs."""
 
 import os
+import resource
 import subprocess
 import time
 from collections.abc import Sequence
@@ -30,17 +31,29 @@ def run_watched(command: Sequence[str], *, cwd: Path, log: Path) -> Cost:
         "HF_HUB_OFFLINE": "1",
         "PYTHONPATH": str(cwd),
     }
-    started = time.monotonic()
     with log.open("w") as stream:
         process = subprocess.Popen(command, cwd=cwd, env=environment, stdout=stream, stderr=subprocess.STDOUT)
-        cpu: dict[tuple[int, float], float] = {}
-        peak = 0
-        while process.poll() is None:
-            peak = max(peak, _sample(process.pid, cpu))
-            time.sleep(EVERY_SECONDS)
+        cost = watch(process)
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} failed with exit code {process.returncode}; see {log}")
+    return cost
+
+
+def watch(process: "subprocess.Popen[bytes]") -> Cost:
+    """Return what a process that has just been started costs, once it has ended."""
+    started = time.monotonic()
+    cpu: dict[tuple[int, float], float] = {}
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, _sample(process.pid, cpu))
+        time.sleep(EVERY_SECONDS)
     return Cost(sum(cpu.values()), peak, time.monotonic() - started)
+
+
+def cpu_seconds() -> float:
+    """Return the CPU seconds that this process has used."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
 
 
 def _sample(pid: int, cpu: dict[tuple[int, float], float]) -> int:
