@@ -79,7 +79,11 @@ def caption(
                 error = f"{type(failure).__name__}: {failure}"[:200]
         captions.append(written)
         errors.append(error)
-    columns = {"id": images["id"], "captions": pa.array(captions, CAPTIONS.field("captions").type)}
+    columns = {
+        "id": images["id"],
+        "captions": pa.array(captions, CAPTIONS.field("captions").type),
+        "usage": pa.nulls(images.num_rows, CAPTIONS.field("usage").type),
+    }
     return conform(pa.table(columns | {"error": pa.array(errors, pa.string())}), CAPTIONS)
 
 
@@ -101,6 +105,8 @@ def compose(facts: Facts, *, languages: Sequence[str], levels: Sequence[str]) ->
                     "backend": BACKEND,
                     "evidence": evidence,
                     "flags": flags,
+                    "model": None,
+                    "prompt": None,
                 }
             )
     return captions
@@ -116,6 +122,8 @@ def originals(image: Row) -> list[Caption]:
             "backend": "source",
             "evidence": [{"clause": text, "source": "caption", "value": text}],
             "flags": ["source_injection_suspect"] if INJECTION.search(text) else [],
+            "model": None,
+            "prompt": None,
         }
         for language, text in source_captions(image).items()
     ]

@@ -260,12 +260,154 @@ CAPTION = pa.struct(
         pa.field("backend", pa.string()),  # facts, vlm, endpoint, source
         pa.field("evidence", pa.list_(EVIDENCE)),
         pa.field("flags", pa.list_(pa.string())),
+        pa.field("model", pa.string()),  # name of the model that wrote it; null for facts and source
+        pa.field("prompt", pa.string()),  # hash of the resolved prompt; null for facts and source
     ]
 )
-CAPTIONS = pa.schema([ID, field("captions", pa.list_(CAPTION), "every caption of the image, language by level"), ERROR])
+USAGE = pa.struct(
+    [
+        pa.field("requests", pa.int32()),  # sent for this image, repeated ones included; 0: answered from the cache
+        pa.field("input_tokens", pa.int64()),
+        pa.field("output_tokens", pa.int64()),
+        pa.field("cost", pa.float64()),  # by the configured prices, in their currency
+    ]
+)
+CAPTIONS = pa.schema(
+    [
+        ID,
+        field("captions", pa.list_(CAPTION), "every caption of the image, language by level"),
+        field("usage", USAGE, "what the captions of a model took; null for captions from facts"),
+        ERROR,
+    ]
+)
 
 CAPTION_LEVELS = ("tags", "short", "medium", "long", "prompt", "source")
 CAPTION_LANGUAGES = ("en", "zh")
+
+ENTITY = field("entity", pa.int64(), "row of the entity in ENTITIES: its node in the graph", nullable=False)
+
+ENTITIES = pa.schema(
+    [
+        field("title", pa.string(), "title of the page in the dump's language, spaces for underscores", nullable=False),
+        field("kind", pa.string(), "article, disambiguation, list, date or outside (linked, not in the dump)", nullable=False),
+        field("title_zh", pa.string(), "title of the Chinese article; null without one"),
+        field("description", pa.string(), "short description, or the first sentence's predicate"),
+        field("lead", pa.string(), "first sentence of the article as plain text"),
+        field("image", pa.string(), "file name of the lead or infobox image"),
+        field("categories", pa.list_(pa.string()), "categories without their namespace"),
+        field("infobox", pa.string(), "name of the infobox template"),
+        field("coordinates", pa.bool_(), "true: the article carries geographical coordinates"),
+        field("wikidata", pa.string(), "Q identifier; null when unknown"),
+        field("links_in", pa.int64(), "links from other entities", nullable=False),
+    ]
+)
+
+LINKS = pa.schema(
+    [
+        field("source", pa.int64(), "row in ENTITIES of the page that links", nullable=False),
+        field("target", pa.int64(), "row in ENTITIES of the page linked to, redirects resolved", nullable=False),
+        field("count", pa.int32(), "times the source links to the target", nullable=False),
+    ]
+)
+
+ANCHORS = pa.schema(
+    [
+        field("text", pa.string(), "normalised surface form: a title, a redirect or a link's text", nullable=False),
+        field("language", pa.string(), "en, zh, or the dump's language", nullable=False),
+        ENTITY,
+        field(
+            "origin", pa.string(), "title, redirect, langlink or anchor: the strongest that names the entity so", nullable=False
+        ),
+        field("links", pa.int64(), "times the text links to the entity", nullable=False),
+        field("occurrences", pa.int64(), "times the text occurs in articles, linked or not", nullable=False),
+    ]
+)
+
+CONCEPTS = pa.schema(
+    [
+        ENTITY,
+        field("pagerank", pa.float64(), "stationary probability of the entity", unit="probability", nullable=False),
+        field("visual", pa.float32(), "how surely the entity can be shown in a picture", unit="share", nullable=False),
+        field("judge", pa.string(), "who said so: evidence, or the model's name", nullable=False),
+        field("reason", pa.string(), "the evidence, or the judge's reason; why it was pruned"),
+        field("keep", pa.bool_(), "true: the entity stays in the concept graph", nullable=False),
+        field("parent", pa.int64(), "row in ENTITIES of the parent concept; null for a root"),
+        field("level", pa.int16(), "distance from the root", nullable=False),
+    ]
+)
+
+MENTION = pa.struct(
+    [
+        pa.field("entity", pa.int64()),  # row in ENTITIES of the knowledge base
+        pa.field("title", pa.string()),
+        pa.field("title_zh", pa.string()),
+        pa.field("description", pa.string()),
+        pa.field("score", pa.float32()),  # calibrated probability that the link is right
+        pa.field("link_probability", pa.float32()),
+        pa.field("commonness", pa.float32()),
+        pa.field("coherence", pa.float32()),
+        pa.field("source", pa.string()),  # metadata, caption, ocr or tag
+        pa.field("field", pa.string()),  # which one of them: language of a caption, number of a line, a metadata key
+        pa.field("text", pa.string()),  # the span as written
+        pa.field("start", pa.int32()),  # characters in that field
+        pa.field("end", pa.int32()),
+    ]
+)
+MENTIONS = pa.schema([ID, field("mentions", pa.list_(MENTION), "linked entities with the spans that evidence them"), ERROR])
+
+TAXONOMY = pa.schema(
+    [
+        field("concept", pa.int64(), "number of the concept: its row here", nullable=False),
+        field("name", pa.string(), "its name in English, or as its tags spell it", nullable=False),
+        field("name_zh", pa.string(), "its Chinese name; null without one"),
+        field("kind", pa.string(), "tag, entity or cluster", nullable=False),
+        field("entity", pa.int64(), "row in ENTITIES; null for tags and clusters outside the knowledge base"),
+        field("parent", pa.int64(), "row of the parent; null for a root"),
+        field("level", pa.int16(), "distance from the root", nullable=False),
+        field("named_by", pa.string(), "source, central child, or the model that named it", nullable=False),
+        field("images", pa.int64(), "kept images that show it or one of its children", nullable=False),
+        field("pagerank", pa.float64(), "of the entity; null without one", unit="probability"),
+        field("prior", pa.float64(), "factor from the frequency in user prompts; 1 without", nullable=False),
+        field("target", pa.float64(), "images of the balanced sample that should show it", nullable=False),
+        field("expected", pa.float64(), "images of the balanced sample that do, in expectation", nullable=False),
+    ]
+)
+
+BALANCE = pa.schema(
+    [
+        ID,
+        field("keep", pa.bool_(), "true: the image goes into the shards", nullable=False),
+        field("weight", pa.float32(), "sampling weight in training, mean 1 over kept; 0 when not kept", nullable=False),
+        field("concepts", pa.list_(pa.int64()), "rows of TAXONOMY that the image shows"),
+        field("bm25", pa.list_(pa.float32()), "BM25 of each of them"),
+        field("detail", pa.string(), "why a kept image is left out: budget, with its key; null when kept"),
+    ]
+)
+
+EDIT = pa.struct(
+    [
+        pa.field("operation", pa.string()),  # replace_text, add_text, remove_text, recolour, move, resize, refont, crop, ...
+        pa.field("parameters", pa.string()),  # JSON: what makes it reversible
+    ]
+)
+EDIT_PAIRS = pa.schema(
+    [
+        field("pair", pa.string(), "name of the pair: 32 hex digits over source, target and operations", nullable=False),
+        field("kind", pa.string(), "text, parametric or mined", nullable=False),
+        field("task", pa.string(), "addition, swap, removal, attribute, background, environment or style", nullable=False),
+        field("source", pa.string(), "name of the source picture", nullable=False),
+        field("target", pa.string(), "name of the target picture", nullable=False),
+        field("base", pa.string(), "id of the image that both come from; null for two images of the collection"),
+        field("operations", pa.list_(EDIT), "what turns source into target, in order"),
+        field("instruction_en", pa.string(), "the edit instruction in English", nullable=False),
+        field("instruction_zh", pa.string(), "the edit instruction in Chinese", nullable=False),
+        field("caption_source", pa.string(), "caption of the source", nullable=False),
+        field("caption_target", pa.string(), "caption of the target", nullable=False),
+        field("region", pa.list_(pa.float32()), "x0 y0 x1 y1 of what changed; null: everywhere", unit="px"),
+        field("backend", pa.string(), "facts, or the backend that wrote the instruction", nullable=False),
+        field("checks", pa.string(), "what was verified, as a JSON object", nullable=False),
+    ]
+)
 
 SHARDS = pa.schema(
     [

@@ -6,6 +6,7 @@ docs/scale.md from the arithmetic.
 
 import dataclasses
 import inspect
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -52,6 +53,14 @@ TABLES: dict[str, pa.Schema] = {
 }
 """Every table of a run; embeddings are shown with example widths."""
 
+KNOWLEDGE_TABLES: dict[str, pa.Schema] = {
+    "entities": schema.ENTITIES,
+    "links": schema.LINKS,
+    "anchors": schema.ANCHORS,
+    "concepts": schema.CONCEPTS,
+}
+"""Every table of a knowledge base."""
+
 
 def tables_page() -> str:
     """Return docs/tables.md."""
@@ -64,11 +73,16 @@ def tables_page() -> str:
     ]
     writers = {stage.table: stage for stage in reversed(STAGES)}  # the first line of a table speaks for the others
     for name, fields in TABLES.items():
-        stage = writers[name]
-        parts.append(f"## {name}\n\nStage `{stage.name}`: {stage.does}.\n\n| column | type | unit | meaning |\n|---|---|---|---|")
-        parts += [_field(field) for field in fields]
-        parts.append("")
+        parts += _table(name, fields, f"Stage `{writers[name].name}`: {writers[name].does}.")
+    parts.append("# Tables of a knowledge base\n\n`imageloom knowledge build` writes them into a folder of their own.\n")
+    for name, fields in KNOWLEDGE_TABLES.items():
+        parts += _table(name, fields, f"`KNOWLEDGE/{name}`")
     return "\n".join(parts)
+
+
+def _table(name: str, fields: pa.Schema, about: str) -> list[str]:
+    head = f"## {name}\n\n{about}\n\n| column | type | unit | meaning |\n|---|---|---|---|"
+    return [head, *(_field(field) for field in fields), ""]
 
 
 def config_page() -> str:
@@ -86,7 +100,7 @@ def cli_page() -> str:
     command: Any = typer.main.get_command(app)
     parts = ["# Command line\n\nWritten by `python -m jobs.document` from `jobs/__main__.py`.\n"]
     parts.append("`imageloom VERB ...` is the same as `python -m jobs VERB ...`.\n")
-    for name, verb in command.commands.items():
+    for name, verb in _verbs(command.commands):
         parts.append(f"## {name}\n\n{inspect.cleandoc(verb.help)}\n\n| argument | meaning |\n|---|---|")
         for parameter in verb.params:
             names = ", ".join(f"`{option}`" for option in parameter.opts)
@@ -96,6 +110,15 @@ def cli_page() -> str:
         parts.append("")
     parts.append("Exit codes: " + _exit_codes())
     return "\n".join(parts) + "\n"
+
+
+def _verbs(commands: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every verb by its full name; a group of verbs is followed by its own."""
+    for name, verb in commands.items():
+        if hasattr(verb, "commands"):
+            yield from _verbs(verb.commands, f"{prefix}{name} ")
+        else:
+            yield prefix + name, verb
 
 
 def _exit_codes() -> str:

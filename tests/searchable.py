@@ -121,7 +121,14 @@ def _words(ids: list[str], colours: list[str], errors: list[str | None]) -> dict
     ]
     error = pa.array(errors, pa.string())
     return {
-        "captions": pa.table({"id": ids, "captions": pa.array(captions, CAPTIONS.field("captions").type), "error": error}),
+        "captions": pa.table(
+            {
+                "id": ids,
+                "captions": pa.array(captions, CAPTIONS.field("captions").type),
+                "usage": pa.nulls(len(captions), CAPTIONS.field("usage").type),
+                "error": error,
+            }
+        ),
         "tags": pa.table({"id": ids, "tags": pa.array(tags, TAGS.field("tags").type), "error": error}),
         "ocr": pa.table({"id": ids, "lines": pa.array(lines, OCR.field("lines").type), "error": error}),
     }

@@ -107,6 +107,8 @@ def test_the_sources_caption_leads_and_is_kept_verbatim() -> None:
         "backend": "source",
         "evidence": [{"clause": SHAPE["caption"], "source": "caption", "value": SHAPE["caption"]}],
         "flags": [],
+        "model": None,
+        "prompt": None,
     }
     assert made["en", "short"]["text"] == SHAPE["caption"]
     assert made["en", "long"]["text"].endswith(f"The source describes it as: {SHAPE['caption']}.")
