@@ -355,21 +355,23 @@ MENTION = pa.struct(
 )
 MENTIONS = pa.schema([ID, field("mentions", pa.list_(MENTION), "linked entities with the spans that evidence them"), ERROR])
 
-TAXONOMY = pa.schema(
+TAXONOMY = pa.schema(  # a forest; which concepts an image shows: curation.bags; targets belong to the tables of the balance
     [
         field("concept", pa.int64(), "number of the concept: its row here", nullable=False),
         field("name", pa.string(), "its name in English, or as its tags spell it", nullable=False),
         field("name_zh", pa.string(), "its Chinese name; null without one"),
         field("kind", pa.string(), "tag, entity or cluster", nullable=False),
+        field(
+            "forms", pa.list_(pa.string()), "folded tags that mean it (curation.bags.fold); none for a cluster", nullable=False
+        ),
         field("entity", pa.int64(), "row in ENTITIES; null for tags and clusters outside the knowledge base"),
         field("parent", pa.int64(), "row of the parent; null for a root"),
         field("level", pa.int16(), "distance from the root", nullable=False),
         field("named_by", pa.string(), "source, central child, or the model that named it", nullable=False),
-        field("images", pa.int64(), "kept images that show it or one of its children", nullable=False),
+        field("own", pa.int64(), "kept images that show the concept itself", nullable=False),
+        field("images", pa.int64(), "kept images that show it or one of its descendants", nullable=False),
         field("pagerank", pa.float64(), "of the entity; null without one", unit="probability"),
         field("prior", pa.float64(), "factor from the frequency in user prompts; 1 without", nullable=False),
-        field("target", pa.float64(), "images of the balanced sample that should show it", nullable=False),
-        field("expected", pa.float64(), "images of the balanced sample that do, in expectation", nullable=False),
     ]
 )
 
