@@ -57,7 +57,9 @@ class Reply:
 class Backend(Protocol):
     """Whatever answers asks: a model in process or a server's client."""
 
-    def answer(self, asks: Sequence[Ask]) -> list[Reply]: ...
+    def answer(self, asks: Sequence[Ask]) -> list[Reply]:
+        """Return one reply per ask, in the same order."""
+        ...
 
 
 def placeholders(messages: Sequence[Message]) -> int:
