@@ -11,8 +11,10 @@
         ModelError              weights are missing, of another shape, or unreadable (exit 9)
         AlreadyExists           an exclusive create found the name taken (two writers; never shown to users)
         DecodeError             one image cannot be decoded; becomes a row with its `code`, never an exit
+        EditError               one edit cannot be made or was not made right; becomes a row with its `code`, never an exit
 
-An error of one image is a row, not an exception: DecodeError crosses no module boundary except decode's.
+An error of one image is a row, not an exception: DecodeError crosses no module boundary except decode's, EditError none above
+the stage `pairs`.
 """
 
 from typing import Literal, get_args
@@ -35,6 +37,25 @@ FailureCode = Literal[
 """Why an image could not be used; the only values of IMAGES.error."""
 
 FAILURE_CODES: tuple[str, ...] = get_args(FailureCode)
+
+RejectionCode = Literal[
+    "missing_glyph",
+    "too_wide",
+    "no_room",
+    "no_change",
+    "overlap",
+    "mismatch",
+    "not_flat",
+    "no_style",
+    "misread",
+    "lost_line",
+    "left_over",
+    "too_alike",
+    "unlike_sizes",
+    "no_difference",
+    "unreadable",
+]
+"""Why an edit pair was refused; the only values of EDIT_PAIRS.error."""
 
 
 class ImageloomError(Exception):
@@ -101,4 +122,13 @@ class DecodeError(ImageloomError):
     def __init__(self, code: FailureCode, detail: str) -> None:
         super().__init__(f"{code}: {detail}")
         self.code: FailureCode = code
+        self.detail = detail
+
+
+class EditError(ImageloomError):
+    """One edit cannot be made, or what was made is not what was asked; `code` is one of RejectionCode."""
+
+    def __init__(self, code: RejectionCode, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code: RejectionCode = code
         self.detail = detail

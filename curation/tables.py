@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curation.errors import AlreadyExists, CorruptPart, SchemaError
-from curation.schema import SHARDS
+from curation.schema import EDIT_PAIRS, PAIR_SHARDS, SHARDS
 from curation.store import LocalStore
 
 JSON = Mapping[str, Any]
@@ -35,7 +35,7 @@ JSON = Mapping[str, Any]
 LOCK = "_lock"
 """Name of the empty file that a run's driver locks; its presence says that a folder is a run."""
 
-_MAY_HAVE_NO_PART = {"shards": SHARDS}
+_MAY_HAVE_NO_PART = {"shards": SHARDS, "edit_pairs": EDIT_PAIRS, "pair_shards": PAIR_SHARDS}
 """Tables that are complete without any part: nothing kept, nothing packed."""
 
 
@@ -63,7 +63,7 @@ class Cost:
 
 def part_stem(table: str, part: int) -> str:
     """Return the file stem of a part: shards keep the name that readers of WebDataset expect."""
-    return f"shard-{part:06d}" if table == "shards" else f"part-{part:05d}"
+    return f"shard-{part:06d}" if table in ("shards", "pair_shards") else f"part-{part:05d}"
 
 
 def canonical(value: object) -> bytes:
