@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 
 from captioning.clauses import Clause, Part, Parts, choice, joined, prominent, quoted, shortened, word_count
+from captioning.entities import Entity
 from captioning.evidence import Colour, Facts, Quote
 
 MARKS = ("“", "”")
@@ -40,13 +41,14 @@ PLACES = {
 
 
 def tags(facts: Facts) -> Parts:
-    """Return a list with full-width commas: subject, medium, colours, text."""
+    """Return a list with full-width commas: subject, medium, colours, linked entities, text."""
     items: list[Parts] = []
     if "zh" in facts.sources and word_count(shortened(facts.sources["zh"], 1000)) <= 6:
         items.append([Clause(shortened(facts.sources["zh"], 6), "caption", facts.sources["zh"])])
     items += [[Clause(subject.zh, "tag", f"{subject.score:.2f}")] for subject in facts.subjects]
     items.append(_medium(facts))
     items += [[_colour(colour)] for colour in facts.colours]
+    items += [[_named(entity)] for entity in _unsaid(facts, items)]
     if facts.quotes:
         items.append([Clause("文字", "ocr", f"{len(facts.quotes)} lines")])
         items += [[quoted(quote, MARKS)] for quote in prominent(facts, 1, max_words=8)]
@@ -61,7 +63,8 @@ def short(facts: Facts) -> Parts:
     if facts.subjects:
         return [*_count(facts), _subject(facts), *_medium(facts)]
     if lines:
-        return [*_count(facts), "写有", quoted(lines[0], MARKS), "的", *_picture(facts)]
+        phrase: Parts = [*_count(facts), "写有", quoted(lines[0], MARKS), "的", *_picture(facts)]
+        return [*phrase, *_in_passing(facts, phrase)]
     if foreign := facts.foreign_words("zh"):
         return [*_count(facts), *_picture(facts), "，来源描述为：", Clause(shortened(foreign, 15), "caption", foreign)]
     return [*_count(facts), *_of_colours(facts, 2), *_picture(facts)]
@@ -76,7 +79,7 @@ def medium(facts: Facts) -> Parts:
         parts += ["，主色为", *_listed([[_colour(colour)] for colour in facts.colours[:3]])]
     if lines := prominent(facts, 3, max_words=20):
         parts += ["，上面写着", *_quotes(lines)]
-    return [*parts, "。", *_described(facts)]
+    return [*parts, "。", *_described(facts), *_mentioned(facts, 1)]
 
 
 def long(facts: Facts) -> Parts:
@@ -91,7 +94,7 @@ def long(facts: Facts) -> Parts:
         parts += ["画面内容为", *_listed(listed), "。"]
     parts += _light(facts)
     parts += _described(facts)
-    return parts + _all_text(facts)
+    return parts + _all_text(facts) + _mentioned(facts, 3)
 
 
 def prompt(facts: Facts) -> Parts:
@@ -106,6 +109,8 @@ def prompt(facts: Facts) -> Parts:
     elif lines := prominent(facts, 1, max_words=8):
         words = quoted(lines[0], MARKS)
         manners = (["写着", words, "的", *_medium(facts)], [words, *_tones(facts)], ["图上写", words, *_tones(facts)])
+        if spoken := _spoken(facts):
+            manners = (*manners, [_named(spoken[0]), "，", *_medium(facts)], [_named(spoken[0]), *_tones(facts)])
     elif foreign := facts.foreign_words("zh"):
         manners = (["画一幅图：", Clause(shortened(foreign, 8), "caption", foreign)],)
     elif facts.colours and not facts.grayscale:
@@ -182,6 +187,34 @@ def _described(facts: Facts) -> Parts:
         return []
     stop = "" if text[-1] in ".!?。！？…" else "。"
     return ["来源描述：", Clause(text, "caption", text), stop]
+
+
+def _spoken(facts: Facts) -> list[Entity]:
+    """Return the entities that sentences name: those of labels say nothing more than the label."""
+    return [entity for entity in facts.entities if entity.source != "tag"]
+
+
+def _named(entity: Entity) -> Clause:
+    """Return the Chinese title, a person as the source spells the name, and the English title where there is no other."""
+    return Clause(entity.text if entity.is_person else entity.title_zh or entity.title, "entity", entity.value)
+
+
+def _unsaid(facts: Facts, items: Sequence[Sequence[Part]]) -> list[Entity]:
+    said = "\n".join(part if isinstance(part, str) else part.text for item in items for part in item)
+    return [entity for entity in _spoken(facts) if _named(entity).text not in said]
+
+
+def _in_passing(facts: Facts, phrase: Sequence[Part]) -> Parts:
+    return [part for entity in _unsaid(facts, [phrase])[:1] for part in ("，提及", _named(entity))]
+
+
+def _mentioned(facts: Facts, number: int) -> Parts:
+    """Return a sentence for each way of being mentioned; descriptions are English and stay out."""
+    parts: Parts = []
+    for source, carrier in (("ocr", "文字中提到"), ("caption", "描述中提到"), ("metadata", "来源中提到")):
+        named = [[_named(entity)] for entity in _spoken(facts)[:number] if entity.source == source]
+        parts += [carrier, *_listed(named), "。"] if named else []
+    return parts
 
 
 def _all_text(facts: Facts) -> Parts:

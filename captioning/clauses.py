@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 from captioning.evidence import Facts, Quote
 
-Source = Literal["metric", "colour", "tag", "ocr", "caption"]
+Source = Literal["metric", "colour", "tag", "ocr", "caption", "entity"]
 
 
 class Clause(NamedTuple):

@@ -4,21 +4,15 @@ Levels after Z-Image (arXiv 2511.22699, section 3.2): tags, short, medium and lo
 praise; prompt is what a user might type, incomplete on purpose.
 """
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import groupby
 
 from captioning.clauses import Clause, Parts, choice, joined, prominent, quoted, shortened, word_count
+from captioning.english_nouns import english_description, english_name, with_article, without_article
+from captioning.entities import Entity
 from captioning.evidence import Colour, Facts, Quote
 
 MARKS = ('"', '"')
-MASS_NOUNS = frozenset(
-    (
-        *("broccoli", "carbonara", "chain mail", "chocolate sauce", "consomme", "corn", "dough", "guacamole", "hay"),
-        *("ice cream", "mashed potato", "rapeseed", "red wine", "toilet tissue", "velvet", "wool"),
-    )
-)
-"""ImageNet labels that take no article."""
 LANGUAGES = {
     "en": "English",
     "zh": "Chinese",
@@ -46,7 +40,7 @@ PLACES = {
 
 
 def tags(facts: Facts) -> Parts:
-    """Return a comma-separated list: subject, medium, colours, text."""
+    """Return a comma-separated list: subject, medium, colours, linked entities, text."""
     items: list[Parts] = []
     if "en" in facts.sources and word_count(shortened(facts.sources["en"], 1000)) <= 6:
         bare = without_article(shortened(facts.sources["en"], 6))
@@ -54,6 +48,7 @@ def tags(facts: Facts) -> Parts:
     items += [[Clause(subject.en, "tag", _score(subject.score))] for subject in facts.subjects]
     items.append(_medium(facts))
     items += [[_colour(colour)] for colour in facts.colours]
+    items += [[Clause(english_name(entity), "entity", entity.value)] for entity in _unsaid(facts, items)]
     if facts.quotes:
         items.append([Clause("text", "ocr", f"{len(facts.quotes)} lines")])
         items += [[quoted(quote, MARKS)] for quote in prominent(facts, 1, max_words=8)]
@@ -74,7 +69,7 @@ def short(facts: Facts) -> Parts:
         picture += [" described as: ", Clause(shortened(foreign, 15), "caption", foreign)]
     else:
         picture += _in_colours(facts, 2)
-    return _capital(picture)
+    return _capital(picture + _in_passing(facts, picture))
 
 
 def medium(facts: Facts) -> Parts:
@@ -85,7 +80,7 @@ def medium(facts: Facts) -> Parts:
     sentence += _in_colours(facts, 3)
     if lines := prominent(facts, 3, max_words=20):
         sentence += [" with the words ", *_quotes(lines)]
-    return [*_capital(sentence), ".", *_described(facts)]
+    return [*_capital(sentence), ".", *_described(facts), *_mentioned(facts, 1)]
 
 
 def long(facts: Facts) -> Parts:
@@ -99,10 +94,10 @@ def long(facts: Facts) -> Parts:
     named = [subject for subject in facts.subjects if not subject.implied]
     if named:
         listed = [[Clause(with_article(subject.en), "tag", _score(subject.score))] for subject in named]
-        parts += [" It shows ", *joined(listed, ", ", " and "), "."]
+        parts += [" It shows ", *joined(listed, ", ", " and "), *_kind_of(facts, named[-1].en), "."]
     parts += _light(facts)
     parts += _described(facts)
-    return parts + _all_text(facts)
+    return parts + _all_text(facts) + _mentioned(facts, 3)
 
 
 def prompt(facts: Facts) -> Parts:
@@ -120,6 +115,9 @@ def prompt(facts: Facts) -> Parts:
     elif lines := prominent(facts, 1, max_words=8):
         words = quoted(lines[0], MARKS)
         manners = ([*_medium(facts), " that says ", words], [words, *tones], ["write ", words, *_in_colours(facts, 1)])
+        if (spoken := _spoken(facts)) and word_count(spoken[0].title) <= 5:
+            topic = Clause(english_name(spoken[0]), "entity", spoken[0].value)
+            manners = (*manners, [topic, ", ", *_medium(facts)], [words, ", ", topic, *tones])
     elif foreign := facts.foreign_words("en"):
         manners = (["draw this: ", Clause(shortened(foreign, 8), "caption", foreign)],)
     elif facts.colours and not facts.grayscale:
@@ -135,20 +133,6 @@ LEVELS: dict[str, Callable[[Facts], Parts]] = {
     "long": long,
     "prompt": prompt,
 }
-
-
-def with_article(label: str) -> str:
-    """Return an English noun with a or an where it takes one: 'an hourglass', 'a unicorn', 'sunglasses', 'hay'."""
-    head = label.lower()
-    if head in MASS_NOUNS or re.search(r"[^siu]s$", head):
-        return label
-    vowel = re.match(r"(?!uni(?!n)|use|usu|uk|eu|one\b|once)[aeiou]|hour|hono|heir", head)
-    return f"{'an' if vowel else 'a'} {label}"
-
-
-def without_article(text: str) -> str:
-    """Return a phrase without the article it begins with."""
-    return re.sub(r"^(a|an|the)\s+", "", text, flags=re.IGNORECASE)
 
 
 def _picture(facts: Facts) -> Parts:
@@ -209,6 +193,52 @@ def _described(facts: Facts) -> Parts:
         return []
     stop = "" if text[-1] in ".!?。！？…" else "."
     return [" The source describes it as: ", Clause(text, "caption", text), stop]
+
+
+def _spoken(facts: Facts) -> list[Entity]:
+    """Return the entities that sentences name: those of labels only explain the label."""
+    return [entity for entity in facts.entities if entity.source != "tag"]
+
+
+def _unsaid(facts: Facts, items: Sequence[Parts]) -> list[Entity]:
+    """Return the entities whose names are not in a list already."""
+    said = "\n".join(part if isinstance(part, str) else part.text for item in items for part in item).lower()
+    return [entity for entity in _spoken(facts) if entity.title.lower() not in said]
+
+
+def _in_passing(facts: Facts, picture: Parts) -> Parts:
+    """Return ', mentioning the Lantern Festival' where fifteen words leave room and it is not said yet."""
+    for entity in _unsaid(facts, [picture])[:1]:
+        said = word_count("".join(part if isinstance(part, str) else part.text for part in picture))
+        if said + 1 + word_count(english_name(entity)) <= 15:
+            return [", mentioning ", Clause(english_name(entity), "entity", entity.value)]
+    return []
+
+
+def _mentioned(facts: Facts, number: int) -> Parts:
+    """Return a sentence for each way of being mentioned: what the text names, and what that is."""
+    parts: Parts = []
+    ways = (("ocr", " The text mentions "), ("caption", " The description mentions "), ("metadata", " The source mentions "))
+    for source, carrier in ways:
+        named = [entity for entity in _spoken(facts)[:number] if entity.source == source]
+        if named:
+            several = sum("," in part.text for entity in named for part in _with_description(entity) if not isinstance(part, str))
+            between = "; " if several or (len(named) > 1 and any(entity.description for entity in named)) else ", "
+            parts += [carrier, *joined([_with_description(entity) for entity in named], between, between + "and "), "."]
+    return parts
+
+
+def _with_description(entity: Entity) -> Parts:
+    name: Parts = [Clause(english_name(entity), "entity", entity.value)]
+    described = english_description(entity)
+    return [*name, ", ", Clause(described, "entity", entity.value)] if described else name
+
+
+def _kind_of(facts: Facts, label: str) -> Parts:
+    """Return ', a breed of dog' behind the last subject of a sentence, where its label was linked."""
+    linked = [one for one in facts.entities if one.source == "tag" and one.text.lower() == label.lower() and not one.is_person]
+    described = english_description(linked[0]) if linked else ""
+    return [", ", Clause(described, "entity", linked[0].value)] if described else []
 
 
 def _all_text(facts: Facts) -> Parts:

@@ -1,4 +1,4 @@
-"""What is known of one image, gathered from its rows of IMAGES, METRICS, TAGS and OCR into one Facts.
+"""What is known of one image, gathered from its rows of IMAGES, METRICS, TAGS, OCR and MENTIONS into one Facts.
 
 Only what was measured gets in, each with the number that says so. Text that comes from outside (a picture's words, the
 source's caption) is data: control and format characters are taken out, its length is capped, and text that reads like an
@@ -8,13 +8,14 @@ order to a language model is flagged; it is still quoted as what it is, and noth
 import json
 import math
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from captioning.colours import colour_name
+from captioning.entities import Entity, entities
 from captioning.language import UNDETERMINED, language
+from captioning.outside import INJECTION, cleaned
 
 Medium = Literal["photograph", "graphic", "image"]
 Row = Mapping[str, Any]  # one row of an Arrow table as Python values
@@ -25,14 +26,6 @@ DARK_BELOW, BRIGHT_ABOVE = 0.2, 0.8
 """METRICS.brightness beyond which captions speak of the light."""
 ONE_SOFTMAX = "imagenet:"
 """Beginning of the source of tags whose scores come from one softmax (curation/tags.py)."""
-INJECTION = re.compile(
-    r"\b(ignore|disregard|forget|override)\b.{0,40}\b(instructions?|prompts?|rules?|above|previous)\b"
-    r"|\byou are now\b|\bsystem prompt\b|\bnew instructions?\b|\bas an ai\b|<\|\w+\|>|\[/?INST\]|</?(system|assistant|user)>"
-    r"|\b(respond|reply|answer|output)\b.{0,20}\b(only|with|exactly)\b|\bdo not (describe|caption|mention|transcribe)\b"
-    r"|(忽略|无视|忘记|不要理会|不要遵守).{0,20}(指令|指示|提示|要求|规则|以上|之前)|你现在(是|扮演)|系统提示词?|新的指令|只(输出|回答|回复)",
-    re.IGNORECASE | re.DOTALL,
-)
-"""Text that addresses a language model rather than a reader of the picture."""
 
 
 class Colour(NamedTuple):
@@ -81,6 +74,7 @@ class Facts:
     quotes: tuple[Quote, ...]
     sources: Mapping[str, str]  # language -> the source's own words, cleaned
     flags: tuple[str, ...]
+    entities: tuple[Entity, ...] = ()
 
     def foreign_words(self, spoken: str) -> str:
         """Return the source's words in another language than `spoken`, where it has none in that; else ""."""
@@ -104,8 +98,11 @@ def gather(
     max_tags: int,
     min_line_confidence: float,
     min_colour_share: float,
+    mentions: Sequence[Row] = (),
+    min_mention_score: float = 1.0,
+    max_entities: int = 0,
 ) -> Facts:
-    """Return the facts of one image from its four rows; a missing measurement leaves its fact out."""
+    """Return the facts of one image from its rows; a missing measurement leaves its fact out."""
     lines = ocr.get("lines") or []
     quotes = quotable(lines, image["width"], image["height"], min_confidence=min_line_confidence)
     originals = source_captions(image)
@@ -138,6 +135,7 @@ def gather(
         quotes=quotes[:MAX_LINES],
         sources={name: text for name, text in sources.items() if text},
         flags=tuple(flags),
+        entities=entities(mentions, min_score=min_mention_score, limit=max_entities),
     )
 
 
@@ -217,13 +215,6 @@ def source_captions(image: Row) -> dict[str, str]:
     if UNDETERMINED in captions and len(captions) == 1 and captions[UNDETERMINED].isascii():
         return {"en": captions[UNDETERMINED]}
     return captions
-
-
-def cleaned(text: str, limit: int) -> str:
-    """Return `text` in one line without control, format and unassigned characters, cut to `limit` characters."""
-    spaced = "".join(" " if unicodedata.category(c) in ("Zl", "Zp") or c in "\t\n\r\v\f" else c for c in text)
-    kept = "".join(c for c in spaced if unicodedata.category(c)[0] != "C" and c != "\ufffd")
-    return kept.strip()[:limit].strip()
 
 
 def _height(corners: Sequence[tuple[float, float]]) -> float:

@@ -70,7 +70,8 @@ def load(stage: Stage, parameters: Mapping[str, Any]) -> Callable[[Run, Item], l
 def _rows(stage: Stage, call: Callable[..., pa.Table], parameters: Mapping[str, Any]) -> Callable[[Run, Item], list[Output]]:
     def work(run: Run, item: Item) -> list[Output]:
         (part,) = item["parts"]
-        return [Output(part, call(**run.aligned(stage.inputs, part), **parameters))]
+        tables = [*stage.inputs, *(table for table in stage.optional if run.has(table))]
+        return [Output(part, call(**run.aligned(tables, part), **parameters))]
 
     return work
 
