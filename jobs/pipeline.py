@@ -73,7 +73,7 @@ STAGES: tuple[Stage, ...] = (
     Stage("select", "selection", ("images", "metrics", "scores", "ocr", "tags", "duplicates", "placeholders"), "jobs.choose:work",
           "keep or drop, with the reason", plan="jobs.choose:plan", optional=("hierarchy",)),
     Stage("caption", "captions", ("images", "metrics", "tags", "ocr", "selection"), "jobs.caption:Captioner",
-          "captions from evidence, five levels in two languages", version=2),
+          "captions from evidence, five levels in two languages", optional=("mentions",), version=3),
     Stage("shard", "shards", ("images", "metrics", "scores", "ocr", "tags", "captions", "duplicates", "selection"),
           "jobs.shard:work", "WebDataset tars with an index", plan="jobs.shard:plan", version=2),
     Stage("train", "checkpoints", ("shards",), "jobs.train:work", "train an S3-DiT on the shards", plan="jobs.train:plan"),
