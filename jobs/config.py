@@ -329,6 +329,8 @@ class CaptionConfig(Section):
     max_tags: int = Field(3, ge=0, description="labels spoken of per image")
     min_line_confidence: float = Field(0.8, ge=0, le=1, description="text lines below are not quoted")
     min_colour_share: float = Field(0.08, ge=0, le=1, description="share of the picture a colour needs to be named")
+    min_mention_score: float = Field(0.8, ge=0, le=1, description="linked entities below are not spoken of")
+    max_entities: int = Field(3, ge=0, description="linked entities spoken of per image")
     corrections: str | None = Field(None, description="JSONL of remedies, by `imageloom remediate --apply`: phrases to replace")
 
 
