@@ -25,6 +25,10 @@ ITERATIONS = 6
 TWO_LEVEL_LISTS = 1000
 """From this many lists on `two_level = None` takes two levels."""
 
+CELL_SHARE = 0.4
+"""A row does not descend into a cell whose cosine is lower than the nearest one's by more than this share of the margin: of the
+lists that a row of the planted vectors ought to probe one in a thousand lies beyond, and a third of the descents."""
+
 Numbers = NDArray[np.int32]
 
 
@@ -123,42 +127,35 @@ def _one_level(vectors: Floats, quantiser: Quantiser, wanted: int, descend: int,
 
 def _two_level(vectors: Floats, quantiser: Quantiser, wanted: int, descend: int, margin: float) -> tuple[Floats, Rows]:
     descend = min(descend, len(quantiser.cells))
-    _, cells = faiss.knn(vectors, quantiser.cells, descend, metric=faiss.METRIC_INNER_PRODUCT)
-    best = np.full(len(vectors), -np.inf, np.float32)
-    found = []
-    for nearness in range(descend):  # the nearest cell of every row first: its best list rules out most lists of the others
-        order = np.argsort(cells[:, nearness], kind="stable")
-        cuts = np.searchsorted(cells[order, nearness], np.arange(len(quantiser.cells) + 1))
+    nearness, cells = faiss.knn(vectors, quantiser.cells, descend, metric=faiss.METRIC_INNER_PRODUCT)
+    cells[nearness < nearness[:, :1] - np.float32(CELL_SHARE * margin)] = -1
+    cosine = np.full((len(vectors), descend * wanted), -np.inf, np.float32)
+    lists = np.full((len(vectors), descend * wanted), -1, np.int32)
+    for place in range(descend):
+        order = np.argsort(cells[:, place], kind="stable")
+        cuts = np.searchsorted(cells[order, place], np.arange(len(quantiser.cells) + 1))
         for cell in np.flatnonzero(np.diff(cuts)):
-            found.append(_inside(vectors, order[cuts[cell] : cuts[cell + 1]], quantiser, cell, best, margin, wanted))
-    row, lists, cosine = (np.concatenate(column) for column in zip(*found, strict=True))
-    near = cosine >= best[row] - np.float32(margin)
-    return _first(len(vectors), row[near], lists[near], cosine[near], wanted)
+            rows = order[cuts[cell] : cuts[cell + 1]]
+            first, last = quantiser.start[cell : cell + 2]
+            products = vectors[rows] @ quantiser.centroids[first:last].T
+            at, rank, inside = _near(products, wanted, margin)
+            cosine[rows[at], place * wanted + rank] = products[at, inside]
+            lists[rows[at], place * wanted + rank] = inside + first
+    chosen = np.argpartition(cosine, -wanted, axis=1)[:, -wanted:]
+    best, found = np.take_along_axis(cosine, chosen, axis=1), np.take_along_axis(lists, chosen, axis=1)
+    order = np.lexsort((found, -best), axis=1)
+    return np.take_along_axis(best, order, axis=1), np.take_along_axis(found, order, axis=1).astype(np.int64)
 
 
-def _inside(
-    vectors: Floats, rows: Rows, quantiser: Quantiser, cell: int, best: Floats, margin: float, wanted: int
-) -> tuple[Rows, Rows, Floats]:
-    """Return (row, list, cosine) of the lists of one cell within `margin` of the `best` that a row has seen; notes new bests."""
-    first, last = quantiser.start[cell : cell + 2]
-    cosine = vectors[rows] @ quantiser.centroids[first:last].T
-    best[rows] = np.maximum(best[rows], cosine.max(1))
-    near = cosine >= best[rows, None] - np.float32(margin)
-    if wanted < cosine.shape[1] and np.count_nonzero(near) > 4 * wanted * len(rows):  # a wide margin must not fill the memory
-        near &= cosine >= np.partition(cosine, -wanted, axis=1)[:, -wanted, None]
-    at, inside = np.nonzero(near)
-    return rows[at], inside + first, cosine[at, inside]
-
-
-def _first(count: int, row: Rows, lists: Rows, cosine: Floats, wanted: int) -> tuple[Floats, Rows]:
-    """Return the `wanted` best cosines and lists of every row, best first, (count, wanted); -1 fills."""
-    order = np.lexsort((lists, -cosine, row))
-    row, lists, cosine = row[order], lists[order], cosine[order]
-    rank = np.arange(len(row)) - np.searchsorted(row, np.arange(count))[row]
-    chosen = rank < wanted
-    best_cosine, best_list = np.full((count, wanted), -np.inf, np.float32), np.full((count, wanted), -1, np.int64)
-    best_cosine[row[chosen], rank[chosen]], best_list[row[chosen], rank[chosen]] = cosine[chosen], lists[chosen]
-    return best_cosine, best_list
+def _near(cosine: Floats, wanted: int, margin: float) -> tuple[Rows, Rows, Rows]:
+    """Return (row, place among the row's, column) of at most `wanted` columns per row within `margin` of the row's largest."""
+    least = cosine.max(1) - np.float32(margin)
+    if wanted < cosine.shape[1] and np.count_nonzero(cosine >= least[:, None], axis=1).max() > wanted:
+        least = np.maximum(least, np.partition(cosine, -wanted, axis=1)[:, -wanted])
+    row, column = np.nonzero(cosine >= least[:, None])
+    rank = np.arange(len(row)) - np.searchsorted(row, np.arange(len(cosine)))[row]
+    first = rank < wanted  # more than that only where cosines are equal
+    return row[first], rank[first], column[first]
 
 
 def centroid_table(quantiser: Quantiser) -> pa.Table:

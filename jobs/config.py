@@ -161,12 +161,12 @@ class JoinConfig(Section):
     )
     min_similarity: float = Field(0.7, ge=-1, le=1, description="cosine from which two images are joined by an edge")
     nlist: int | None = Field(None, ge=1, description="ivf: number of lists; default: from the number of images")
-    nprobe: int = Field(4, ge=1, description="ivf: most lists in which an image looks for its like; more finds more")
+    nprobe: int = Field(5, ge=1, description="ivf: most lists in which an image looks for its like; more finds more")
     margin: float = Field(
         0.15, ge=0, le=2, description="ivf: lists whose centroid is less similar than the nearest one by more are not probed"
     )
     two_level: bool | None = Field(None, description="ivf: a quantiser of two levels; default: from 1,000 lists on")
-    descend: int = Field(6, ge=1, description="ivf: cells of a two-level quantiser whose lists are considered")
+    descend: int = Field(8, ge=1, description="ivf: most cells of a two-level quantiser whose lists are considered")
     dtype: Literal["auto", "bf16", "int8", "fp32"] = Field(
         "auto",
         description="format of the first comparison; what it finds is computed again in float32, so the result is the same; "

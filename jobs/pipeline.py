@@ -33,7 +33,7 @@ STAGES: tuple[Stage, ...] = (
     Stage("quantise", "centroids", ("embeddings",), "jobs.quantise:work", "centroids that divide the vectors into lists",
           plan="jobs.quantise:plan", optional=("exact",), methods=("similarity",)),
     Stage("lists", "lists", ("embeddings", "centroids"), "jobs.lists:work", "vectors in the order of their lists",
-          plan="jobs.lists:plan", optional=("exact",), methods=("similarity",)),
+          plan="jobs.lists:plan", optional=("exact",), version=2, methods=("similarity",)),
     Stage("join", "pairs", ("embeddings", "centroids", "lists"), "jobs.join:Joiner", "pairs above the threshold, list by list",
           plan="jobs.join:plan", methods=("similarity",)),
     Stage("edges", "edges", ("pairs",), "jobs.edges:merge", "pairs above the threshold, sorted", plan="jobs.edges:plan_ranges",
