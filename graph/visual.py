@@ -11,13 +11,13 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from graph import visual_words as words
+from graph.hypernyms import singular
 
 Floats = NDArray[np.float32]
 Row = Mapping[str, object]
@@ -144,16 +144,6 @@ _WORD = re.compile(r"[^\W\d_]+")
 def _first(text: str, known: frozenset[str], chinese: Sequence[str]) -> str | None:
     """Return the last English word of a text's head that is `known` (the head noun comes last), or a Chinese one."""
     head = re.split(r"\b(?:in|of|from|by|at|for|with|that|which|on)\b", text, maxsplit=1)[0] or text
-    heads = [_singular(word) for word in _WORD.findall(head.lower())]
+    heads = [singular(word) for word in _WORD.findall(head.lower())]
     found = next((word for word in reversed(heads) if word in known), None)
     return found or next((word for word in chinese if word in text), None)
-
-
-@lru_cache(maxsize=1 << 16)
-def _singular(word: str) -> str:
-    """Return an English plural's likely singular, and any other word as it is."""
-    if word.endswith("ies") and len(word) > 4:
-        return word[:-3] + "y"
-    if word.endswith(("ches", "shes", "sses", "xes", "oes")):
-        return word[:-2]
-    return word[:-1] if word.endswith("s") and not word.endswith(("ss", "us", "is")) and len(word) > 3 else word
