@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 
 from captioning.clauses import Clause, Part, Parts, choice, joined, prominent, quoted, shortened, word_count
-from captioning.entities import Entity
 from captioning.evidence import Colour, Facts, Quote
+from captioning.spoken_entities import Entity
 
 MARKS = ("“", "”")
 NOUNS = {"photograph": "照片", "graphic": "图形", "image": "图像"}

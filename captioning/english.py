@@ -9,8 +9,8 @@ from itertools import groupby
 
 from captioning.clauses import Clause, Parts, choice, joined, prominent, quoted, shortened, word_count
 from captioning.english_nouns import english_description, english_name, with_article, without_article
-from captioning.entities import Entity
 from captioning.evidence import Colour, Facts, Quote
+from captioning.spoken_entities import Entity
 
 MARKS = ('"', '"')
 LANGUAGES = {

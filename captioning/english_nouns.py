@@ -5,7 +5,7 @@ from functools import cache
 from importlib.resources import files
 
 from captioning.clauses import shortened
-from captioning.entities import Entity
+from captioning.spoken_entities import Entity
 
 MAX_DESCRIPTION_WORDS = 14
 MASS_NOUNS = frozenset(

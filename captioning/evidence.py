@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from captioning.colours import colour_name
-from captioning.entities import Entity, entities
 from captioning.language import UNDETERMINED, language
 from captioning.outside import INJECTION, cleaned
+from captioning.spoken_entities import Entity, entities
 
 Medium = Literal["photograph", "graphic", "image"]
 Row = Mapping[str, Any]  # one row of an Arrow table as Python values

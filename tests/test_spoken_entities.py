@@ -7,8 +7,8 @@ import pytest
 from caption_rows import PHOTO, POSTER, SHAPE, Row, tables
 
 from captioning.english_nouns import english_description, english_name
-from captioning.entities import Entity, entities
 from captioning.facts import caption
+from captioning.spoken_entities import Entity, entities
 from curation.schema import MENTIONS
 
 
