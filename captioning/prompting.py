@@ -18,7 +18,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from captioning.answer import Ask, Message
 from captioning.structured import LANGUAGE_NAMES, answer_schema
-from captioning.validate import Evidence
+from captioning.validate import WORDS, Evidence
 from curation.errors import ConfigError
 
 CAPTION_TEMPLATES = ("caption_system.j2", "caption.j2", "repair.j2")
@@ -61,6 +61,12 @@ class Prompts:
             told = " ".join(str(error).split())
             raise ConfigError(f"{self._where(template)}{f', line {line}' if line else ''}: {told[:200]}") from None
 
+    def check(self) -> None:
+        """Raise ConfigError when a caption template does not render for an image with everything, or with nothing."""
+        for values in (EVERYTHING, NOTHING):
+            for template in CAPTION_TEMPLATES:
+                self.render(template, **values, faults=["zh long: text_missing: ..."])
+
     def sources(self, names: Iterable[str]) -> dict[str, str]:
         """Return the templates `names` as text, and every further file of the user's folder, which they may include."""
         found = {name: self._source(name) for name in names}
@@ -82,6 +88,24 @@ class Prompts:
     def _where(self, name: str) -> str:
         theirs = self._folder is not None and (self._folder / name).is_file()
         return f"prompt {self._folder / name}" if theirs and self._folder else f"prompt {name}"
+
+
+_ANY: dict[str, Any] = {
+    "width": 640,
+    "height": 480,
+    "medium": "graphic",
+    "languages": ["en", "zh"],
+    "levels": list(WORDS),
+    "words": {level: list(bounds) for level, bounds in WORDS.items()},
+}
+EVERYTHING: dict[str, Any] = _ANY | {
+    "lines": [{"text": "Tea Tasting", "place": "top", "language": "en"}],
+    "sources": {"en": "A poster."},
+    "metadata": {"title": "Tea"},
+    "entities": [{"title": "Tea", "title_zh": "茶", "description": "drink", "mentioned_as": "Tea"}],
+    "labels": {"teapot": 0.9},
+}
+NOTHING: dict[str, Any] = _ANY | {"lines": [], "sources": {}, "metadata": {}, "entities": [], "labels": {}}
 
 
 def as_data(value: Any) -> str:

@@ -1,21 +1,158 @@
-"""Captions of a part, with the approved corrections when the YAML names a file of remedies."""
+"""Captions of a part by the configured backend, with the approved corrections when the YAML names a file of remedies."""
 
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
 
-from captioning.facts import caption
+from captioning.facts import LEVELS, Known, caption, check_asked, gather_rows, originals, table_of
+from captioning.metadata import metadata_texts
+from captioning.prompting import Prompts
+from captioning.sent_picture import sent_picture
+from captioning.validate import WORDS, Evidence
+from captioning.writer import Asking, Case, Writer, Written, fallback_reasons, usage
+from curation.errors import TooManyFailures
+from curation.pixels import read_pixels
 from curation.remedies import checked_remedies, corrected
+from jobs.backends import load_backend
+
+log = logging.getLogger(__name__)
+CHUNK_ROWS = 256
+"""Images whose encoded pictures are in memory at a time."""
+MIN_JUDGED_ROWS = 20
+"""Fewer images of a part do not prove that the model cannot caption."""
 
 
 class Captioner:
-    """Holds the corrections; maps a part's tables to CAPTIONS."""
+    """Holds backend, prompts and corrections; maps a part's tables to CAPTIONS."""
 
-    def __init__(self, *, corrections: str | None = None, corrections_sha256: str = "", **parameters: Any) -> None:
-        self._parameters = parameters
+    def __init__(
+        self,
+        *,
+        backend: str = "facts",
+        corrections: str | None = None,
+        corrections_sha256: str = "",
+        languages: Sequence[str] = ("en", "zh"),
+        levels: Sequence[str] = LEVELS,
+        model: Mapping[str, Any] | None = None,
+        how: Mapping[str, Any] | None = None,
+        **limits: Any,
+    ) -> None:
+        """Load what `backend` needs.
+
+        model: how to ask (`jobs.config.CaptionConfig`'s keys for models, and `settings` of the backend); None for facts.
+        how: further settings of the backend, which change no answer.
+        limits: of what facts are spoken of, as `captioning.facts.gather_rows` takes them.
+        """
+        self._limits = limits
+        self._languages, self._levels = languages, levels
         self._relabels = checked_remedies(corrections, corrections_sha256).relabels if corrections else {}
+        self._model = None
+        if backend != "facts":
+            asked = dict(model or {})
+            asked["settings"] = {**asked.get("settings", {}), **(how or {})}
+            self._model = ModelCaptioner(backend, languages, levels, **asked)
 
     def __call__(self, **tables: pa.Table) -> pa.Table:
         """Write the captions, then correct them."""
-        written = caption(**tables, **self._parameters)
+        asked = {"languages": self._languages, "levels": self._levels}
+        if self._model is None:
+            written = caption(**tables, **asked, **self._limits)
+        else:
+            check_asked(self._languages, self._levels)
+            written = self._model.captions(tables["images"], gather_rows(**tables, **self._limits))
         return corrected(written, self._relabels) if self._relabels else written
+
+
+class ModelCaptioner:
+    """A Writer with the pictures it needs; captions rows of IMAGES whose facts are known."""
+
+    def __init__(
+        self,
+        backend: str,
+        languages: Sequence[str],
+        levels: Sequence[str],
+        *,
+        settings: Mapping[str, Any],
+        prompts: str | None = None,
+        prompts_sha256: str = "",
+        words: Mapping[str, Sequence[int]] | None = None,
+        min_pixels: int = 3136,
+        max_pixels: int = 1_003_520,
+        max_fallback_share: float = 0.5,
+        clip: str | None = None,
+        min_clip_score: float = 0.5,
+        input_price: float = 0.0,
+        output_price: float = 0.0,
+        **asking: Any,
+    ) -> None:
+        """Load the backend; the keys are those of `caption` in the YAML. prompts_sha256 only makes a changed prompt visible."""
+        bounds = {**WORDS, **{level: (int(low), int(high)) for level, (low, high) in (words or {}).items()}}
+        how = Asking(languages=tuple(languages), levels=tuple(levels), words=bounds, **asking)
+        self.writer = Writer(load_backend(backend, settings), name=backend, prompts=Prompts(prompts), asking=how)
+        self._budget = {"min_pixels": min_pixels, "max_pixels": max_pixels}
+        self._max_fallback_share = max_fallback_share
+        self._prices = {"input_price": input_price, "output_price": output_price}
+        self._clip: Any = None
+        if clip is not None:
+            from captioning.clip_score import ClipScorer
+
+            self._clip = ClipScorer(clip)
+        self._min_clip_score = min_clip_score
+
+    def captions(self, images: pa.Table, known: Sequence[Known]) -> pa.Table:
+        """Return CAPTIONS of a part; raises TooManyFailures when the model's captions of most images had to be replaced."""
+        rows: list[tuple[list[dict[str, Any]], dict[str, Any] | None, str | None]] = [([], None, one.error) for one in known]
+        wanted = [index for index, one in enumerate(known) if one.facts is not None]
+        found: list[Written] = []
+        for chunk in _chunks(iter(wanted), CHUNK_ROWS):
+            cases, pixels = self._cases(images.take(chunk), [known[index] for index in chunk])
+            for index, written, decoded in zip(chunk, self.writer.write(cases), pixels, strict=True):
+                self._flag(written, decoded)
+                rows[index] = (
+                    originals(known[index].image) + list(written.captions.values()),
+                    usage(written, **self._prices),
+                    None,
+                )
+                found.append(written)
+        self._check(found)
+        return table_of(images, rows)
+
+    def _cases(self, images: pa.Table, known: Sequence[Known]) -> tuple[list[Case], list[Any]]:
+        cases, kept = [], []
+        for one, decoded in zip(known, read_pixels(images, max_side_px=4096), strict=True):
+            assert one.facts is not None
+            evidence = Evidence(one.facts, metadata_texts(one.image))
+            picture = None if decoded is None else sent_picture(decoded.pixels, **self._budget)
+            cases.append(
+                Case(one.image["id"], evidence, picture, "" if picture else "unreadable: the file is not there any more")
+            )
+            kept.append(decoded.pixels if decoded is not None and self._clip is not None else None)
+        return cases, kept
+
+    def _flag(self, written: Written, pixels: Any) -> None:
+        """Flag captions that go badly with their picture, by CLIPScore, when an encoder is configured."""
+        if self._clip is None or pixels is None:
+            return
+        judged = [one for (_, level), one in written.captions.items() if level in ("short", "medium")]
+        for one, score in zip(judged, self._clip.scores(pixels, [one["text"] for one in judged]), strict=True):
+            if score < self._min_clip_score:
+                one["flags"] = [*one["flags"], f"low_clip_score:{score:.2f}"]
+
+    def _check(self, found: Sequence[Written]) -> None:
+        fallen = sum(written.fallbacks > len(written.captions) / 2 for written in found)
+        reasons = ", ".join(f"{code} {number}" for code, number in fallback_reasons(found).most_common(4))
+        if reasons:
+            log.warning("captions that fell back to facts: %s", reasons)
+        if len(found) >= MIN_JUDGED_ROWS and fallen > self._max_fallback_share * len(found):
+            raise TooManyFailures(
+                f"{fallen} of {len(found)} images had to be captioned from facts, more than caption.max_fallback_share = "
+                f"{self._max_fallback_share} allows ({reasons}); look with `imageloom caption RUN --preview 20 --html FILE`"
+            )
+
+
+def _chunks(values: Iterator[int], size: int) -> Iterator[list[int]]:
+    while chunk := list(islice(values, size)):
+        yield chunk

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from curation.errors import ConfigError
 from jobs.config_errors import explain_errors
@@ -318,9 +318,22 @@ class SelectConfig(Section):
     max_enlargement: float = Field(1.1, ge=1, description="how far an image may be enlarged to fill a bucket")
 
 
-class CaptionConfig(Section):
-    """Captions from evidence."""
+class VlmConfig(Section):
+    """A vision-language model in the worker's own process; nothing is downloaded."""
 
+    model: str = Field(min_length=1, description="folder of a model and its processor as save_pretrained writes them")
+    device: str = Field("auto", description="auto (a GPU if the worker has one), cpu, cuda, cuda:1; see ray.gpus")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="auto: as stored; float32 on a CPU")
+    batch_size: int = Field(8, ge=1, description="questions per forward pass; halved when memory runs out")
+
+
+class CaptionConfig(Section):
+    """Captions: from facts alone, or by a model that is told the facts. Keys from `prompts` on have no effect with `facts`."""
+
+    backend: Literal["facts", "vlm", "endpoint"] = Field(
+        "facts",
+        description="facts: sentences from what was measured, no model; vlm: section `vlm`; endpoint: section `endpoint`",
+    )
     languages: list[Literal["en", "zh"]] = Field(["en", "zh"], description="languages written")
     levels: list[Literal["tags", "short", "medium", "long", "prompt"]] = Field(
         ["tags", "short", "medium", "long", "prompt"], description="levels written; the source's own caption is always kept"
@@ -332,6 +345,47 @@ class CaptionConfig(Section):
     min_mention_score: float = Field(0.8, ge=0, le=1, description="linked entities below are not spoken of")
     max_entities: int = Field(3, ge=0, description="linked entities spoken of per image")
     corrections: str | None = Field(None, description="JSONL of remedies, by `imageloom remediate --apply`: phrases to replace")
+    prompts: str | None = Field(None, description="folder of jinja files that replace ours of the same name; docs/captioning.md")
+    words: dict[Literal["tags", "short", "medium", "long", "prompt"], tuple[int, int]] = Field(
+        {}, description="fewest and most words of a level, two Han characters being one; text that is quoted is not counted"
+    )
+    min_text_recall: float = Field(0.9, ge=0, le=1, description="share of the text read that a long caption must hold")
+    max_tokens: int = Field(2048, ge=1, description="tokens of an answer, which holds all levels and languages")
+    temperature: float = Field(0.0, ge=0, description="0 is greedy; another try is warmer")
+    seed: int = Field(0, description="seed of the answers; another try has the next one")
+    structured: bool = Field(True, description="ask the server to force the JSON schema; it is checked in any case")
+    repairs: int = Field(1, ge=0, description="times a model is shown its answer with the faults named")
+    retries: int = Field(1, ge=0, description="times it is asked anew with another seed; what still fails is written from facts")
+    min_pixels: int = Field(3136, ge=1, description="smaller pictures are enlarged before they are sent")
+    max_pixels: int = Field(
+        1_003_520, ge=784, description="larger pictures are shrunk before they are sent (1280 tokens of Qwen-VL)"
+    )
+    max_fallback_share: float = Field(
+        0.5, ge=0, le=1, description="stop when more of a part's images than this had to be captioned from facts"
+    )
+    clip: str | None = Field(None, description="encoder with two towers, as in embed.model, for CLIPScore of short and medium")
+    min_clip_score: float = Field(0.5, ge=0, le=2.5, description="captions below are flagged low_clip_score")
+    input_price: float = Field(0.0, ge=0, description="price of a million input tokens, for the cost of a caption")
+    output_price: float = Field(0.0, ge=0, description="price of a million output tokens")
+
+
+class ConceptConfig(Section):
+    """What the collection shows, as one forest of tags, linked entities and groups of them: what the balance weighs by."""
+
+    languages: list[Literal["en", "zh"]] = Field(
+        ["en", "zh"], min_length=1, description="captions of level tags are read in the first of these that an image has"
+    )
+    min_tag_score: float = Field(0.5, ge=0, le=1, description="labels of the tagger below do not count")
+    min_mention_score: float = Field(0.5, ge=0, le=1, description="linked entities below do not count")
+    min_images: int = Field(1, ge=1, description="tags and entities that fewer kept images show are no concepts")
+    group: bool = Field(True, description="group what has no parent by hierarchical k-means on text embeddings (MiniLM)")
+    branching: int = Field(8, ge=2, description="mean number of children of a group")
+    max_levels: int = Field(3, ge=1, description="levels of groups above tags and top entities")
+    backend: Literal["none", "vlm", "endpoint"] = Field(
+        "none", description="who names the groups: none (the most central child), or the model of section vlm or endpoint"
+    )
+    prompts: str | None = Field(None, description="user prompts: .txt, one a line, or .jsonl or .csv with prompt and count")
+    prior_limit: float = Field(4.0, ge=1, description="largest factor of a concept that users ask for")
 
 
 class ShardConfig(Section):
@@ -342,6 +396,47 @@ class ShardConfig(Section):
     seed: int = Field(0, description="another seed, another order inside the buckets")
     caption_language: str = Field("en", description="language of the caption that becomes the text member")
     caption_level: str = Field("medium", description="level of the caption that becomes the text member")
+
+
+class PairConfig(Section):
+    """Edit pairs: a source, a target and the instruction that turns one into the other, checked, and their shards."""
+
+    layouts: int = Field(20, ge=0, description="drawn layouts whose text is edited; each gives up to N(N + 1) pairs")
+    text_images: int = Field(20, ge=0, description="images of the collection whose text is edited; those with 2 lines or more")
+    pictures: int = Field(20, ge=0, description="photographs edited as a whole: light, colour, blur, geometry, stickers, holes")
+    near: int = Field(100, ge=0, description="pairs of alike images taken from the edges; both directions of each")
+    versions: int = Field(3, ge=1, le=16, description="N: edits of one base; with the base they give N(N + 1) ordered pairs")
+    max_operations: int = Field(2, ge=1, le=4, description="operations of one edit at most")
+    text_kinds: list[Literal["replace", "add", "remove", "recolour", "move", "resize", "refont", "background"]] = Field(
+        ["replace", "add", "remove", "recolour", "move", "resize", "refont", "background"],
+        min_length=1,
+        description="what may happen to text; background: of drawn layouts alone",
+    )
+    picture_kinds: list[
+        Literal["brightness", "warmth", "saturation", "blur", "grain", "crop", "turn", "mirror", "tilt", "sticker", "hole"]
+    ] = Field(
+        ["brightness", "warmth", "saturation", "blur", "grain", "crop", "turn", "mirror", "tilt", "sticker", "hole"],
+        min_length=1,
+        description="what may happen to a picture as a whole, or be put into it",
+    )
+    min_side_px: int = Field(256, ge=32, description="images with a shorter short side give no pairs")
+    max_side_px: int = Field(1024, ge=64, description="larger images are shrunk to this long side")
+    min_similarity: float = Field(0.75, ge=-1, le=1, description="near pairs: least cosine")
+    max_similarity: float = Field(0.97, ge=-1, le=1, description="near pairs: cosine from which two images count as one")
+    max_ssim: float = Field(0.95, gt=0, le=1, description="near pairs: structural similarity from which they are too alike")
+    encoding: Literal["png", "jpeg"] = Field(
+        "png", description="of edited pictures; png: source and target agree to the bit outside the mask; jpeg is smaller"
+    )
+    language: Literal["en", "zh"] = Field("en", description="language of the instruction that becomes the text member")
+    max_bytes: int = Field(1 << 30, gt=0, description="a shard of pairs is closed before it grows beyond this")
+    max_samples: int = Field(10_000, ge=1, description="pairs per shard")
+    seed: int = Field(0, description="another seed, other images, edits and wordings")
+
+    @model_validator(mode="after")
+    def _band(self) -> "PairConfig":
+        if self.min_similarity >= self.max_similarity:
+            raise ValueError(f"min_similarity {self.min_similarity} must be below max_similarity {self.max_similarity}")
+        return self
 
 
 class SampleConfig(Section):
@@ -400,7 +495,10 @@ class Config(Section):
     placeholders: PlaceholderConfig = PlaceholderConfig()
     select: SelectConfig = SelectConfig()
     caption: CaptionConfig = CaptionConfig()
+    vlm: VlmConfig | None = Field(None, description="a vision-language model by path, for stages whose backend is vlm")
+    concepts: ConceptConfig = ConceptConfig()
     shard: ShardConfig = ShardConfig()
+    pairs: PairConfig | None = Field(None, description="make edit pairs and their shards; absent: do not")
     train: TrainConfig | None = Field(None, description="train an S3-DiT on the shards; absent: do not train")
     sample: SampleConfig | None = Field(None, description="sample the trained model; absent: do not sample")
     evaluate: EvaluateConfig | None = Field(None, description="measure whether samples follow prompts; absent: do not")

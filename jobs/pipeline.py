@@ -8,8 +8,9 @@ from rapidfuzz import process
 
 from curation.errors import ConfigError
 from curation.remedies import file_sha256
-from curation.tables import Run
-from jobs.config import Config
+from curation.tables import Run, fingerprint
+from jobs.backends import FREE, backend_settings
+from jobs.config import CaptionConfig, Config
 from jobs.runner import Planned
 from jobs.stage import Stage
 
@@ -74,8 +75,14 @@ STAGES: tuple[Stage, ...] = (
           "keep or drop, with the reason", plan="jobs.choose:plan", optional=("hierarchy",)),
     Stage("caption", "captions", ("images", "metrics", "tags", "ocr", "selection"), "jobs.caption:Captioner",
           "captions from evidence, five levels in two languages", optional=("mentions",), version=3),
+    Stage("concepts", "taxonomy", ("tags", "selection", "captions"), "jobs.taxonomy:work",
+          "one forest of all that kept images show", plan="jobs.taxonomy:plan", optional=("mentions",)),
     Stage("shard", "shards", ("images", "metrics", "scores", "ocr", "tags", "captions", "duplicates", "selection"),
           "jobs.shard:work", "WebDataset tars with an index", plan="jobs.shard:plan", version=2),
+    Stage("pairs", "edit_pairs", ("images", "metrics", "tags", "ocr", "edges", "captions", "selection"), "jobs.pairs:Pairer",
+          "edit pairs with exact instructions, checked", plan="jobs.pair_plan:plan", optional=("neighbours", "verdicts")),
+    Stage("pair_shard", "pair_shards", ("images", "edit_pairs"), "jobs.pair_shard:work", "WebDataset tars of edit pairs",
+          plan="jobs.pair_shard:plan"),
     Stage("train", "checkpoints", ("shards",), "jobs.train:work", "train an S3-DiT on the shards", plan="jobs.train:plan"),
     Stage("sample", "samples", ("checkpoints",), "jobs.sample:work", "images from prompts", plan="jobs.sample:plan"),
     Stage("evaluate", "evaluation", ("shards", "checkpoints"), "jobs.evaluate:work", "do samples follow their prompts?",
@@ -105,7 +112,7 @@ def pipeline(config: Config) -> list[Planned]:
     base = _base(config)
     grown = NAMES[: NAMES.index("caption") + 1]
     return [
-        Planned(stage, _parameters(stage.name, config), base if stage.name in grown else None)
+        Planned(stage, _parameters(stage.name, config), base if stage.name in grown else None, _how(stage.name, config))
         for stage in STAGES
         if _wanted(stage, config)
     ]
@@ -127,7 +134,13 @@ def _base(config: Config) -> Path | None:
 
 
 def _wanted(stage: Stage, config: Config) -> bool:
-    needs = {"train": ("train",), "sample": ("train", "sample"), "evaluate": ("train", "evaluate")}
+    needs = {
+        "pairs": ("pairs",),
+        "pair_shard": ("pairs",),
+        "train": ("train",),
+        "sample": ("train", "sample"),
+        "evaluate": ("train", "evaluate"),
+    }
     asked = all(getattr(config, section) is not None for section in needs.get(stage.name, ()))
     return asked and (not stage.methods or config.dedup.method in stage.methods)
 
@@ -162,19 +175,92 @@ def _parameters(name: str, config: Config) -> dict[str, Any]:
     if name in _JOIN_KEYS:
         chosen = config.join.model_dump(mode="json", include=_JOIN_KEYS[name])
         return {key: value for key, value in chosen.items() if value is not None}
+    if name in ("pairs", "pair_shard") and config.pairs is not None:
+        shared = {"language", "max_bytes", "max_samples"}
+        chosen = config.pairs.model_dump(mode="json")
+        return {
+            key: value
+            for key, value in chosen.items()
+            if (key in shared | {"seed"} if name == "pair_shard" else key not in shared)
+        }
     if name in _GROUP_KEYS:
         return _GROUP_KEYS[name](config)
+    if name == "caption":
+        return _caption_parameters(config)
+    if name == "concepts":
+        return _concept_parameters(config)
     own = getattr(config, name, None)
     values = Config.model_dump(config, include={name}, mode="json")[name] if own is not None else {}
     if name == "ingest":
         values["source"] = _absolute(config.source)
     if name == "tag":
         values["model"] = config.embed.model
+    values = _with_remedies(name, values)
+    return {key: value for key, value in values.items() if value is not None or name == "score"}
+
+
+def _with_remedies(name: str, values: dict[str, Any]) -> dict[str, Any]:
     for key in REMEDIES.get(name, ()):
         if values.get(key) is not None:  # the file's content belongs to the parameters: a changed list makes the stage stale
             values[key] = _absolute(values[key])
             values[f"{key}_sha256"] = file_sha256(values[key])
-    return {key: value for key, value in values.items() if value is not None or name == "score"}
+    return values
+
+
+def _caption_parameters(config: Config) -> dict[str, Any]:
+    """Return what the stage `caption` depends on; how a model is asked stands under `model`, and not at all for facts."""
+    asked = set(CaptionConfig.model_fields) - _FACTS_KEYS
+    values = _with_remedies("caption", config.caption.model_dump(mode="json", exclude=asked))
+    values = {key: value for key, value in values.items() if value is not None}
+    if config.caption.backend == "facts":
+        changed = sorted(key for key in asked if getattr(config.caption, key) != CaptionConfig.model_fields[key].default)
+        if changed:
+            raise ConfigError(f"caption.{changed[0]} has no effect with caption.backend facts; set backend to vlm or endpoint")
+        return values
+    model = config.caption.model_dump(mode="json", include=asked, exclude_none=True)
+    return values | {"model": model | model_parameters(config, prompts=config.caption.prompts)}
+
+
+def model_parameters(config: Config, *, prompts: str | None) -> dict[str, Any]:
+    """Return the settings of the captions' backend that answers depend on, and the prompts by content."""
+    from captioning.prompting import CAPTION_TEMPLATES, Prompts
+
+    name = config.caption.backend
+    settings = {key: value for key, value in backend_settings(config, name).items() if key not in FREE[name]}
+    found = Prompts(_absolute(prompts) if prompts else None)
+    found.check()
+    return {"settings": settings, "prompts_sha256": fingerprint(found.sources(CAPTION_TEMPLATES))} | (
+        {"prompts": _absolute(prompts)} if prompts else {}
+    )
+
+
+def _how(name: str, config: Config) -> dict[str, Any]:
+    """Return the settings of a stage that change no result: where a model runs, how much at a time."""
+    if name != "caption" or config.caption.backend == "facts":
+        return {}
+    settings = backend_settings(config, config.caption.backend)
+    return {"how": {key: value for key, value in settings.items() if key in FREE[config.caption.backend]}}
+
+
+_FACTS_KEYS = {
+    "backend", "languages", "levels", "min_tag_score", "max_tags", "min_line_confidence", "min_colour_share", "min_mention_score",
+    "max_entities", "corrections",
+}  # fmt: skip
+"""Keys of `caption` that facts depend on; the others say how a model is asked."""
+
+
+def _concept_parameters(config: Config) -> dict[str, Any]:
+    """Return what the stage `concepts` depends on: its section, the prompts and the knowledge base by content."""
+    values = {key: value for key, value in config.concepts.model_dump(mode="json").items() if value is not None}
+    if config.concepts.prompts is not None:
+        path = Path(config.concepts.prompts).expanduser().absolute()
+        if not path.is_file():
+            raise ConfigError(f"concepts.prompts: there is no file {path}")
+        values |= {"prompts": str(path), "prompts_sha256": fingerprint(path.read_text(encoding="utf-8", errors="replace"))}
+    if config.concepts.backend != "none":
+        settings = backend_settings(config, config.concepts.backend)
+        values["settings"] = {key: value for key, value in settings.items() if key not in FREE[config.concepts.backend]}
+    return values
 
 
 REMEDIES = {"select": ("exclude",), "caption": ("corrections",)}

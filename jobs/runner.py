@@ -33,6 +33,7 @@ class Planned:
     stage: Stage
     parameters: Mapping[str, Any]
     base: Path | None = None  # an older run whose parts this one begins with
+    how: Mapping[str, Any] = field(default_factory=dict)  # settings of the worker that no result depends on
 
 
 @dataclass
@@ -166,7 +167,8 @@ def _bring_up_to_date(run: Run, planned: Planned, print_: str, crew: _Crew, prog
 
 def _results(crew: _Crew, planned: Planned, print_: str, open_items: list[Item]) -> Iterator[dict[str, Any]]:
     if open_items:
-        yield from crew.pool(planned.stage.name).map(planned.stage, planned.parameters, print_, open_items)
+        parameters = {**planned.parameters, **planned.how}
+        yield from crew.pool(planned.stage.name).map(planned.stage, parameters, print_, open_items)
 
 
 def _check_complete(run: Run, stage: Stage, work: list[Item]) -> None:
