@@ -21,10 +21,10 @@ def verify_fast(
     pairs: pa.Table,
     metrics: pa.Table,
     rows: NDArray[np.int64] | None = None,
-    max_distance: int = 64,
+    max_distance: int = 67,
     max_distance_flat: int = 20,
     min_flatness: float = 0.5,
-    min_similarity: float = 0.3,
+    min_similarity: float = 0.47,
     min_quality: int = 30,
 ) -> pa.Table:
     """Return VERDICTS, one row per row of `pairs`, same order.

@@ -240,10 +240,10 @@ class FastConfig(Section):
     """Verdicts of `dedup.method: fast`, from hashes and embeddings alone."""
 
     pairs_per_item: int = Field(100_000, ge=1, description="candidate pairs per unit of work")
-    max_distance: int = Field(64, ge=0, le=128, description="differing bits of two PDQ hashes, in the best of eight orientations")
+    max_distance: int = Field(67, ge=0, le=128, description="differing bits of two PDQ hashes, in the best of eight orientations")
     max_distance_flat: int = Field(20, ge=0, le=128, description="the same between two flat graphics: windows, pages, posters")
     min_flatness: float = Field(0.5, ge=0, le=1, description="metrics.flatness from which an image is a flat graphic")
-    min_similarity: float = Field(0.3, ge=-1, le=1, description="cosine that a copy needs")
+    min_similarity: float = Field(0.47, ge=-1, le=1, description="cosine that a copy needs")
     min_quality: int = Field(30, ge=0, le=100, description="PDQ's measure of structure below which a hash says nothing")
 
 
