@@ -10,7 +10,7 @@ A bit for every beginning of a name tells which n-grams can still become one; mo
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -23,8 +23,11 @@ MAX_TOKENS = 12
 MAX_POSTINGS = 64
 """Entities and spellings of one name that are looked at, those with most links first."""
 BITS_PER_PREFIX = 12
+WELL_KNOWN = 20
+"""Occurrences from which a spelling's own rate of being a link is trusted without a look at its entities."""
+_FORM = np.uint64(0xFFFFFFFF)
 ORIGINS = ("title", "redirect", "langlink", "anchor")
-ARRAYS = ("keys", "first", "entity", "links", "occurrences", "form", "loose", "origin", "prefixes")
+ARRAYS = ("keys", "first", "entity", "links", "occurrences", "form", "loose", "origin", "prefixes", "spellings", "rates")
 
 
 class Names(NamedTuple):
@@ -69,8 +72,11 @@ class Dictionary:
     def __len__(self) -> int:
         return len(self._keys)
 
-    def matches(self, found: Tokens) -> Matches:
-        """Return every span of tokens that is a name, overlapping ones too, ordered by size and then by place."""
+    def matches(self, found: Tokens, *, min_rate: float = 0.0) -> Matches:
+        """Return every span of tokens that is a name, overlapping ones too, ordered by size and then by place.
+
+        min_rate: spellings that are known from WELL_KNOWN occurrences and more rarely a link are left out.
+        """
         none = np.zeros(0, np.int64)
         parts = [(none, none, none)]
         at = np.arange(len(found.folded))
@@ -86,7 +92,22 @@ class Dictionary:
             parts.append((at[hit], np.full(len(hit), size), row[hit]))
             alive = _bits(self._prefixes, prefix)
             at, prefix = at[alive], prefix[alive]
-        return Matches(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+        spans = Matches._make(np.concatenate(columns) for columns in zip(*parts, strict=True))
+
+        return self._told(found, spans, min_rate)
+
+    def _told(self, found: Tokens, spans: Matches, min_rate: float) -> Matches:
+        """Return the spans without those whose very spelling is well known and hardly ever a link, such as "the"."""
+        if not len(spans.first) or min_rate <= 0:
+            return spans
+        form = hashed(found.exact, spans.first, spans.size) & _FORM
+        spelling = extended(self._keys[spans.key], form)
+        spellings = self._arrays["spellings"]
+        if not len(spellings):
+            return spans
+        row = np.minimum(np.searchsorted(spellings, spelling), len(spellings) - 1)
+        dull = (spellings[row] == spelling) & (self._arrays["rates"][row] < min_rate)
+        return Matches._make(column[~dull] for column in spans)
 
     def postings(self, found: Tokens, spans: Matches) -> Postings:
         """Return what is known of every span, in the order of the spans."""
@@ -119,9 +140,12 @@ def build(anchors: Iterable[pa.Table], folder: Path) -> None:
             prefixes.append(np.unique(beginnings))
     names = _merged(parts)
     keys, first = np.unique(names.key, return_index=True)
+    spellings, rates = _rates(names)
     columns = names._asdict() | {
         "keys": keys,
         "first": np.append(first, len(names.key)),
+        "spellings": spellings,
+        "rates": rates,
         "prefixes": _bitmap(np.unique(np.concatenate(prefixes)) if prefixes else np.zeros(0, np.uint64)),
     }
     for name in ARRAYS:
@@ -157,27 +181,28 @@ def _merged(parts: list[Names]) -> Names:
     Links of rows that become one are added, as their texts differ; occurrences are those of the commonest of the texts.
     """
     if not parts:
-        return Names(*(np.zeros(0, kind) for kind in (np.uint64, np.uint32, np.uint32, np.int32, np.uint32, np.uint32, np.uint8)))
-    every = Names(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+        none: NDArray[Any] = np.zeros(0, np.uint64)
+        return Names(*[none] * len(Names._fields))
+    every = Names._make(np.concatenate(columns) for columns in zip(*parts, strict=True))
     order = np.lexsort((every.entity, every.form, every.key))
-    every = Names(*(column[order] for column in every))
-    spelling = _changes(every.key, every.form)
-    begin = np.flatnonzero(spelling | _changes(every.entity))
+    every = Names._make(column[order] for column in every)
+    spelling = changes(every.key, every.form)
+    begin = np.flatnonzero(spelling | changes(every.entity))
     if len(begin):
         occurrences = np.maximum.reduceat(every.occurrences, np.flatnonzero(spelling))
         links = np.minimum(np.add.reduceat(every.links.astype(np.int64), begin), 0xFFFFFFFF).astype(np.uint32)
         origin = np.minimum.reduceat(every.origin, begin)
-        every = Names(*(column[begin] for column in every))._replace(links=links, origin=origin)
+        every = Names._make(column[begin] for column in every)._replace(links=links, origin=origin)
         spelling = spelling[begin]
         every = every._replace(occurrences=np.where(spelling, occurrences[np.cumsum(spelling) - 1], 0).astype(np.uint32))
     order = np.lexsort((every.entity, every.origin, -every.links.astype(np.int64), every.key))
-    return _first_of_spelling(Names(*(column[order] for column in every)))
+    return _first_of_spelling(Names._make(column[order] for column in every))
 
 
 def _first_of_spelling(names: Names) -> Names:
     """Return the rows with each spelling's occurrences moved to its row of most links, which a cut to MAX_POSTINGS keeps."""
     order = np.lexsort((np.arange(len(names.key)), names.form, names.key))
-    begin = _changes(names.key[order], names.form[order])
+    begin = changes(names.key[order], names.form[order])
     occurrences = np.zeros(len(names.key), np.uint32)
     if len(begin):
         totals = np.add.reduceat(names.occurrences[order].astype(np.int64), np.flatnonzero(begin))
@@ -185,7 +210,20 @@ def _first_of_spelling(names: Names) -> Names:
     return names._replace(occurrences=occurrences)
 
 
-def _changes(*columns: NDArray[np.generic]) -> NDArray[np.bool_]:
+def _rates(names: Names) -> tuple[Hashes, NDArray[np.float32]]:
+    """Return the spellings met WELL_KNOWN times or more, as sorted hashes, and how often each is a link where it occurs."""
+    spelling = extended(names.key, names.form.astype(np.uint64))
+    order = np.argsort(spelling, kind="stable")
+    begin = np.flatnonzero(changes(spelling[order]))
+    if not len(begin):
+        return spelling, np.zeros(0, np.float32)
+    links = np.add.reduceat(names.links[order].astype(np.int64), begin)
+    occurrences = np.add.reduceat(names.occurrences[order].astype(np.int64), begin)
+    known = occurrences >= WELL_KNOWN
+    return spelling[order[begin[known]]], (links[known] / occurrences[known]).astype(np.float32)
+
+
+def changes(*columns: NDArray[Any]) -> NDArray[np.bool_]:
     """Return where any of the columns differs from the row before; true for the first row."""
     changed = np.zeros(len(columns[0]), np.bool_)
     for column in columns:
@@ -204,4 +242,4 @@ def _bitmap(hashes: Hashes) -> NDArray[np.uint8]:
 
 def _bits(bitmap: NDArray[np.uint8], hashes: Hashes) -> NDArray[np.bool_]:
     place = (hashes & np.uint64(len(bitmap) * 8 - 1)).astype(np.int64)
-    return (bitmap[place >> 3] >> (place & 7).astype(np.uint8)) & 1 == 1
+    return np.asarray((bitmap[place >> 3] >> (place & 7).astype(np.uint8)) & 1, np.bool_)

@@ -49,6 +49,7 @@ class Tokens(NamedTuple):
     end: Integers  # (tokens,) behind its last character
     text: Integers  # (tokens,) number of its text
     left: Integers  # (tokens,) tokens of its text from here on, itself included
+    is_word: NDArray[np.bool_]  # (tokens,) it has letters
 
 
 class _Word(NamedTuple):
@@ -57,6 +58,7 @@ class _Word(NamedTuple):
     folded: tuple[int, ...]
     exact: tuple[int, ...]
     loose: tuple[int, ...]
+    is_word: tuple[bool, ...]
 
 
 def tokens(texts: Sequence[str]) -> Tokens:
@@ -65,6 +67,7 @@ def tokens(texts: Sequence[str]) -> Tokens:
     folded: list[int] = []
     exact: list[int] = []
     loose: list[int] = []
+    words: list[bool] = []
     start: list[int] = []
     end: list[int] = []
     counts: list[int] = []
@@ -75,6 +78,7 @@ def tokens(texts: Sequence[str]) -> Tokens:
             folded += word.folded
             exact += word.exact
             loose += word.loose
+            words += word.is_word
             start += [found.start()] * len(word.folded)
             end += [found.end()] * len(word.folded)
         counts.append(len(folded) - before)
@@ -89,6 +93,7 @@ def tokens(texts: Sequence[str]) -> Tokens:
         np.array(end, np.int64),
         number,
         behind - np.arange(len(number)),
+        np.array(words, np.bool_),
     )
 
 
@@ -130,7 +135,8 @@ def _exact(text: str) -> str:
 def _word(text: str) -> _Word:
     exact = [found[0] for found in _pattern().finditer(_exact(text))]
     small = [token[:1].lower() + token[1:] for token in exact]
-    return _Word(*(tuple(_hash(token) for token in form) for form in (map(fold, exact), exact, small)))
+    folded, same, loose = (tuple(_hash(token) for token in form) for form in (map(fold, exact), exact, small))
+    return _Word(folded, same, loose, tuple(any(letter.isalpha() for letter in token) for token in exact))
 
 
 def _hash(token: str) -> int:
