@@ -17,8 +17,9 @@ T = TypeVar("T")
 class DiTConfig:
     """Shape of an S3-DiT; fields and defaults are those of the released 6B model (Z-Image, arXiv 2511.22699, table 2).
 
-    `pad_to` is not in the released configuration, where 32 is a constant: image and caption tokens are each padded to a multiple
-    of it with a learned token THAT IS ATTENDED TO. Models trained here may choose any multiple; 1 means no padding.
+    The last three fields are not in the released configuration. `pad_to` is a constant there, 32: image and caption tokens are
+    each padded to a multiple of it with a learned token THAT IS ATTENDED TO. Models trained here may choose any multiple; 1 means
+    no padding.
     """
 
     all_patch_size: tuple[int, ...] = (2,)
@@ -55,6 +56,10 @@ class DiTConfig:
     """Stored; positions are computed, so no length is too long."""
     pad_to: int = 32
     """Image and caption tokens are each padded to a multiple of this."""
+    scrambled_siglip: bool = True
+    """Omni only: read SigLIP grids as the released code does, channels as positions; false for models trained here."""
+    shifted_text_positions: bool = True
+    """Omni only: positions of text segments after the first as in the released code; false: each where its padding leaves it."""
 
     def __post_init__(self) -> None:
         """Check what must fit together; raises ConfigError with both numbers."""

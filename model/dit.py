@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from model.config import DiTConfig
 from model.layout import Layout, Packing, text_packing, text_to_image_layout
+from model.omni import OmniSample, RefinedCondition, velocity
 from model.rope import rotate
 
 # B samples, T tokens of all samples, D width, H heads, K head dim, R rows of time conditioning, C latent channels
@@ -240,13 +241,27 @@ class DiT(nn.Module):
             tokens = block(tokens, packing)
         return RefinedText(tokens, lengths)
 
-    def forward(self, latents: Sequence[Tensor], t_B: Tensor, text: Sequence[Tensor] | RefinedText) -> list[Tensor]:
-        """Return the velocity x_data - x_noise of every latent.
+    def forward(
+        self,
+        latents: Sequence[Tensor] | Sequence[OmniSample],
+        t_B: Tensor,
+        text: Sequence[Tensor] | RefinedText | RefinedCondition | None = None,
+    ) -> list[Tensor]:
+        """Return the velocity x_data - x_noise of every latent, or of every omni sample's target.
 
         latents: (C, h, w) each, h and w multiples of the patch; sizes may differ. A tensor (B, C, h, w) is a sequence too.
         t_B: times in [0, 1], 0 noise and 1 data; one value (shape (1,)) serves the whole batch.
-        text: features (L_i, cap_feat_dim) each, or what `refine_text` returned for them.
+        text: features (L_i, cap_feat_dim) each, or what `refine_text` returned for them. Omni samples hold their own texts:
+            None, or what `model.omni.refine` returned for them.
         """
+        samples = [sample for sample in latents if isinstance(sample, OmniSample)]
+        if samples:
+            return velocity(self, samples, t_B, text if isinstance(text, RefinedCondition) else None)
+        if text is None or isinstance(text, RefinedCondition):
+            raise ValueError("latents need the features of their captions, or what refine_text returned for them")
+        return self._text_to_image([x for x in latents if isinstance(x, Tensor)], t_B, text)
+
+    def _text_to_image(self, latents: Sequence[Tensor], t_B: Tensor, text: Sequence[Tensor] | RefinedText) -> list[Tensor]:
         refined = text if isinstance(text, RefinedText) else self.refine_text(text)
         shapes = [(int(x.shape[0]), int(x.shape[1]), int(x.shape[2])) for x in latents]
         layout = self.layout(shapes, refined.lengths)

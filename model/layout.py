@@ -27,11 +27,16 @@ class Packing:
     groups: tuple[tuple[int, int], ...]  # (number of sequences, their length) in packed order
     rope_TP: Tensor  # complex64
     rows_T: Tensor  # which conditioning row each token follows
+    mixed: bool = False  # tokens of one sequence follow different rows
 
     @property
     def uniform(self) -> bool:
-        """True when all sequences have one length; they then lie in the order of the batch."""
-        return len(self.groups) == 1
+        """True when all sequences have one length and each follows one row; they then lie in the order of the batch."""
+        return len(self.groups) == 1 and not self.mixed
+
+    def to(self, device: torch.device) -> "Packing":
+        """Return the same packing on another device."""
+        return Packing(self.groups, self.rope_TP.to(device), self.rows_T.to(device), self.mixed)
 
 
 @dataclass(frozen=True)
@@ -57,8 +62,8 @@ def text_packing(
 ) -> tuple[Packing, Tensor | None]:
     """Return the packing of texts and the rows of [real text tokens ; pad token] that fill it (None: already so)."""
     full = [padded(length, pad_to) for length in lengths]
-    packing = _pack([_text_rope(n, axes_dims, theta) for n in full])
-    return _to(packing, device), _rows_to(_padding_rows(list(lengths), full), device)
+    packing = packed([_text_rope(n, axes_dims, theta) for n in full])
+    return packing.to(device), _rows_to(_padding_rows(list(lengths), full), device)
 
 
 @lru_cache(maxsize=64)
@@ -82,12 +87,12 @@ def text_to_image_layout(
     join, starts = _joint_rows(full_image, full_text)
     plain = len(set(full_image)) == 1 and len(set(full_text)) == 1
     return Layout(
-        image=_to(_pack(image), device),
-        joint=_to(_pack(joint), device),
+        image=packed(image).to(device),
+        joint=packed(joint).to(device),
         pad_image_T=_rows_to(_padding_rows(real, full_image), device),
         join_T=None if plain else _rows_to(join, device),
         real_T=torch.cat([torch.arange(start, start + n) for start, n in zip(starts, real, strict=True)]).to(device),
-        real=_to(_unsorted(real), device),
+        real=_unsorted(real).to(device),
     )
 
 
@@ -96,8 +101,11 @@ def order_by_length(lengths: list[int]) -> list[int]:
     return sorted(range(len(lengths)), key=lambda i: lengths[i])
 
 
-def _pack(ropes: list[Tensor]) -> Packing:
-    """Pack sequences given by their RoPE tables."""
+def packed(ropes: list[Tensor], rows: list[Tensor] | None = None) -> Packing:
+    """Return the packing of sequences given by their RoPE tables.
+
+    rows: the conditioning row of every token; None: tokens follow the row of their sequence.
+    """
     lengths = [len(rope) for rope in ropes]
     order = order_by_length(lengths)
     counts: dict[int, int] = {}
@@ -106,7 +114,10 @@ def _pack(ropes: list[Tensor]) -> Packing:
     return Packing(
         groups=tuple((count, length) for length, count in counts.items()),
         rope_TP=torch.cat([ropes[i] for i in order]),
-        rows_T=torch.tensor(order).repeat_interleave(torch.tensor([lengths[i] for i in order])),
+        rows_T=torch.tensor(order).repeat_interleave(torch.tensor([lengths[i] for i in order]))
+        if rows is None
+        else torch.cat([rows[i] for i in order]),
+        mixed=rows is not None,
     )
 
 
@@ -143,8 +154,8 @@ def _padding_rows(real: list[int], full: list[int]) -> Tensor | None:
 
 
 def _joint_rows(full_image: list[int], full_text: list[int]) -> tuple[Tensor, list[int]]:
-    image_starts = _packed_starts(full_image)
-    text_starts = [start + sum(full_image) for start in _packed_starts(full_text)]
+    image_starts = starts_of(full_image)
+    text_starts = [start + sum(full_image) for start in starts_of(full_text)]
     lengths = [a + b for a, b in zip(full_image, full_text, strict=True)]
     rows = [
         torch.cat(
@@ -155,24 +166,20 @@ def _joint_rows(full_image: list[int], full_text: list[int]) -> tuple[Tensor, li
         )
         for i in order_by_length(lengths)
     ]
-    return torch.cat(rows), _packed_starts(lengths)
+    return torch.cat(rows), starts_of(lengths)
 
 
 def _starts(lengths: list[int]) -> list[int]:
     return [sum(lengths[:i]) for i in range(len(lengths))]
 
 
-def _packed_starts(lengths: list[int]) -> list[int]:
+def starts_of(lengths: list[int]) -> list[int]:
     """Where each sequence begins once they are sorted by length."""
     order = order_by_length(lengths)
     starts, at = [0] * len(lengths), 0
     for i in order:
         starts[i], at = at, at + lengths[i]
     return starts
-
-
-def _to(packing: Packing, device: torch.device) -> Packing:
-    return Packing(groups=packing.groups, rope_TP=packing.rope_TP.to(device), rows_T=packing.rows_T.to(device))
 
 
 def _rows_to(rows: Tensor | None, device: torch.device) -> Tensor | None:

@@ -12,13 +12,15 @@ from model.dit import DiT, patchify, unpatchify
 REFERENCE = json.loads((Path(__file__).parent / "data" / "zimage_tiny.json").read_text())
 CASES = REFERENCE["cases"]
 CONFIG = from_dict(DiTConfig, REFERENCE["config"])
+OWN = ("pad_to", "scrambled_siglip", "shifted_text_positions")
+"""Fields that the released configuration does not have."""
 
 
 def diffusers_model(config: DiTConfig):
     from diffusers import ZImageTransformer2DModel
 
     fields = dict(vars(config)) if hasattr(config, "__dict__") else {}
-    fields = {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items() if name != "pad_to"}
+    fields = {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items() if name not in OWN}
     return ZImageTransformer2DModel(**fields).eval()
 
 
