@@ -24,7 +24,7 @@ def loop(text: str) -> str | None:
         return f"{len(spaces.group())} spaces or line breaks in a row"
     if repeated := phrase_loop(text):
         return repeated
-    encoded = text.encode()
+    encoded = text.encode(errors="surrogatepass")
     ratio = len(zlib.compress(encoded, 9)) / max(1, len(encoded))
     return f"compresses to {ratio:.2f} of its size" if len(encoded) >= MIN_BYTES and ratio < MIN_RATIO else None
 

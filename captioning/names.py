@@ -12,7 +12,8 @@ from collections.abc import Iterable
 
 from captioning.english_nouns import is_proper
 
-WORD = re.compile(r"[^\W\d_][\w'’&.-]*[\w]|[^\W\d_]")
+LETTER = "A-Za-z\u00c0-\u024f"
+WORD = re.compile(rf"(?<![{LETTER}\d])[{LETTER}](?:[{LETTER}\d'’&.-]*[{LETTER}\d])?")
 SENTENCE_START = re.compile(r"(?:^|[.!?:;…]|[\"“”(\[]|\s[-–—])\s*$")
 CHINESE_NAMES = re.compile(
     r"[\u4e00-\u9fa5]{1,6}[·•][\u4e00-\u9fa5]{1,8}(?:[·•][\u4e00-\u9fa5]{1,8})*"
@@ -52,7 +53,7 @@ def _capitalised(text: str, *, tags: bool) -> list[str]:
         before = text[: match.start()]
         starts = SENTENCE_START.search(before) is not None or (tags and re.search(r"[,，;、]\s*$", before) is not None)
         # In Chinese a Latin word begins no sentence: it is a name wherever it stands.
-        if match[0][0].isupper() and not (starts and not re.search(r"[\u4e00-\u9fa5]", text)):
+        if len(match[0]) > 1 and match[0][0].isupper() and not (starts and not re.search(r"[\u4e00-\u9fa5]", text)):
             found.append(match[0])
     return found
 

@@ -29,13 +29,15 @@ class Quotation(NamedTuple):
 def quotations(text: str, lines: Iterable[str] = ()) -> list[Quotation]:
     """Return the quotations of a caption in order; `lines` may hold quotation marks of their own."""
     found: list[Quotation] = []
-    rest = INCHES.sub("\ue000", text)
+    rest = text
     for line in sorted({line for line in lines if set(line) & set('"“”「」『』«»＂‘’')}, key=len, reverse=True):
         for opening, closing in (*PAIRS.items(), ("'", "'"), ("‘", "’")):
             marked = f"{opening}{line}{closing}"
             while (start := rest.find(marked)) >= 0:
                 found.append(Quotation(line, start + 1, start + len(marked) - 1))
                 rest = rest[:start] + "\ue000" * len(marked) + rest[start + len(marked) :]
+    if rest.count('"') % 2:  # one of them may stand for inches
+        rest = INCHES.sub("\ue000", rest)
     for match in ANY_QUOTE.finditer(rest):
         group = match.lastindex or 1
         found.append(Quotation(text[match.start(group) : match.end(group)], match.start(group), match.end(group)))

@@ -85,8 +85,7 @@ def read_object(text: str) -> tuple[dict[str, Any], list[str]]:
         raise ValueError("no_json: there is no object in the answer" if body else "empty: the answer is empty")
     if body[:start].strip():
         notes.append("leading_text")
-    value, end = _decoded(body[start:], notes)
-    after = body[start + end :].strip()
+    value, after = _decoded(body[start:], notes)
     if "{" in after:
         raise ValueError("several_objects: more than one JSON object")
     if after:
@@ -111,8 +110,8 @@ def _unfenced(body: str, notes: list[str]) -> str:
     return body
 
 
-def _decoded(body: str, notes: list[str]) -> tuple[dict[str, Any], int]:
-    """Return the object that `body` begins with, and where it ends."""
+def _decoded(body: str, notes: list[str]) -> tuple[dict[str, Any], str]:
+    """Return the object that `body` begins with, and what stands behind it."""
     try:
         return _raw(body, notes)
     except json.JSONDecodeError as error:
@@ -128,7 +127,7 @@ def _decoded(body: str, notes: list[str]) -> tuple[dict[str, Any], int]:
         raise ValueError(f"bad_json: {error.msg} at character {error.pos}") from None
 
 
-def _raw(body: str, notes: list[str]) -> tuple[dict[str, Any], int]:
+def _raw(body: str, notes: list[str]) -> tuple[dict[str, Any], str]:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for key, value in pairs:
@@ -144,7 +143,7 @@ def _raw(body: str, notes: list[str]) -> tuple[dict[str, Any], int]:
     except RecursionError:
         raise ValueError("bad_json: nested too deeply") from None
     assert isinstance(value, dict)  # it begins with a brace
-    return value, end
+    return value, body[end:].strip()
 
 
 def _refuse(name: str) -> Any:
