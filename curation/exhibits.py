@@ -76,7 +76,7 @@ def captioned(run: Run, *, num_examples: int = 8) -> list[Exhibit]:
     known = described(run, rows)
     captions = run.take("captions", np.array(rows, dtype=np.int64), ["captions"])["captions"].to_pylist()
     return [
-        known[row] | {"picture": pictures.get(row), "levels": _by_level(found or [])}
+        known[row] | {"picture": pictures.get(row), "levels": by_level(found or [])}
         for row, found in zip(rows, captions, strict=True)
     ]
 
@@ -117,7 +117,7 @@ def _spread(run: Run, num: int) -> list[int]:
     return [int(row) for row in dict.fromkeys(picked)][:num]
 
 
-def _by_level(captions: Iterable[dict[str, Any]]) -> list[Exhibit]:
+def by_level(captions: Iterable[dict[str, Any]]) -> list[Exhibit]:
     """Return one row per level: its captions in the known languages, in order, then those in any other."""
     listed = list(captions)
     rows: list[Exhibit] = []
