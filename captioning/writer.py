@@ -65,6 +65,7 @@ class Written:
     input_tokens: int = 0
     output_tokens: int = 0
     model: str = ""
+    answers: list[str] = field(default_factory=list)  # as they came, one per round
     last: tuple[str, list[str], bool] | None = None  # the last answer, its faults as lines, whether to show it to the model
 
     @property
@@ -98,6 +99,10 @@ class Writer:
             seed=asking.seed if seed is None else seed,
             structured=asking.structured,
         )
+
+    def question(self, key: str, evidence: Evidence) -> Ask:
+        """Return the question for an image without its picture, to be looked at."""
+        return self.ask(Case(key, evidence, b""))
 
     def write(self, cases: Sequence[Case]) -> list[Written]:
         """Return the captions of every case, all languages and levels, in the order of the cases."""
@@ -147,6 +152,7 @@ class Writer:
             code, detail = reply.error or ("content_filter", "the server withheld the answer")
             self._fail(written, f"{code}: {detail}")
             return
+        written.answers.append(reply.text)
         asking = self._asking
         answer = read_answer(reply.text, languages=asking.languages, levels=asking.levels, cut=reply.finish_reason == "length")
         if answer.fault is not None:

@@ -216,6 +216,27 @@ def remediate(
 
 
 @app.command()
+def caption(
+    folder: RunFolder,
+    preview: Annotated[int, typer.Option(min=1, max=1000, help="images that are captioned")] = 20,
+    html: Annotated[Path | None, typer.Option(help="also write one HTML file: pictures, captions, evidence, question")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML whose captioning is tried; default: the one the run was made with")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look before you spend: caption a few images as configured, show everything, store nothing.
+
+    The sample holds some of every sub-collection, with text and without, and is the same every time. Example:
+
+        imageloom caption runs/pictures --preview 20 --html preview.html --config with-a-model.yaml
+    """
+    from jobs.preview_view import look
+
+    look(_existing(folder), config=config, number=preview, html=html, as_json=as_json)
+
+
+@app.command()
 def report(folder: RunFolder) -> None:
     """Write RUN/report.html again from the tables as they are, also in the middle of a run."""
     from jobs.report import page

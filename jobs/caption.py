@@ -46,23 +46,23 @@ class Captioner:
         how: further settings of the backend, which change no answer.
         limits: of what facts are spoken of, as `captioning.facts.gather_rows` takes them.
         """
-        self._limits = limits
+        self.limits = limits
         self._languages, self._levels = languages, levels
         self._relabels = checked_remedies(corrections, corrections_sha256).relabels if corrections else {}
-        self._model = None
+        self.model: ModelCaptioner | None = None
         if backend != "facts":
             asked = dict(model or {})
             asked["settings"] = {**asked.get("settings", {}), **(how or {})}
-            self._model = ModelCaptioner(backend, languages, levels, **asked)
+            self.model = ModelCaptioner(backend, languages, levels, **asked)
 
     def __call__(self, **tables: pa.Table) -> pa.Table:
         """Write the captions, then correct them."""
         asked = {"languages": self._languages, "levels": self._levels}
-        if self._model is None:
-            written = caption(**tables, **asked, **self._limits)
+        if self.model is None:
+            written = caption(**tables, **asked, **self.limits)
         else:
             check_asked(self._languages, self._levels)
-            written = self._model.captions(tables["images"], gather_rows(**tables, **self._limits))
+            written = self.model.captions(tables["images"], gather_rows(**tables, **self.limits))
         return corrected(written, self._relabels) if self._relabels else written
 
 
@@ -101,12 +101,15 @@ class ModelCaptioner:
 
             self._clip = ClipScorer(clip)
         self._min_clip_score = min_clip_score
+        self.answers: dict[str, list[str]] = {}
+        """What the model answered in each round, by id, of the part captioned last."""
 
     def captions(self, images: pa.Table, known: Sequence[Known]) -> pa.Table:
         """Return CAPTIONS of a part; raises TooManyFailures when the model's captions of most images had to be replaced."""
         rows: list[tuple[list[dict[str, Any]], dict[str, Any] | None, str | None]] = [([], None, one.error) for one in known]
         wanted = [index for index, one in enumerate(known) if one.facts is not None]
         found: list[Written] = []
+        self.answers = {}
         for chunk in _chunks(iter(wanted), CHUNK_ROWS):
             cases, pixels = self._cases(images.take(chunk), [known[index] for index in chunk])
             for index, written, decoded in zip(chunk, self.writer.write(cases), pixels, strict=True):
@@ -116,6 +119,7 @@ class ModelCaptioner:
                     usage(written, **self._prices),
                     None,
                 )
+                self.answers[known[index].image["id"]] = written.answers
                 found.append(written)
         self._check(found)
         return table_of(images, rows)
