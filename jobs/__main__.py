@@ -260,7 +260,9 @@ def train(
 
 @app.command()
 def sample(
-    checkpoint: Annotated[Path, typer.Argument(help="a checkpoint folder, a folder of checkpoints, or a run folder")],
+    checkpoint: Annotated[
+        Path, typer.Argument(help="a checkpoint folder, a folder of checkpoints, a run folder, or a diffusers pipeline")
+    ],
     prompt: Annotated[list[str], typer.Option(help="one image per prompt; may be repeated")],
     out: Annotated[Path, typer.Option(help="folder for the PNGs and grid.png")],
     num_steps: Annotated[int, typer.Option(min=1, help="Euler steps")] = 8,
@@ -275,6 +277,21 @@ def sample(
     sample_from(
         checkpoint, out, prompts=prompt, num_steps=num_steps, guidance=guidance, seed=seed, width_px=width_px, height_px=height_px
     )
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="a checkpoint folder, a folder of checkpoints, or a run folder")],
+    out: Annotated[Path, typer.Option(help="the folder to write; it must not exist")],
+    transformer_only: Annotated[bool, typer.Option(help="write the transformer without encoders and scheduler")] = False,
+) -> None:
+    """Write a trained model as a folder that diffusers' ZImagePipeline opens.
+
+    A whole pipeline needs a training with autoencoder flux:<folder>, text qwen3:<folder> and pad_to 32.
+    """
+    from jobs.direct import export as export_checkpoint
+
+    export_checkpoint(checkpoint, out, transformer_only=transformer_only)
 
 
 @app.command()

@@ -53,11 +53,27 @@ def sample_from(checkpoint: Path, out: Path, **parameters: Any) -> None:
     print("\n".join(str(path) for path in paths))
 
 
-def find_checkpoint(path: Path) -> Path:
-    """Return the checkpoint that `path` is or holds; raises ModelError when there is none."""
-    from model.checkpoint import is_complete, latest_checkpoint
+def export(checkpoint: Path, out: Path, *, transformer_only: bool) -> None:
+    """Write the checkpoint that `checkpoint` is or holds as a pipeline folder of diffusers, or its transformer alone."""
+    from model.checkpoint import load_model
+    from model.released import export_pipeline, save_released
 
-    if is_complete(path):
+    found = find_checkpoint(checkpoint)
+    if not transformer_only:
+        export_pipeline(found, out)
+    elif out.exists():
+        raise ModelError(f"{out} exists; give a folder that is still to be made")
+    else:
+        save_released(load_model(found), out)
+    print(out)
+
+
+def find_checkpoint(path: Path) -> Path:
+    """Return the checkpoint that `path` is or holds, or the pipeline folder that it is; raises ModelError when there is none."""
+    from model.checkpoint import is_complete, latest_checkpoint
+    from model.released import is_pipeline
+
+    if is_complete(path) or is_pipeline(path):
         return path
     for folder in (path, path / "checkpoints"):
         found = latest_checkpoint(folder) if folder.is_dir() else None

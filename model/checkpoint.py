@@ -9,8 +9,8 @@
                   state.json             step, epoch, next batch, digest of the plan
                   manifest.json          sha256 of the above; written last
 
-The folder is filled under a hidden name and renamed, so a killed writer leaves no half checkpoint. Weights that were released as
-a diffusers or original folder (config.json beside one or several safetensors) load through `load_released`.
+The folder is filled under a hidden name and renamed, so a killed writer leaves no half checkpoint. Released folders are read and
+written by model/released.py.
 """
 
 import hashlib
@@ -20,13 +20,12 @@ import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from curation.errors import ModelError
 from model.autoencoder import Autoencoder, FluxVAE, PCAAutoencoder, parse_autoencoder
-from model.config import DiTConfig, TrainConfig, from_dict, to_dict
+from model.config import TrainConfig, from_dict, to_dict
 from model.dit import DiT
 
 
@@ -121,30 +120,12 @@ def load_autoencoder(config: TrainConfig, checkpoint: Path) -> Autoencoder:
 def load_model(checkpoint: Path, *, ema: bool = True, device: str = "cpu") -> DiT:
     """Return the model of a checkpoint in evaluation mode, with averaged weights unless `ema` is false."""
     model = DiT(read_config(checkpoint).model)
-    _load_strict(model, load_file(checkpoint / ("ema.safetensors" if ema else "model.safetensors")), checkpoint)
+    load_strict(model, load_file(checkpoint / ("ema.safetensors" if ema else "model.safetensors")), checkpoint)
     return model.eval().requires_grad_(False).to(device)
 
 
-def load_released(folder: Path, *, dtype: torch.dtype | None = None) -> DiT:
-    """Return the DiT of a released transformer folder: config.json and its safetensors, in one file or sharded.
-
-    Raises ModelError if the folder is no such folder, or a key is missing, unknown or of another shape.
-    """
-    folder = Path(folder)
-    if not (folder / "config.json").is_file():
-        raise ModelError(f"{folder} has no config.json; give the transformer folder of a Z-Image checkpoint")
-    values = json.loads((folder / "config.json").read_text())
-    paths = sorted(folder.glob("*.safetensors"))
-    if not paths:
-        raise ModelError(f"{folder} holds no safetensors")
-    with torch.device("meta"):
-        model = DiT(from_dict(DiTConfig, values))
-    tensors = {key: x if dtype is None else x.to(dtype) for path in paths for key, x in load_file(path).items()}
-    _load_strict(model, tensors, folder, assign=True)
-    return model.eval()
-
-
-def _load_strict(model: DiT, tensors: dict[str, Tensor], source: Path, *, assign: bool = False) -> None:
+def load_strict(model: DiT, tensors: dict[str, Tensor], source: Path, *, assign: bool = False) -> None:
+    """Load weights into a model; raises ModelError naming the first that is missing, unknown or of another shape."""
     expected = model.state_dict()
     wrong = sorted(set(expected) ^ set(tensors)) or [k for k in expected if expected[k].shape != tensors[k].shape]
     if wrong:

@@ -95,7 +95,7 @@ def evaluate(
     if num_threads is not None:
         torch.set_num_threads(num_threads)
     config = read_config(checkpoint)
-    sampler = Sampler(checkpoint)
+    sampler = Sampler.open(checkpoint)
     side = config.data.resolution_px
     shape = training_shape(f"{side}x{side}", resolution_px=side, unit_px=sampler.autoencoder.downsample * config.model.patch_px)
     real = labelled_images(shards, classes, shape=shape, groups=config.data.groups)

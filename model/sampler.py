@@ -23,6 +23,7 @@ from model.contact_sheet import contact_sheet
 from model.dit import DiT
 from model.flow import dynamic_shift, guide, times
 from model.plan import draws
+from model.released import Pipeline, is_pipeline, load_pipeline
 from model.text import TextCache, text_encoder
 
 
@@ -58,15 +59,32 @@ def denoise(
 
 
 class Sampler:
-    """A checkpoint's model, autoencoder and text encoder, ready to make images."""
+    """A model, an autoencoder and a text encoder, ready to make images."""
 
-    def __init__(self, checkpoint: Path, *, ema: bool = True, device: str | None = None) -> None:
-        self.checkpoint = Path(checkpoint)
-        self.config = read_config(self.checkpoint)
-        self.device = device or self.config.device
-        self.model = load_model(self.checkpoint, ema=ema, device=self.device)
-        self.autoencoder = load_autoencoder(self.config, self.checkpoint)
-        self.text = TextCache(text_encoder(self.config.text, device=self.device))
+    def __init__(self, parts: Pipeline, *, device: str = "cpu") -> None:
+        self.model, self.autoencoder, self.device = parts.model, parts.autoencoder, device
+        self.text = TextCache(parts.text)
+        self.shift, self.dynamic_shift = parts.shift, parts.dynamic_shift
+
+    @classmethod
+    def open(cls, folder: Path, *, ema: bool = True, device: str | None = None) -> "Sampler":
+        """Return the sampler of a checkpoint of this project, or of a pipeline folder in diffusers' layout.
+
+        ema: a checkpoint's averaged weights. device: default the checkpoint's own, cpu for a pipeline.
+        Raises ModelError when the folder is neither or does not fit together.
+        """
+        if is_pipeline(folder):
+            return cls(load_pipeline(folder, device=device or "cpu"), device=device or "cpu")
+        config = read_config(folder)
+        device = device or config.device
+        parts = Pipeline(
+            model=load_model(folder, ema=ema, device=device),
+            autoencoder=load_autoencoder(config, folder),
+            text=text_encoder(config.text, device=device),
+            shift=config.shift,
+            dynamic_shift=config.dynamic_shift,
+        )
+        return cls(parts, device=device)
 
     def generate(
         self,
@@ -82,10 +100,11 @@ class Sampler:
         negative_prompt: str = "",
         seed: int = 0,
         batch_size: int = 64,
+        noise: np.ndarray | None = None,
     ) -> np.ndarray:
         """Return one image per prompt, uint8 (N, height_px, width_px, 3); image i starts from the noise of (seed, i).
 
-        shift: of the step grid; None takes that of the training.
+        shift: of the step grid; None takes that of the training. noise: latents (N, channels, h, w) to start from instead.
         Raises ConfigError if a side is not a multiple of downsample x patch.
         """
         size = self._latent_size(width_px, height_px)
@@ -94,10 +113,10 @@ class Sampler:
         images = []
         for start in range(0, len(prompts), batch_size):
             part = prompts[start : start + batch_size]
-            noise = np.stack([draws(seed, 0, 0, start + i).standard_normal(size, dtype=np.float32) for i in range(len(part))])
+            drawn = noise[start : start + len(part)] if noise is not None else _noise(seed, start, len(part), size)
             latents = denoise(
                 self.model,
-                torch.from_numpy(noise).to(self.device),
+                torch.from_numpy(drawn).to(self.device),
                 [features.to(self.device) for features in self.text.encode(part)],
                 null,
                 grid=grid,
@@ -109,16 +128,20 @@ class Sampler:
         return np.concatenate(images) if images else np.zeros((0, height_px, width_px, 3), np.uint8)
 
     def _latent_size(self, width_px: int, height_px: int) -> tuple[int, int, int]:
-        unit = self.autoencoder.downsample * self.config.model.patch_px
+        unit = self.autoencoder.downsample * self.model.config.patch_px
         if width_px % unit or height_px % unit or width_px <= 0 or height_px <= 0:
             raise ConfigError(f"{width_px} x {height_px} px cannot be sampled: both sides must be multiples of {unit}")
         scale = self.autoencoder.downsample
         return self.autoencoder.channels, height_px // scale, width_px // scale
 
     def _shift(self, size: tuple[int, int, int]) -> float:
-        if self.config.dynamic_shift:
-            return dynamic_shift(size[1] * size[2] // self.config.model.patch_px**2)
-        return self.config.shift
+        if self.dynamic_shift:
+            return dynamic_shift(size[1] * size[2] // self.model.config.patch_px**2)
+        return self.shift
+
+
+def _noise(seed: int, start: int, count: int, size: tuple[int, int, int]) -> np.ndarray:
+    return np.stack([draws(seed, 0, 0, start + i).standard_normal(size, dtype=np.float32) for i in range(count)])
 
 
 def sample(
@@ -141,7 +164,7 @@ def sample(
     """
     if num_threads is not None:
         torch.set_num_threads(num_threads)
-    sampler = Sampler(checkpoint)
+    sampler = Sampler.open(checkpoint)
     images = sampler.generate(
         prompts, width_px=width_px, height_px=height_px, num_steps=num_steps, guidance=guidance, shift=shift, seed=seed
     )

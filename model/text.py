@@ -88,15 +88,17 @@ class MiniLM:
 
 
 class Qwen3:
-    """hidden_states[-2] of a Qwen3 from a local folder (model and tokenizer), each caption in the chat template."""
+    """hidden_states[-2] of a Qwen3 from a local folder, each caption in the chat template; tokenizer: its folder if another."""
 
-    def __init__(self, folder: Path | str, *, max_tokens: int = 512, device: str = "cpu") -> None:
+    def __init__(
+        self, folder: Path | str, *, tokenizer: Path | str | None = None, max_tokens: int = 512, device: str = "cpu"
+    ) -> None:
         if not (Path(folder) / "config.json").is_file():
             raise ModelError(f"{folder} has no config.json; give the folder of a Qwen3 model with its tokenizer")
         from transformers import AutoModel, AutoTokenizer
 
         self.max_tokens = max_tokens
-        self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        self.tokenizer = AutoTokenizer.from_pretrained(tokenizer or folder, local_files_only=True)
         self.model = (
             AutoModel.from_pretrained(folder, local_files_only=True, dtype="auto").eval().requires_grad_(False).to(device)
         )

@@ -69,7 +69,7 @@ def test_cached_text_and_plain_calls_give_the_same_image():
 
 def test_samples_follow_their_prompts(checkpoint: Path):
     prompts = ["one red square", "one blue square", "蓝色的方块"]
-    images = Sampler(checkpoint).generate(prompts, width_px=16, height_px=16, guidance=2.0).astype(float)
+    images = Sampler.open(checkpoint).generate(prompts, width_px=16, height_px=16, guidance=2.0).astype(float)
     means = images.mean(axis=(1, 2))
     assert means[0, 0] > means[0, 2] + 40
     assert means[1, 2] > means[1, 0] + 40
@@ -77,7 +77,7 @@ def test_samples_follow_their_prompts(checkpoint: Path):
 
 
 def test_an_image_does_not_depend_on_the_batch_size(checkpoint: Path):
-    sampler = Sampler(checkpoint)
+    sampler = Sampler.open(checkpoint)
     prompts = ["one red square", "a blue square", "one blue square", "红色的方块"]
     together = sampler.generate(prompts, width_px=16, height_px=16, seed=5)
     alone = sampler.generate(prompts, width_px=16, height_px=16, seed=5, batch_size=1)
@@ -86,7 +86,7 @@ def test_an_image_does_not_depend_on_the_batch_size(checkpoint: Path):
 
 
 def test_sizes_other_than_the_trained_one_are_made_and_wrong_ones_named(checkpoint: Path):
-    sampler = Sampler(checkpoint)
+    sampler = Sampler.open(checkpoint)
     assert sampler.generate(["one red square"], width_px=32, height_px=8, num_steps=2).shape == (1, 8, 32, 3)
     with pytest.raises(ConfigError, match="multiples of 8"):
         sampler.generate(["one red square"], width_px=30, height_px=16)

@@ -1,0 +1,171 @@
+"""A released folder in diffusers' layout: a Z-Image pipeline with its parts, read and written.
+
+    folder/  model_index.json    which class reads which part
+             transformer/        config.json, diffusion_pytorch_model*.safetensors (one file, or shards with an index)
+             vae/  text_encoder/  tokenizer/
+             scheduler/          scheduler_config.json: the shift of the sampling grid
+
+What is written here opens with `diffusers.ZImagePipeline.from_pretrained` and the other way round. A model trained here fits the
+layout when it has the released padding, the Flux VAE and a Qwen3 text encoder; its transformer alone can be written without them.
+"""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from curation.errors import ModelError
+from model.autoencoder import Autoencoder, FluxVAE, parse_autoencoder
+from model.checkpoint import load_model, load_strict, read_config
+from model.config import Z_IMAGE, DiTConfig, from_dict, to_dict
+from model.dit import DiT
+from model.text import Qwen3, TextEncoder
+
+INDEX = "model_index.json"
+WEIGHTS = "diffusion_pytorch_model{suffix}.safetensors"
+OWN_FIELDS = ("pad_to", "scrambled_siglip", "shifted_text_positions")
+"""Fields of DiTConfig that the released configuration does not have."""
+MAX_SHARD = "5GB"
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The parts of a pipeline; shift: of the sampling grid, dynamic_shift: by token count instead."""
+
+    model: DiT
+    autoencoder: Autoencoder
+    text: TextEncoder
+    shift: float
+    dynamic_shift: bool
+
+
+def is_pipeline(folder: Path) -> bool:
+    """Tell whether a folder is a pipeline in diffusers' layout."""
+    return (Path(folder) / INDEX).is_file()
+
+
+def load_pipeline(folder: Path, *, device: str = "cpu", dtype: torch.dtype | None = None) -> Pipeline:
+    """Return the parts of a pipeline folder; dtype: of the transformer, None as stored.
+
+    Raises ModelError when the folder or a part of it is missing, or weights do not fit.
+    """
+    folder = Path(folder)
+    for part in ("transformer", "vae", "text_encoder", "tokenizer", "scheduler"):
+        if not (folder / part).is_dir():
+            raise ModelError(f"{folder} has no folder {part}/; give a whole Z-Image pipeline, as diffusers saves it")
+    scheduler = json.loads((folder / "scheduler" / "scheduler_config.json").read_text())
+    return Pipeline(
+        model=load_released(folder / "transformer", dtype=dtype).requires_grad_(False).to(device),
+        autoencoder=FluxVAE(folder / "vae", device=device),
+        text=Qwen3(folder / "text_encoder", tokenizer=folder / "tokenizer", device=device),
+        shift=float(scheduler.get("shift", 1.0)),
+        dynamic_shift=bool(scheduler.get("use_dynamic_shifting", False)),
+    )
+
+
+def load_released(folder: Path, *, dtype: torch.dtype | None = None) -> DiT:
+    """Return the DiT of a transformer folder: config.json and its safetensors, in one file or sharded.
+
+    Raises ModelError if the folder is no such folder, or a key is missing, unknown or of another shape.
+    """
+    folder = Path(folder)
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{folder} has no config.json; give the transformer folder of a Z-Image checkpoint")
+    values = json.loads((folder / "config.json").read_text())
+    paths = sorted(folder.glob("*.safetensors"))
+    if not paths:
+        raise ModelError(f"{folder} holds no safetensors")
+    with torch.device("meta"):
+        model = DiT(from_dict(DiTConfig, values))
+    tensors = {key: x if dtype is None else x.to(dtype) for path in paths for key, x in load_file(path).items()}
+    load_strict(model, tensors, folder, assign=True)
+    return model.eval()
+
+
+def save_released(model: DiT, folder: Path, *, max_shard: str = MAX_SHARD) -> None:
+    """Write a transformer folder that diffusers' ZImageTransformer2DModel opens.
+
+    Raises ModelError for a model whose padding the released code does not know.
+    """
+    from huggingface_hub import save_torch_state_dict
+
+    _check_padding(model.config)
+    folder.mkdir(parents=True, exist_ok=True)
+    fields = {name: value for name, value in to_dict(model.config).items() if name not in OWN_FIELDS}
+    _write_json(folder / "config.json", {"_class_name": "ZImageTransformer2DModel", **fields})
+    weights = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
+    save_torch_state_dict(weights, folder, filename_pattern=WEIGHTS, max_shard_size=max_shard)
+
+
+def export_pipeline(checkpoint: Path, out: Path, *, ema: bool = True, max_shard: str = MAX_SHARD) -> Path:
+    """Write the pipeline of a checkpoint that was trained with `flux:<folder>` and `qwen3:<folder>`; return `out`.
+
+    The folder appears whole or not at all. Raises ModelError if `out` exists, or for other encoders or padding.
+    """
+    if out.exists():
+        raise ModelError(f"{out} exists; give a folder that is still to be made")
+    config = read_config(checkpoint)
+    kind, vae = parse_autoencoder(config.autoencoder)
+    encoder, _, text = config.text.partition(":")
+    if kind != "flux" or encoder != "qwen3":
+        raise ModelError(
+            f"{checkpoint} was trained with autoencoder {config.autoencoder} and text {config.text}; a pipeline of diffusers "
+            "needs flux:<folder> and qwen3:<folder>. The transformer alone can be exported"
+        )
+    _check_padding(config.model)
+    partial = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    save_released(load_model(checkpoint, ema=ema), partial / "transformer", max_shard=max_shard)
+    shutil.copytree(vae, partial / "vae")
+    _copy_text_encoder(Path(text), partial)
+    (partial / "scheduler").mkdir()
+    _write_json(partial / "scheduler" / "scheduler_config.json", _scheduler(config.shift, config.dynamic_shift))
+    _write_json(partial / INDEX, _index(partial / "text_encoder", partial / "tokenizer"))
+    partial.rename(out)
+    return out
+
+
+def _copy_text_encoder(folder: Path, out: Path) -> None:
+    """Copy a Qwen3 folder: its model to text_encoder/, everything else, the tokenizer, to tokenizer/."""
+    for name in ("text_encoder", "tokenizer"):
+        (out / name).mkdir()
+    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+        model = path.name in ("config.json", "generation_config.json") or ".safetensors" in path.name
+        shutil.copy2(path, out / ("text_encoder" if model else "tokenizer") / path.name)
+
+
+def _scheduler(shift: float, dynamic: bool) -> dict[str, object]:
+    return {
+        "_class_name": "FlowMatchEulerDiscreteScheduler",
+        "num_train_timesteps": 1000,
+        "shift": shift,
+        "use_dynamic_shifting": dynamic,
+    }
+
+
+def _index(text_encoder: Path, tokenizer: Path) -> dict[str, object]:
+    architectures = json.loads((text_encoder / "config.json").read_text()).get("architectures") or ["Qwen3Model"]
+    reader = json.loads((tokenizer / "tokenizer_config.json").read_text()).get("tokenizer_class") or "PreTrainedTokenizerFast"
+    return {
+        "_class_name": "ZImagePipeline",
+        "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
+        "text_encoder": ["transformers", architectures[0]],
+        "tokenizer": ["transformers", reader],
+        "transformer": ["diffusers", "ZImageTransformer2DModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    }
+
+
+def _check_padding(config: DiTConfig) -> None:
+    if config.pad_to != Z_IMAGE.pad_to:
+        raise ModelError(
+            f"the model pads tokens to multiples of {config.pad_to}, the released code to {Z_IMAGE.pad_to}: "
+            f"train with `pad_to: {Z_IMAGE.pad_to}` to export"
+        )
+
+
+def _write_json(path: Path, values: dict[str, object]) -> None:
+    path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n")
