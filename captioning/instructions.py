@@ -38,9 +38,12 @@ def say(change: Edit, *, size_px: tuple[int, int], salt: str) -> list[Said]:
 
     size_px: width and height of the base, for words of place. salt: chooses the wordings.
     """
-    return [
-        _say_one(operation, size_px, f"{salt}/{operation.subject}") for operation in sorted(change, key=lambda one: _rank(one))
-    ]
+    return [_say_one(operation, size_px, f"{salt}/{operation.subject}") for operation in in_order(change)]
+
+
+def in_order(change: Edit) -> list[Operation]:
+    """Return the operations in the order in which they are told and would be made."""
+    return sorted(change, key=_rank)
 
 
 def instruction(said: Sequence[Said], language: str) -> str:
@@ -130,7 +133,9 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any], size_px: tuple
         if not differs(before, after):
             continue
         it, it_zh = ("it", "它") if said else (f"the text {old}", f"文字{old_zh}")
-        said.append(Said(name, "attribute", *_pick(words(it, it_zh, before, after, size_px), salt), value=_value(name, before, after)))
+        said.append(
+            Said(name, "attribute", *_pick(words(it, it_zh, before, after, size_px), salt), value=_value(name, before, after))
+        )
     return said
 
 
@@ -142,16 +147,23 @@ def _recolour(it: str, it_zh: str, before: Aspect, after: Aspect, size_px: tuple
     english, chinese = _colour(after["colour"])
     return [
         (f"make {it} {english}", f"把{it_zh}变成{chinese}"),
-        (f"change the colour of {it} to {english}", f"将{it_zh}的颜色改为{chinese}"),
+        (f"change {_its(it, 'colour')} to {english}", f"将{it_zh}的颜色改为{chinese}"),
         (f"set {it} in {english}", f"用{chinese}显示{it_zh}"),
     ]
+
+
+def _its(it: str, what: str) -> str:
+    return f"its {what}" if it == "it" else f"the {what} of {it}"
 
 
 def _resize(it: str, it_zh: str, before: Aspect, after: Aspect, size_px: tuple[int, int]) -> Words:
     larger = after["size_px"] > before["size_px"]
     share = f"{max(after['size_px'], before['size_px']) / min(after['size_px'], before['size_px']):.1f}"
     if larger:
-        return [(f"make {it} larger, about {share} times its size", f"把{it_zh}放大到约{share}倍"), (f"enlarge {it}", f"放大{it_zh}")]
+        return [
+            (f"make {it} larger, about {share} times its size", f"把{it_zh}放大到约{share}倍"),
+            (f"enlarge {it}", f"放大{it_zh}"),
+        ]
     return [(f"make {it} smaller", f"把{it_zh}缩小一些"), (f"shrink {it}", f"缩小{it_zh}")]
 
 
@@ -168,7 +180,7 @@ def _refont(it: str, it_zh: str, before: Aspect, after: Aspect, size_px: tuple[i
     face = TYPEFACES[after["face"]]
     return [
         (f"set {it} in {face.en}", f"把{it_zh}换成{face.zh}"),
-        (f"change the typeface of {it} to {face.en}", f"将{it_zh}的字体改为{face.zh}"),
+        (f"change {_its(it, 'typeface')} to {face.en}", f"将{it_zh}的字体改为{face.zh}"),
     ]
 
 
@@ -187,11 +199,9 @@ def _value(name: str, before: Aspect, after: Aspect) -> str:
 
 def _sticker(operation: Operation, size_px: tuple[int, int], salt: str) -> Said:
     sticker = operation.after or operation.before
-    shape = SHAPES[sticker["shape"]]
-    english, chinese = _colour(sticker["colour"])
     where_en, where_zh = _box_place(sticker["box"], size_px)
-    thing, thing_zh = f"{english} {shape.en}", shape.zh.format(colour=chinese)
-    article = "an" if thing[0] in "aeiou" else "a"
+    thing, thing_zh = _thing(sticker)
+    article = _article(thing)
     if operation.after is not None:
         variants = [
             (f"add {article} {thing} {where_en}", f"在{where_zh}添加一{thing_zh}"),
@@ -312,3 +322,27 @@ def _box_place(box: Sequence[float], size_px: tuple[int, int]) -> tuple[str, str
 def _pick(variants: Words, salt: str) -> tuple[str, str]:
     """Return one wording in both languages, chosen by the salt."""
     return variants[zlib.crc32(salt.encode()) % len(variants)]
+
+
+def standing(state: Mapping[str, Any], size_px: tuple[int, int]) -> list[tuple[str, str]]:
+    """Return a sentence in English and Chinese for every sticker and hole of a state."""
+    said = []
+    for subject in sorted(state):
+        if subject.startswith("sticker:"):
+            thing, thing_zh = _thing(state[subject])
+            where, where_zh = _box_place(state[subject]["box"], size_px)
+            said.append((f"There is {_article(thing)} {thing} {where}.", f"{where_zh}有一{thing_zh}。"))
+        if subject.startswith("hole:"):
+            where, where_zh = _box_place(state[subject], size_px)
+            said.append((f"A grey square hides a part {where}.", f"{where_zh}被一块灰色方块遮住。"))
+    return said
+
+
+def _thing(sticker: Mapping[str, Any]) -> tuple[str, str]:
+    english, chinese = _colour(sticker["colour"])
+    shape = SHAPES[sticker["shape"]]
+    return f"{english} {shape.en}", shape.zh.format(colour=chinese)
+
+
+def _article(thing: str) -> str:
+    return "an" if thing[0] in "aeiou" else "a"

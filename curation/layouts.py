@@ -100,7 +100,9 @@ def _over(photo: Pixels, size: tuple[int, int], paper: str) -> tuple[Pixels, Box
     """Return the photograph scaled to cover the size, with a panel of paper over its lower part, and the panel's inside."""
     width, height = size
     scale = max(width / photo.shape[1], height / photo.shape[0])
-    scaled = cv2.resize(photo, (round(photo.shape[1] * scale) + 1, round(photo.shape[0] * scale) + 1), interpolation=cv2.INTER_AREA)
+    scaled = cv2.resize(
+        photo, (round(photo.shape[1] * scale) + 1, round(photo.shape[0] * scale) + 1), interpolation=cv2.INTER_AREA
+    )
     left, top = (scaled.shape[1] - width) // 2, (scaled.shape[0] - height) // 2
     pixels = np.ascontiguousarray(scaled[top : top + height, left : left + width])
     panel = round(0.06 * width), round(0.5 * height), round(0.94 * width), round(0.94 * height)

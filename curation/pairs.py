@@ -7,7 +7,7 @@ picture does not show what was asked, is a Refused with its reason; it costs the
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,8 @@ from curation.picture_edits import GEOMETRY, propose_picture
 from curation.scene import Scene, difference_mask, render
 from curation.text_checks import Read, check_base, check_text
 from curation.text_edits import Desk, propose
-from curation.text_fit import bounds, see
-from curation.text_lines import Pixels
+from curation.text_fit import Seen, bounds, see
+from curation.text_lines import Pixels, TextLine, coverage
 
 Reading = Callable[[Pixels], Sequence[Read]]
 """Pixels -> lines of OCR, in px of the picture."""
@@ -82,7 +82,7 @@ def seen_scene(name: str, pixels: Pixels, lines: Sequence[Read], *, row: int | N
             occupied.append(boxes[number])
             continue
         subject = f"line:{number:03d}"
-        state[subject] = seen.line.plain()
+        state[subject] = _anchored(seen, pixels.shape[1]).plain()
         grounds[subject] = (seen.box, seen.ground)
     if trouble is not None and not state:
         raise trouble
@@ -91,7 +91,8 @@ def seen_scene(name: str, pixels: Pixels, lines: Sequence[Read], *, row: int | N
 
 def text_edits(desk: Desk, kinds: Sequence[str], *, count: int, max_operations: int) -> list[Edit | Refused]:
     """Return `count` edits of a scene's text, each of one to `max_operations` operations on different lines."""
-    order = [kinds[number] for number in desk.generator.permutation(len(kinds))]
+    able = [kind for kind in kinds if kind != "background" or desk.scene.canvas is not None]
+    order = [able[number] for number in desk.generator.permutation(len(able))]
     made: list[Edit | Refused] = []
     for number in range(count):
         wanted = 1 + desk.choose(max_operations)
@@ -156,6 +157,16 @@ def pair_name(source: str, target: str, change: Edit) -> str:
     """Return the pair's name: 32 hex digits over its pictures and operations."""
     text = json.dumps([source, target, plain_edit(change)], sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _anchored(seen: Seen, width_px: int) -> TextLine:
+    """Return the line, held by its middle where it stands in the middle of the picture: a longer text then stays centred."""
+    x0, _, x1, _ = coverage(seen.line).box
+    if abs(x0 + x1 - width_px) > 0.03 * width_px:
+        return seen.line
+    centred = replace(seen.line, anchor="m", x=round((x0 + x1) / 2))
+    left, _, right, _ = coverage(centred).box
+    return replace(centred, x=centred.x + round((x0 + x1 - left - right) / 2))
 
 
 def _edit_of(desk: Desk, kinds: Sequence[str], one: Callable[[str, Sequence[str]], Any]) -> Edit | Refused:

@@ -19,7 +19,9 @@ Read = Mapping[str, Any]
 """One line of OCR: text, confidence, polygon."""
 
 
-def check_text(read: Sequence[Read], *, state: State, reference: Sequence[Read], base: State, fixed: Sequence[Box] = ()) -> dict[str, Any]:
+def check_text(
+    read: Sequence[Read], *, state: State, reference: Sequence[Read], base: State, fixed: Sequence[Box] = ()
+) -> dict[str, Any]:
     """Return what was verified of a picture that shows `state`, as JSON values.
 
     read: lines read in the picture. reference: lines read in the base, whose state is `base`; the base is checked against itself.

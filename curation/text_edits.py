@@ -16,10 +16,22 @@ from curation.scene import Scene, lines_of
 from curation.text_lines import TextLine, code, contrast, fitted, levels, line_of
 from curation.typefaces import TYPEFACES, faces_for, is_chinese
 
-PALETTE = ("#c62828", "#ef6c00", "#f9c80e", "#2e7d32", "#1565c0", "#6a1b9a", "#d81b60", "#00838f", "#5d4037", "#111111", "#ffffff")
+PALETTE = (
+    "#c62828",
+    "#ef6c00",
+    "#f9c80e",
+    "#2e7d32",
+    "#1565c0",
+    "#6a1b9a",
+    "#d81b60",
+    "#00838f",
+    "#5d4037",
+    "#111111",
+    "#ffffff",
+)
 """Colours that edits set: far apart, each with an everyday name."""
-MIN_CONTRAST = 3.0
-"""WCAG's least ratio for large text."""
+MIN_CONTRAST = 4.0
+"""Contrast ratio that text keeps; WCAG asks 3 for large text and 4.5 for small."""
 MIN_SIZE_PX = 18.0
 """Smaller text is not set: below it the reader that checks the pairs begins to err."""
 TRIES = 12
