@@ -1,67 +1,60 @@
-"""Linked entities of one image, fit to be spoken of: MENTIONS enter, names and descriptions leave.
+"""ENTITIES: what PAGES, the language links and the links say of every entity, one row each, in the order of the numbers."""
 
-A link is a guess with a probability, so an entity is spoken of only above a score, as something that the text mentions and
-never as something that the picture shows. A person is named as the source spells the name, not as an encyclopedia does: the
-link from "Einstein" to Albert Einstein is knowledge, but that this picture means him is not in evidence.
-"""
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-import re
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from captioning.page_kinds import OUTSIDE
+from curation.schema import ENTITIES
 
-from captioning.outside import INJECTION, cleaned
-
-SPOKEN_SOURCES = ("metadata", "caption", "ocr", "tag")
-PERSON = re.compile(
-    r"\bborn\b|\b\d{3,4}\s?[\u2013-]\s?(\d{3,4}|present)\b|\bperson\b|\b(actor|actress|singer|musician|composer|painter|poet|writer|"
-    r"novelist|philosopher|physicist|chemist|mathematician|scientist|politician|president|king|queen|emperor|general|athlete|"
-    r"footballer|player|architect|photographer|director|model|rapper|journalist|inventor|sculptor|calligrapher|monarch|saint)s?\b",
-    re.IGNORECASE,
-)
-"""Descriptions of people: a false alarm only means that the source's own spelling is used."""
-
-
-class Entity(NamedTuple):
-    """An entity of the knowledge base that the image's text or labels mention."""
-
-    title: str
-    title_zh: str  # "" when there is no Chinese article
-    description: str  # one phrase in English, "" when unknown
-    score: float
-    source: str  # where it is mentioned: metadata, caption, ocr or tag
-    text: str  # the span as written
-
-    @property
-    def is_person(self) -> bool:
-        """Tell whether the description is that of a human being."""
-        return bool(PERSON.search(self.description))
-
-    @property
-    def value(self) -> str:
-        """Return what stands in the evidence: the entity, its score and where it was mentioned."""
-        return f"{self.title} {self.score:.2f} ({self.source}: {self.text})"
-
-
-def entities(mentions: Iterable[Mapping[str, Any]], *, min_score: float, limit: int) -> tuple[Entity, ...]:
-    """Return the entities of at least min_score, each once by its best mention, best first, at most `limit`."""
-    sure = [
-        mention
-        for mention in mentions
-        if mention["source"] in SPOKEN_SOURCES and (mention["title"] or "").strip() and (mention["score"] or 0.0) >= min_score
+Integers = NDArray[np.int64]
+MEANINGS = pa.schema(
+    [
+        ("entity", pa.int64()),
+        ("title_zh", pa.string()),
+        ("wikidata", pa.string()),
+        ("description", pa.string()),
+        ("classes", pa.list_(pa.string())),
     ]
-    best: dict[int, Mapping[str, Any]] = {}
-    for mention in sorted(sure, key=_order):
-        best.setdefault(mention["entity"], mention)
-    return tuple(_entity(mention) for mention in list(best.values())[:limit])
+)
+"""LANGUAGES with entities for pages, each entity once, sorted."""
+COMPLETED = ("title_zh", "wikidata", "description")
+"""Columns that the language links fill where the page itself says nothing."""
 
 
-def _order(mention: Mapping[str, Any]) -> tuple[float, int, str, str]:
-    return -mention["score"], SPOKEN_SOURCES.index(mention["source"]), str(mention["title"]), str(mention["text"])
+def meanings(languages: pa.Table, entities: Integers) -> pa.Table:
+    """Return MEANINGS of LANGUAGES rows whose entities are given (-1: none); of several rows of an entity the first counts."""
+    kept = np.flatnonzero(entities >= 0)
+    unique, first = np.unique(entities[kept], return_index=True)
+    rows = languages.take(pa.array(kept[first])).set_column(0, "entity", pa.array(unique))
+    return rows.select(MEANINGS.names).cast(MEANINGS)
 
 
-def _entity(mention: Mapping[str, Any]) -> Entity:
-    title, chinese, text = (cleaned(mention[name] or "", 120) for name in ("title", "title_zh", "text"))
-    described = cleaned(mention["description"] or "", 400)
-    if INJECTION.search(described):  # a stranger's text too
-        described = ""
-    return Entity(title, chinese, described, float(mention["score"]), mention["source"], text or title)
+def articles(pages: pa.Table, owned: Integers, *, first: int, links_in: Integers, known: pa.Table) -> pa.Table:
+    """Return ENTITIES of a part's articles.
+
+    owned: rows of the part that are entities, in order; the first of them has number `first`.
+    links_in: (entities,) for all of them. known: the part's rows of MEANINGS.
+    """
+    rows = pages.take(pa.array(owned))
+    columns = {name: rows.column(name).combine_chunks() for name in ENTITIES.names if name in rows.column_names}
+    where = pc.index_in(pa.array(np.arange(first, first + len(owned))), known.column("entity").combine_chunks())
+    for name in COMPLETED:
+        columns[name] = pc.coalesce(columns[name], known.column(name).combine_chunks().take(where))
+    columns["classes"] = known.column("classes").combine_chunks().take(where)
+    columns["links_in"] = pa.array(links_in[first : first + len(owned)])
+    return pa.Table.from_arrays([columns[name].cast(ENTITIES.field(name).type) for name in ENTITIES.names], schema=ENTITIES)
+
+
+def outside(titles: pa.Table, *, links_in: Integers, known: pa.Table) -> pa.Table:
+    """Return ENTITIES of TITLES rows that are only linked to: their titles, and what the language links say."""
+    entity = titles.column("entity").combine_chunks()
+    count = titles.num_rows
+    where = pc.index_in(entity, known.column("entity").combine_chunks())
+    columns = {name: pa.nulls(count, ENTITIES.field(name).type) for name in ENTITIES.names}
+    columns |= {name: known.column(name).combine_chunks().take(where) for name in (*COMPLETED, "classes")}
+    columns["title"] = titles.column("title").combine_chunks()
+    columns["kind"] = pa.array([OUTSIDE] * count, pa.string())
+    columns["links_in"] = pa.array(links_in[entity.to_numpy()])
+    return pa.Table.from_arrays([columns[name] for name in ENTITIES.names], schema=ENTITIES)

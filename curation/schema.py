@@ -286,6 +286,70 @@ CAPTION_LANGUAGES = ("en", "zh")
 
 ENTITY = field("entity", pa.int64(), "row of the entity in ENTITIES: its node in the graph", nullable=False)
 
+PAGE_LINK = pa.struct([pa.field("target", pa.string()), pa.field("shown", pa.string()), pa.field("count", pa.int32())])
+PAGES = pa.schema(
+    [
+        field("page", pa.int64(), "number of the page in its wiki; null when unknown"),
+        field("title", pa.string(), "title in normal form, without its namespace", nullable=False),
+        field(
+            "kind",
+            pa.string(),
+            "article, disambiguation, list, date, redirect, other (another namespace) or failed",
+            nullable=False,
+        ),
+        field("redirect", pa.string(), "title that a redirect leads to; empty when that is no article's"),
+        field("text", pa.string(), "running text outside of links, U+001F where a link was"),
+        field("lead", pa.string(), "first sentence as plain text"),
+        field("description", pa.string(), "short description, or the first sentence's predicate"),
+        field("image", pa.string(), "file name of the infobox or lead image"),
+        field("categories", pa.list_(pa.string()), "categories without their namespace"),
+        field("infobox", pa.string(), "name of the infobox template"),
+        field("coordinates", pa.bool_(), "true: the article carries geographical coordinates"),
+        field("title_zh", pa.string(), "Chinese title by a language link in the text"),
+        field("wikidata", pa.string(), "Q identifier, where the input names it"),
+        field("links", pa.list_(PAGE_LINK), "links to articles: title in normal form, shown text, times"),
+        field("error", pa.string(), "truncated, corrupt, too_large or unparsable; null when the page was read"),
+        field("error_detail", pa.string(), "the parser's message"),
+    ]
+)
+
+LANGUAGES = pa.schema(
+    [
+        field("page", pa.int64(), "number of the page; null when the input names titles"),
+        field("title", pa.string(), "title of the page; null when the input names numbers"),
+        field("title_zh", pa.string(), "title of the Chinese article"),
+        field("wikidata", pa.string(), "Q identifier"),
+        field("description", pa.string(), "Wikidata's description in the dump's language"),
+        field("classes", pa.list_(pa.string()), "Wikidata classes (P31) as Q identifiers"),
+        field("error", pa.string(), "why a line of the input could not be read"),
+    ]
+)
+
+TITLES = pa.schema(
+    [
+        field("title", pa.string(), "title in normal form", nullable=False),
+        ENTITY,
+        field("origin", pa.string(), "title, redirect or outside", nullable=False),
+    ]
+)
+
+FORMS = pa.schema(
+    [
+        field("text", pa.string(), "surface form as written", nullable=False),
+        field("language", pa.string(), "en, zh, or the dump's language", nullable=False),
+        ENTITY,
+        field("origin", pa.string(), "as in ANCHORS", nullable=False),
+        field("links", pa.int64(), "times the text links to the entity", nullable=False),
+    ]
+)
+
+OCCURRENCES = pa.schema(
+    [
+        field("form", pa.int64(), "number of the form's tokens in LEXICON", nullable=False),
+        field("count", pa.int64(), "times they stand in the part's running text without being linked", nullable=False),
+    ]
+)
+
 ENTITIES = pa.schema(
     [
         field("title", pa.string(), "title of the page in the dump's language, spaces for underscores", nullable=False),
@@ -298,6 +362,7 @@ ENTITIES = pa.schema(
         field("infobox", pa.string(), "name of the infobox template"),
         field("coordinates", pa.bool_(), "true: the article carries geographical coordinates"),
         field("wikidata", pa.string(), "Q identifier; null when unknown"),
+        field("classes", pa.list_(pa.string()), "Wikidata classes (P31) as Q identifiers; null when unknown"),
         field("links_in", pa.int64(), "links from other entities", nullable=False),
     ]
 )
@@ -312,11 +377,16 @@ LINKS = pa.schema(
 
 ANCHORS = pa.schema(
     [
-        field("text", pa.string(), "normalised surface form: a title, a redirect or a link's text", nullable=False),
+        field(
+            "text", pa.string(), "surface form as written, blanks collapsed: a title, a redirect or a link's text", nullable=False
+        ),
         field("language", pa.string(), "en, zh, or the dump's language", nullable=False),
         ENTITY,
         field(
-            "origin", pa.string(), "title, redirect, langlink or anchor: the strongest that names the entity so", nullable=False
+            "origin",
+            pa.string(),
+            "title, redirect, langlink or anchor (a link's text, or a title without its brackets): the strongest that names it",
+            nullable=False,
         ),
         field("links", pa.int64(), "times the text links to the entity", nullable=False),
         field("occurrences", pa.int64(), "times the text occurs in articles, linked or not", nullable=False),
