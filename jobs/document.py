@@ -49,7 +49,10 @@ TABLES: dict[str, pa.Schema] = {
     "placeholders": schema.PLACEHOLDERS,
     "selection": schema.SELECTION,
     "captions": schema.CAPTIONS,
+    "taxonomy": schema.TAXONOMY,
     "shards": schema.SHARDS,
+    "edit_pairs": schema.EDIT_PAIRS,
+    "pair_shards": schema.PAIR_SHARDS,
 }
 """Every table of a run; embeddings are shown with example widths."""
 
