@@ -6,7 +6,7 @@ diffusers' Z-Image calls w - 1 its guidance_scale. num_steps is the number of mo
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -44,16 +44,36 @@ def denoise(
     text: features of each prompt; null_text: those of the empty (or negative) prompt, used when guidance is not 1.
     cfg_truncation: guidance ends once t is beyond it. cfg_normalization: see flow.guide.
     """
-    x = noise.float()
     conditional = model.refine_text(text)
     both = model.refine_text([*text, *[null_text] * len(text)]) if guidance != 1 else conditional
+
+    def predict(x: Tensor, t: Tensor, guided: bool) -> Tensor:
+        return torch.stack(model(torch.cat([x, x]), t, both) if guided else model(x, t, conditional))
+
+    return integrate(
+        noise, predict, grid=grid, guidance=guidance, cfg_truncation=cfg_truncation, cfg_normalization=cfg_normalization
+    )
+
+
+def integrate(
+    noise: Tensor,
+    predict: Callable[[Tensor, Tensor, bool], Tensor],
+    *,
+    grid: np.ndarray,
+    guidance: float,
+    cfg_truncation: float,
+    cfg_normalization: float,
+) -> Tensor:
+    """Return latents after Euler steps over the times `grid`; `noise` is (B, C, h, w), float32 all the way.
+
+    predict: (x, t of shape (1,), guided) to the velocities (B, C, h, w), followed by those without the prompt when guided.
+    """
+    x = noise.float()
     for t, t_next in pairwise(grid):
-        now = torch.tensor([t], dtype=torch.float32, device=x.device)
-        if guidance == 1 or t > cfg_truncation:
-            velocity = torch.stack(model(x, now, conditional)).float()
-        else:
-            positive, negative = torch.stack(model(torch.cat([x, x]), now, both)).float().chunk(2)
-            velocity = guide(positive, negative, guidance=guidance, normalization=cfg_normalization)
+        guided = guidance != 1 and t <= cfg_truncation
+        velocity = predict(x, torch.tensor([t], dtype=torch.float32, device=x.device), guided).float()
+        if guided:
+            velocity = guide(*velocity.chunk(2), guidance=guidance, normalization=cfg_normalization)
         x = x + float(t_next - t) * velocity
     return x
 
@@ -62,9 +82,9 @@ class Sampler:
     """A model, an autoencoder and a text encoder, ready to make images."""
 
     def __init__(self, parts: Pipeline, *, device: str = "cpu") -> None:
-        self.model, self.autoencoder, self.device = parts.model, parts.autoencoder, device
+        self.parts, self.device = parts, device
+        self.model, self.autoencoder = parts.model, parts.autoencoder
         self.text = TextCache(parts.text)
-        self.shift, self.dynamic_shift = parts.shift, parts.dynamic_shift
 
     @classmethod
     def open(cls, folder: Path, *, ema: bool = True, device: str | None = None) -> "Sampler":
@@ -107,13 +127,13 @@ class Sampler:
         shift: of the step grid; None takes that of the training. noise: latents (N, channels, h, w) to start from instead.
         Raises ConfigError if a side is not a multiple of downsample x patch.
         """
-        size = self._latent_size(width_px, height_px)
-        grid = times(num_steps, shift=self._shift(size) if shift is None else shift)
+        size = latent_size(self.parts, width_px, height_px)
+        grid = times(num_steps, shift=step_shift(self.parts, size) if shift is None else shift)
         null = self.text.encode([negative_prompt])[0].to(self.device)
         images = []
         for start in range(0, len(prompts), batch_size):
             part = prompts[start : start + batch_size]
-            drawn = noise[start : start + len(part)] if noise is not None else _noise(seed, start, len(part), size)
+            drawn = noise[start : start + len(part)] if noise is not None else noise_of(seed, start, len(part), size)
             latents = denoise(
                 self.model,
                 torch.from_numpy(drawn).to(self.device),
@@ -127,20 +147,25 @@ class Sampler:
             images.append(to_pixels(self.autoencoder.decode(latents.cpu()).cpu()).numpy())
         return np.concatenate(images) if images else np.zeros((0, height_px, width_px, 3), np.uint8)
 
-    def _latent_size(self, width_px: int, height_px: int) -> tuple[int, int, int]:
-        unit = self.autoencoder.downsample * self.model.config.patch_px
-        if width_px % unit or height_px % unit or width_px <= 0 or height_px <= 0:
-            raise ConfigError(f"{width_px} x {height_px} px cannot be sampled: both sides must be multiples of {unit}")
-        scale = self.autoencoder.downsample
-        return self.autoencoder.channels, height_px // scale, width_px // scale
 
-    def _shift(self, size: tuple[int, int, int]) -> float:
-        if self.dynamic_shift:
-            return dynamic_shift(size[1] * size[2] // self.model.config.patch_px**2)
-        return self.shift
+def latent_size(parts: Pipeline, width_px: int, height_px: int) -> tuple[int, int, int]:
+    """Return (channels, rows, columns) of the latent of an image; raises ConfigError for sides that are no token's multiple."""
+    unit = parts.autoencoder.downsample * parts.model.config.patch_px
+    if width_px % unit or height_px % unit or width_px <= 0 or height_px <= 0:
+        raise ConfigError(f"{width_px} x {height_px} px cannot be sampled: both sides must be multiples of {unit}")
+    scale = parts.autoencoder.downsample
+    return parts.autoencoder.channels, height_px // scale, width_px // scale
 
 
-def _noise(seed: int, start: int, count: int, size: tuple[int, int, int]) -> np.ndarray:
+def step_shift(parts: Pipeline, size: tuple[int, int, int]) -> float:
+    """Return the shift of the step grid for a latent of `size`."""
+    if parts.dynamic_shift:
+        return dynamic_shift(size[1] * size[2] // parts.model.config.patch_px**2)
+    return parts.shift
+
+
+def noise_of(seed: int, start: int, count: int, size: tuple[int, int, int]) -> np.ndarray:
+    """Return the noise of images `start` to start + count, float32 (count, *size): a function of (seed, place) alone."""
     return np.stack([draws(seed, 0, 0, start + i).standard_normal(size, dtype=np.float32) for i in range(count)])
 
 

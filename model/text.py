@@ -114,7 +114,12 @@ class Qwen3:
     @torch.no_grad()
     def encode(self, captions: Sequence[str]) -> list[Tensor]:
         """Return the states before the last layer, (L_i, hidden size), unpadded."""
-        return [self._states(self.prompt(caption)) for caption in captions]
+        return self.encode_raw([self.prompt(caption) for caption in captions])
+
+    @torch.no_grad()
+    def encode_raw(self, texts: Sequence[str]) -> list[Tensor]:
+        """Return the same for texts as they are, without the chat template."""
+        return [self._states(text) for text in texts]
 
     def _states(self, prompt: str) -> Tensor:
         tokens: Any = self.tokenizer(prompt, truncation=True, max_length=self.max_tokens, return_tensors="pt").to(

@@ -1,0 +1,118 @@
+"""Editing with references: the latents of diffusers' omni pipeline, from the same noise."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from closed_form import fill
+from PIL import Image
+from skimage import data
+from test_released import CONFIG, text_encoder, tokenizer, vae
+
+from curation.errors import ConfigError, ModelError
+from model.config import to_dict
+from model.edit import Editor, segments
+from model.released import OWN_FIELDS, Pipeline, load_pipeline
+from model.siglip import SigLIP
+from model.text import HashText
+
+OMNI = replace(CONFIG, siglip_feat_dim=20)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from diffusers import FlowMatchEulerDiscreteScheduler, ZImageOmniPipeline, ZImageTransformer2DModel
+    from transformers import Siglip2ImageProcessor, Siglip2VisionConfig, Siglip2VisionModel
+
+    fields = {name: value for name, value in to_dict(OMNI).items() if name not in OWN_FIELDS}
+    words = tokenizer()
+    tower = Siglip2VisionConfig(
+        hidden_size=20, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, patch_size=16, num_patches=64
+    )
+    pipeline = ZImageOmniPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(num_train_timesteps=1000, shift=3.0),
+        vae=vae(),
+        text_encoder=text_encoder(len(words)),
+        tokenizer=words,
+        transformer=fill(ZImageTransformer2DModel(**fields)),
+        siglip=fill(Siglip2VisionModel(tower)),
+        siglip_processor=Siglip2ImageProcessor(patch_size=16, max_num_patches=64),
+    )
+    made = tmp_path_factory.mktemp("omni") / "pipeline"
+    pipeline.save_pretrained(made)
+    return made
+
+
+def references() -> list[np.ndarray]:
+    """Two photographs whose sides are no multiples of 16."""
+    cat, coffee = (Image.fromarray(picture) for picture in (data.chelsea(), data.coffee()))
+    return [np.array(cat.resize((101, 68))), np.array(coffee.resize((70, 97)))]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_the_latents_of_the_omni_pipeline_are_reproduced(folder: Path, count: int):
+    from diffusers import ZImageOmniPipeline
+
+    theirs = ZImageOmniPipeline.from_pretrained(folder)
+    theirs.set_progress_bar_config(disable=True)
+    theirs.vae.to(torch.bfloat16)  # the pipeline encodes references in bfloat16, whatever the VAE is
+    ours = Editor.open(folder)
+    ours.parts.autoencoder.model.to(torch.bfloat16)
+    given = references()[:count]
+    size = {"width": 64, "height": 96} if count != 2 else {}
+    noise = torch.randn(2, 4, 12, 8, generator=torch.Generator().manual_seed(3))
+    settings = {"cfg_truncation": 0.5, "cfg_normalization": 1.0}
+    wanted = theirs(
+        image=[Image.fromarray(pixels) for pixels in given] or None, prompt=["a red hat", "雪"], negative_prompt=["bad", "bad"],
+        num_inference_steps=3, guidance_scale=3.0, latents=noise.clone(), output_type="latent", **size, **settings,
+    ).images  # fmt: skip
+    made = ours.edit_latents(
+        ["a red hat", "雪"], given, width_px=size.get("width"), height_px=size.get("height"), num_steps=3, guidance=4.0,
+        shift=None, negative_prompt="bad", seed=0, noise=noise.numpy(), **settings,
+    )  # fmt: skip
+    assert float((made - wanted).abs().max()) < 1e-3 * float(wanted.abs().max())
+
+
+def test_an_edit_is_an_image_of_the_last_references_size_and_depends_on_prompt_and_reference(folder: Path):
+    editor = Editor.open(folder)
+    given = references()
+    images = editor.edit(["a red hat", "a red hat", "snow"], given, num_steps=2, guidance=2.0, seed=4)
+    assert images.shape == (3, 96, 64, 3)
+    assert not np.array_equal(images[0], images[1]), "every image has its own noise"
+    other = editor.edit(["a red hat"], [given[0], given[1][::-1].copy()], num_steps=2, guidance=2.0, seed=4)
+    assert not np.array_equal(images[0], other[0])
+
+
+def test_a_reference_above_a_megapixel_is_made_smaller(folder: Path):
+    from model.edit import _bounded
+
+    large = np.zeros((1200, 2000, 3), np.uint8)
+    assert _bounded(large, 1024 * 1024).shape == (793, 1321, 3)
+    assert _bounded(large, 512 * 512).shape == (396, 660, 3)
+    small = references()[0]
+    assert _bounded(small, 64 * 64) is small
+
+
+def test_segments_stand_around_the_images():
+    assert segments("x", 0) == ["<|im_start|>user\nx<|im_end|>\n<|im_start|>assistant\n"]
+    assert len(segments("x", 3)) == 5
+    assert segments("x", 3)[1:3] == ["<|vision_end|><|vision_start|>"] * 2
+
+
+def test_what_cannot_be_edited_is_said(folder: Path):
+    editor = Editor.open(folder)
+    with pytest.raises(ConfigError, match="give width_px and height_px"):
+        editor.edit(["a hat"])
+    with pytest.raises(ConfigError, match="at least 16"):
+        editor.edit(["a hat"], [np.zeros((8, 40, 3), np.uint8)])
+    with pytest.raises(ConfigError, match="multiples of 16"):
+        editor.edit(["a hat"], references(), width_px=50, height_px=48)
+    parts = load_pipeline(folder)
+    with pytest.raises(ModelError, match="Qwen3"):
+        Editor(Pipeline(parts.model, parts.autoencoder, HashText(width=24), 3.0, False), None)
+    narrow = SigLIP(folder / "siglip", processor=folder / "siglip_processor")
+    narrow.width = 19
+    with pytest.raises(ModelError, match="19 wide"):
+        Editor(parts, narrow)
