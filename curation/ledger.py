@@ -35,6 +35,7 @@ TABLES: Mapping[str, str] = {
     "placeholders": "names pictures that stand where others should",
     "selection": "keeps or drops each image, with the reason",
     "captions": "writes captions from what was measured",
+    "taxonomy": "gathers all that the kept images show into one forest of concepts",
     "shards": "packs the kept images into tar files for training",
     "checkpoints": "trains the image model on the shards",
     "samples": "draws new images from prompts",
