@@ -15,27 +15,27 @@ from captioning.disambiguation import Candidates, Context, Flags, Floats
 from captioning.surface import Integers
 
 RANK = {
-    "log_commonness": 0.0,
-    "log_margin": 0.0,  # commonness over that of the best other candidate
-    "misspelled": 0.0,
-    "title": 0.0,
-    "coherence": 0.0,
-    "coherence_margin": 0.0,
-    "strongest": 0.0,
-    "similarity": 0.0,
+    "log_commonness": 0.37,
+    "log_margin": 0.26,  # commonness over that of the best other candidate
+    "misspelled": -0.5,
+    "title": 1.78,
+    "coherence": 0.37,
+    "coherence_margin": 0.65,
+    "strongest": 0.59,
+    "similarity": 1.13,
 }
 ACCEPT = {
-    "bias": 0.0,
-    "log_share": 0.0,  # what RANK gives it
-    "log_commonness": 0.0,
-    "log_link_probability": 0.0,
-    "unseen": 0.0,
-    "misspelled": 0.0,
-    "title": 0.0,
-    "coherence": 0.0,
-    "strongest": 0.0,
-    "similarity": 0.0,
-    "log_size": 0.0,  # tokens of the name
+    "bias": -0.77,
+    "log_share": 0.23,  # what RANK gives it
+    "log_commonness": 0.25,
+    "log_link_probability": 0.2,
+    "unseen": 0.44,
+    "misspelled": -1.53,
+    "title": 2.36,
+    "coherence": 1.68,
+    "strongest": 0.24,
+    "similarity": 0.74,
+    "log_size": 1.27,  # tokens of the name
 }
 
 

@@ -155,7 +155,7 @@ def build(entities: Iterable[pa.Table], links: Iterable[pa.Table], folder: Path)
         "person": joined["person"].astype(np.bool_),
         "links_in": joined["links_in"].astype(np.int32),
         "words": words,
-        "words_first": np.append(0, np.cumsum(np.asarray(joined["counts"], np.int64))),
+        "words_first": np.cumsum(np.concatenate([np.zeros(1, np.int64), np.asarray(joined["counts"], np.int64)])),
         "vocabulary": vocabulary,
         "rarity": np.log((described_entities + 1) / frequency).astype(np.float32),
         "degree": degree,
