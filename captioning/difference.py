@@ -20,12 +20,13 @@ from captioning.instructions import quote
 from captioning.prompting import Prompts
 from captioning.structured import read_object
 from captioning.validate import WORDS, Evidence, faults
+from curation.errors import EditError
 
 KINDS = ("subject", "text", "colour", "light", "style", "position", "number", "background", "frame")
 TEMPLATES = ("difference_system.j2", "difference.j2")
 MAX_WORDS = 60
-MAX_TOLD = 4
-"""Differences that one instruction tells; more are another picture, not an edit."""
+MAX_TOLD = 5
+"""Differences that one instruction tells, all of them; with more it is another picture, not an edit."""
 TASKS = {
     "subject": "swap",
     "text": "swap",
@@ -77,11 +78,16 @@ def differences(source: Facts, target: Facts) -> list[Difference]:
     return found
 
 
-def from_facts(source: Facts, target: Facts) -> Told | None:
-    """Return the instruction that the facts of two pictures give; None when they do not tell the pictures apart."""
-    found = differences(source, target)[:MAX_TOLD]
+def from_facts(source: Facts, target: Facts) -> Told | EditError:
+    """Return the instruction that the facts of two pictures give.
+
+    An EditError is returned, not raised: no_difference when facts do not tell the pictures apart, too_different beyond MAX_TOLD.
+    """
+    found = differences(source, target)
     if not found:
-        return None
+        return EditError("no_difference", "nothing that was measured tells the two pictures apart")
+    if len(found) > MAX_TOLD:
+        return EditError("too_different", f"{len(found)} differences are no edit; {MAX_TOLD} are allowed")
     english, chinese = [one.en for one in found], [one.zh for one in found]
     sentence = english[0] if len(english) == 1 else f"{', '.join(english[:-1])}, and {english[-1]}"
     return Told(
@@ -94,8 +100,8 @@ def from_facts(source: Facts, target: Facts) -> Told | None:
 
 def from_model(
     pairs: Sequence[tuple[Side, Side]], backend: Backend, prompts: Prompts, *, name: str, seed: int = 0
-) -> list[Told | None]:
-    """Return the instruction of each pair by a model, or by facts where its answer does not pass; None where neither has one.
+) -> list[Told | EditError]:
+    """Return the instruction of each pair by a model, or by facts where its answer does not pass, or why there is none.
 
     name: what the row says of who wrote it: vlm or endpoint.
     """
@@ -166,7 +172,7 @@ SCHEMA: dict[str, Any] = {
 }
 
 
-def _told(reply: Reply, source: Side, target: Side, *, name: str) -> Told | None:
+def _told(reply: Reply, source: Side, target: Side, *, name: str) -> Told | EditError:
     fallback = from_facts(source.facts, target.facts)
     try:
         if reply.text is None:
@@ -175,7 +181,9 @@ def _told(reply: Reply, source: Side, target: Side, *, name: str) -> Told | None
             raise ValueError("cut: the answer reached the limit of tokens")
         instruction, evidence, described = read_difference(reply.text, source, target)
     except ValueError as error:
-        return None if fallback is None else replace(fallback, fault=str(error))
+        if isinstance(fallback, EditError):
+            return EditError(fallback.code, f"{fallback.detail}; the model's answer: {error}")
+        return replace(fallback, fault=str(error))
     kinds = [row["source"] for row in evidence]
     task = TASKS.get(kinds[0], "attribute")
     return Told(instruction, tuple(evidence), task, name, described=described)

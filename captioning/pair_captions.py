@@ -24,8 +24,9 @@ def describe(
     lines: Sequence[Sequence[Mapping[str, Any]]],
     tags: Sequence[Mapping[str, Any]] = (),
     source: Mapping[str, Any] | None = None,
+    level: str = "medium",
 ) -> list[dict[str, str]]:
-    """Return the medium caption of each picture in English and Chinese.
+    """Return the caption of each picture in English and Chinese.
 
     states: what was put into each picture. lines: the text lines read in each. tags: labels of the base. source: `caption` and
     `metadata` of the base's row in IMAGES, for pictures that still show what they speak of.
@@ -41,11 +42,13 @@ def describe(
         "images": pa.Table.from_pylist(rows, schema=pa.schema([IMAGES.field(name).with_nullable(True) for name in IMAGES.names])),
         "metrics": pa.Table.from_pylist([spoken_metrics(picture) for picture in pictures]),
         "tags": pa.Table.from_pylist([{"id": one, "tags": list(tags), "error": None} for one in ids], schema=TAGS),
-        "ocr": pa.Table.from_pylist([{"id": one, "lines": list(read), "error": None} for one, read in zip(ids, lines, strict=True)], schema=OCR),
-    }  # fmt: skip
-    written = caption(**tables, languages=LANGUAGES, levels=("medium",))
+        "ocr": pa.Table.from_pylist(
+            [{"id": one, "lines": list(read), "error": None} for one, read in zip(ids, lines, strict=True)], schema=OCR
+        ),
+    }
+    written = caption(**tables, languages=LANGUAGES, levels=(level,))
     return [
-        _with_standing(texts_of(row, level="medium"), state, (picture.shape[1], picture.shape[0]))
+        _with_standing(texts_of(row, level=level), state, (picture.shape[1], picture.shape[0]))
         for row, state, picture in zip(written["captions"].to_pylist(), states, pictures, strict=True)
     ]
 
@@ -54,6 +57,11 @@ def texts_of(captions: Sequence[Mapping[str, Any]] | None, *, level: str) -> dic
     """Return the captions of one level by language; "" for one that is missing."""
     found = {one["language"]: one["text"] for one in captions or () if one["level"] == level and one["text"]}
     return {language: found.get(language, "") for language in LANGUAGES}
+
+
+def written_by_model(captions: Sequence[Mapping[str, Any]] | None, *, level: str) -> dict[str, str]:
+    """Return the captions of one level that a model wrote, by language; "" where facts or nobody did."""
+    return texts_of([one for one in captions or () if one["backend"] not in ("facts", "source")], level=level)
 
 
 def facts_of(

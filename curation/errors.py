@@ -51,7 +51,7 @@ RejectionCode = Literal[
     "lost_line",
     "left_over",
     "too_alike",
-    "unlike_sizes",
+    "too_different",
     "no_difference",
     "unreadable",
 ]

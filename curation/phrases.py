@@ -1,5 +1,6 @@
 """Short texts that signs and posters carry, to draw and to replace text with: our own, and those that the run's pictures show."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,10 @@ QUOTES = set("\"'“”‘’「」『』《》`\\")
 """Characters that a quoted text must not hold, so that a quotation in an instruction has one reading."""
 
 
+MISREAD = re.compile(r"[A-Za-z]0|0[A-Za-z]|[A-Za-z]1[A-Za-z]|\b[li][A-Z]|[a-z][A-Z]|\d[lI]|\bl[bcdfghjkmnpqrstvwxz]")
+"""Mixtures of letters and digits or of cases that readers make of O, l and I; nobody should learn to write them."""
+
+
 def phrases(texts: Iterable[str] = ()) -> dict[bool, list[str]]:
     """Return phrases by whether they are Chinese: ours and those of `texts` that can be quoted, sorted, each once."""
     every = {*ENGLISH, *CHINESE, *(text.strip() for text in texts if quotable(text.strip()))}
@@ -33,7 +38,7 @@ def phrases(texts: Iterable[str] = ()) -> dict[bool, list[str]]:
 def quotable(text: str) -> bool:
     """Say whether a text is 2 to 28 plain printable characters, letters among them, without quotation marks."""
     plain = text.isprintable() and not QUOTES & set(text) and any(character.isalpha() for character in text)
-    return plain and 2 <= len(text) <= 28 and len(set(text)) > 1
+    return plain and 2 <= len(text) <= 28 and len(set(text)) > 1 and not MISREAD.search(text)
 
 
 def sure_texts(lines: Iterable[Sequence[Mapping[str, Any]] | None], *, min_confidence: float = 0.97) -> list[str]:

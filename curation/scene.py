@@ -58,7 +58,7 @@ def render(scene: Scene, change: Edit) -> Pixels:
 
 
 def difference_mask(source: Pixels, target: Pixels) -> tuple[Pixels, Box] | None:
-    """Return where two pictures of one size differ, 255 or 0 per pixel, and the box around it; None for other sizes or no pixel."""
+    """Return where two pictures differ, 255 or 0 per pixel, and the box around it; None for other sizes, or no such pixel."""
     if source.shape != target.shape:
         return None
     mask = (source != target).any(axis=2).view(np.uint8) * np.uint8(255)

@@ -59,7 +59,7 @@ def near_pairs(
 
 
 def ssim(one: Pixels, other: Pixels) -> float:
-    """Return the mean structural similarity of two RGB pictures in grey, at a long side of SIDE_PX; the second takes the first's shape.
+    """Return the mean structural similarity of two RGB pictures in grey, both in the first's shape at a long side of SIDE_PX.
 
     Gaussian window of sigma 1.5, k1 = .01, k2 = .03: Wang et al. 2004, https://doi.org/10.1109/TIP.2003.819861
     """

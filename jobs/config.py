@@ -424,6 +424,11 @@ class PairConfig(Section):
     min_similarity: float = Field(0.75, ge=-1, le=1, description="near pairs: least cosine")
     max_similarity: float = Field(0.97, ge=-1, le=1, description="near pairs: cosine from which two images count as one")
     max_ssim: float = Field(0.95, gt=0, le=1, description="near pairs: structural similarity from which they are too alike")
+    min_ssim: float = Field(0.4, ge=0, le=1, description="near pairs: structural similarity below which they are two scenes")
+    backend: Literal["facts", "vlm", "endpoint"] = Field(
+        "facts", description="who says what differs in near pairs: facts, or the model of section `vlm` or `endpoint`"
+    )
+    prompts: str | None = Field(None, description="folder of jinja files that replace difference_system.j2 or difference.j2")
     encoding: Literal["png", "jpeg"] = Field(
         "png", description="of edited pictures; png: source and target agree to the bit outside the mask; jpeg is smaller"
     )
@@ -436,6 +441,8 @@ class PairConfig(Section):
     def _band(self) -> "PairConfig":
         if self.min_similarity >= self.max_similarity:
             raise ValueError(f"min_similarity {self.min_similarity} must be below max_similarity {self.max_similarity}")
+        if self.min_ssim >= self.max_ssim:
+            raise ValueError(f"min_ssim {self.min_ssim} must be below max_ssim {self.max_ssim}")
         return self
 
 

@@ -34,10 +34,8 @@ def plan(run: Run, *, seed: int, layouts: int, text_images: int, pictures: int, 
     phrases, counts = _texts(run, keep, seed)
     photos = large & (flatness < 0.5) & (counts == 0)
     grounds = first(photos, ids, f"{seed}:ground", layouts)
-    units: list[Unit] = [
-        {"kind": "layout", "number": base_rows(run) + n, "photo": grounds[n % len(grounds)] if grounds else None}
-        for n in range(layouts)
-    ]
+    photo = [grounds[number % len(grounds)] if grounds else None for number in range(layouts)]
+    units: list[Unit] = [{"kind": "layout", "number": base_rows(run) + n, "photo": photo[n]} for n in range(layouts)]
     units += [{"kind": "text", "row": row} for row in first(large & (counts >= 2), ids, f"{seed}:text", text_images)]
     units += [{"kind": "parametric", "row": row} for row in first(photos, ids, f"{seed}:picture", pictures)]
     if near:

@@ -10,7 +10,7 @@ from curation.errors import ConfigError
 from curation.remedies import file_sha256
 from curation.tables import Run, fingerprint
 from jobs.backends import FREE, backend_settings
-from jobs.config import CaptionConfig, Config
+from jobs.config import CaptionConfig, Config, PairConfig
 from jobs.runner import Planned
 from jobs.stage import Stage
 
@@ -176,13 +176,7 @@ def _parameters(name: str, config: Config) -> dict[str, Any]:
         chosen = config.join.model_dump(mode="json", include=_JOIN_KEYS[name])
         return {key: value for key, value in chosen.items() if value is not None}
     if name in ("pairs", "pair_shard") and config.pairs is not None:
-        shared = {"language", "max_bytes", "max_samples"}
-        chosen = config.pairs.model_dump(mode="json")
-        return {
-            key: value
-            for key, value in chosen.items()
-            if (key in shared | {"seed"} if name == "pair_shard" else key not in shared)
-        }
+        return _pair_parameters(name, config, config.pairs)
     if name in _GROUP_KEYS:
         return _GROUP_KEYS[name](config)
     if name == "caption":
@@ -236,10 +230,11 @@ def model_parameters(config: Config, *, prompts: str | None) -> dict[str, Any]:
 
 def _how(name: str, config: Config) -> dict[str, Any]:
     """Return the settings of a stage that change no result: where a model runs, how much at a time."""
-    if name != "caption" or config.caption.backend == "facts":
+    section = {"caption": config.caption, "pairs": config.pairs}.get(name)
+    if section is None or section.backend == "facts":
         return {}
-    settings = backend_settings(config, config.caption.backend)
-    return {"how": {key: value for key, value in settings.items() if key in FREE[config.caption.backend]}}
+    settings = backend_settings(config, section.backend)
+    return {"how": {key: value for key, value in settings.items() if key in FREE[section.backend]}}
 
 
 _FACTS_KEYS = {
@@ -247,6 +242,26 @@ _FACTS_KEYS = {
     "max_entities", "corrections",
 }  # fmt: skip
 """Keys of `caption` that facts depend on; the others say how a model is asked."""
+
+
+def _pair_parameters(name: str, config: Config, section: PairConfig) -> dict[str, Any]:
+    """Return what the stages of edit pairs depend on: their shards on some keys, the pairs on the others and on the model."""
+    of_shards = {"language", "max_bytes", "max_samples"}
+    if name == "pair_shard":
+        return section.model_dump(mode="json", include=of_shards | {"seed"})
+    values = section.model_dump(mode="json", exclude=of_shards, exclude_none=True)
+    if section.backend == "facts":
+        if section.prompts is not None:
+            raise ConfigError("pairs.prompts has no effect with pairs.backend facts; set backend to vlm or endpoint")
+        return values
+    from captioning.difference import TEMPLATES
+    from captioning.prompting import Prompts
+
+    free = FREE[section.backend]
+    settings = {key: value for key, value in backend_settings(config, section.backend).items() if key not in free}
+    folder = _absolute(section.prompts) if section.prompts else None
+    values |= {"settings": settings, "prompts_sha256": fingerprint(Prompts(folder).sources(TEMPLATES))}
+    return values | ({"prompts": folder} if folder else {})
 
 
 def _concept_parameters(config: Config) -> dict[str, Any]:
