@@ -19,7 +19,7 @@ from model.autoencoder import to_pixels, to_signed
 from model.flow import times
 from model.omni import OmniSample, RefinedCondition, refine
 from model.released import Pipeline, load_pipeline
-from model.sampler import integrate, latent_size, noise_of, step_shift
+from model.sampler import integrate, latent_size, noise_of
 from model.siglip import SigLIP
 from model.text import Qwen3
 
@@ -108,13 +108,18 @@ class Editor:
         cut = [self._floored(pixels) for pixels in shown]
         if not cut and (width_px is None or height_px is None):
             raise ConfigError("without a reference the size is not known: give width_px and height_px")
-        size = latent_size(self.parts, width_px or cut[-1].shape[1], height_px or cut[-1].shape[0])
+        size = latent_size(
+            self.parts.model.config,
+            width_px or cut[-1].shape[1],
+            height_px or cut[-1].shape[0],
+            downsample=self.parts.autoencoder.downsample,
+        )
         start = torch.from_numpy(noise_of(seed, 0, len(prompts), size) if noise is None else noise).to(self.device)
         wanted = [*prompts, *[negative_prompt] * len(prompts)] if guidance != 1 else prompts
         return integrate(
             start,
             self._predictor(wanted, self._sample(shown, cut)),
-            grid=times(num_steps, shift=step_shift(self.parts, size) if shift is None else shift),
+            grid=times(num_steps, shift=self.parts.step_shift(size) if shift is None else shift),
             guidance=guidance,
             cfg_truncation=cfg_truncation,
             cfg_normalization=cfg_normalization,

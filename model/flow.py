@@ -34,6 +34,11 @@ def dynamic_shift(num_tokens: int) -> float:
     return math.exp(0.5 + 0.65 * (num_tokens - 256) / 3840)
 
 
+def grid_shift(size: tuple[int, int, int], *, patch: int, shift: float, dynamic: bool) -> float:
+    """Return the shift of the step grid for a latent of `size` (channels, rows, columns): `shift`, or by the number of tokens."""
+    return dynamic_shift(size[1] * size[2] // patch**2) if dynamic else shift
+
+
 def shift_time(t: np.ndarray, shift: float) -> np.ndarray:
     """Return `t` moved towards noise by `shift` k: with s = 1 - t, s' = k s / (1 + (k - 1) s). Esser et al. 2024, eq. 23."""
     s = 1 - t

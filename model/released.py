@@ -22,6 +22,7 @@ from model.autoencoder import Autoencoder, FluxVAE, parse_autoencoder
 from model.checkpoint import load_model, load_strict, read_config
 from model.config import Z_IMAGE, DiTConfig, from_dict, to_dict
 from model.dit import DiT
+from model.flow import grid_shift
 from model.text import Qwen3, TextEncoder
 
 INDEX = "model_index.json"
@@ -41,6 +42,10 @@ class Pipeline:
     shift: float
     dynamic_shift: bool
 
+    def step_shift(self, size: tuple[int, int, int]) -> float:
+        """Return the shift of the step grid for a latent of `size` (channels, rows, columns)."""
+        return grid_shift(size, patch=self.model.config.patch_px, shift=self.shift, dynamic=self.dynamic_shift)
+
 
 def is_pipeline(folder: Path) -> bool:
     """Tell whether a folder is a pipeline in diffusers' layout."""
@@ -52,18 +57,47 @@ def load_pipeline(folder: Path, *, device: str = "cpu", dtype: torch.dtype | Non
 
     Raises ModelError when the folder or a part of it is missing, or weights do not fit.
     """
-    folder = Path(folder)
-    for part in ("transformer", "vae", "text_encoder", "tokenizer", "scheduler"):
-        if not (folder / part).is_dir():
-            raise ModelError(f"{folder} has no folder {part}/; give a whole Z-Image pipeline, as diffusers saves it")
-    scheduler = json.loads((folder / "scheduler" / "scheduler_config.json").read_text())
     return Pipeline(
-        model=load_released(folder / "transformer", dtype=dtype).requires_grad_(False).to(device),
-        autoencoder=FluxVAE(folder / "vae", device=device),
-        text=Qwen3(folder / "text_encoder", tokenizer=folder / "tokenizer", device=device),
-        shift=float(scheduler.get("shift", 1.0)),
-        dynamic_shift=bool(scheduler.get("use_dynamic_shifting", False)),
+        model=load_transformer(folder, device=device, dtype=dtype),
+        autoencoder=load_vae(folder, device=device),
+        text=load_text_encoder(folder, device=device),
+        shift=read_shift(folder)[0],
+        dynamic_shift=read_shift(folder)[1],
     )
+
+
+def load_transformer(folder: Path, *, device: str = "cpu", dtype: torch.dtype | None = None) -> DiT:
+    """Return the transformer of a pipeline folder, frozen; raises ModelError without one."""
+    return load_released(_part(folder, "transformer"), dtype=dtype).requires_grad_(False).to(device)
+
+
+def load_vae(folder: Path, *, device: str = "cpu") -> FluxVAE:
+    """Return the VAE of a pipeline folder; raises ModelError without one."""
+    return FluxVAE(_part(folder, "vae"), device=device)
+
+
+def load_text_encoder(folder: Path, *, device: str = "cpu") -> Qwen3:
+    """Return the text encoder of a pipeline folder with its tokenizer; raises ModelError without one."""
+    return Qwen3(_part(folder, "text_encoder"), tokenizer=_part(folder, "tokenizer"), device=device)
+
+
+def read_shift(folder: Path) -> tuple[float, bool]:
+    """Return the shift of a pipeline's step grid, and whether it goes by token count instead."""
+    scheduler = json.loads((_part(folder, "scheduler") / "scheduler_config.json").read_text())
+    return float(scheduler.get("shift", 1.0)), bool(scheduler.get("use_dynamic_shifting", False))
+
+
+def vae_downsample(folder: Path) -> int:
+    """Return how many pixels a latent cell spans, by the VAE's configuration alone."""
+    values = json.loads((_part(folder, "vae") / "config.json").read_text())
+    return int(2 ** (len(values["block_out_channels"]) - 1))
+
+
+def _part(folder: Path, name: str) -> Path:
+    part = Path(folder) / name
+    if not part.is_dir():
+        raise ModelError(f"{folder} has no folder {name}/; give a whole Z-Image pipeline, as diffusers saves it")
+    return part
 
 
 def load_released(folder: Path, *, dtype: torch.dtype | None = None) -> DiT:

@@ -19,9 +19,10 @@ from torch import Tensor
 from curation.errors import ConfigError
 from model.autoencoder import to_pixels
 from model.checkpoint import load_autoencoder, load_model, read_config
+from model.config import DiTConfig
 from model.contact_sheet import contact_sheet
 from model.dit import DiT
-from model.flow import dynamic_shift, guide, times
+from model.flow import guide, times
 from model.plan import draws
 from model.released import Pipeline, is_pipeline, load_pipeline
 from model.text import TextCache, text_encoder
@@ -127,8 +128,8 @@ class Sampler:
         shift: of the step grid; None takes that of the training. noise: latents (N, channels, h, w) to start from instead.
         Raises ConfigError if a side is not a multiple of downsample x patch.
         """
-        size = latent_size(self.parts, width_px, height_px)
-        grid = times(num_steps, shift=step_shift(self.parts, size) if shift is None else shift)
+        size = latent_size(self.model.config, width_px, height_px, downsample=self.autoencoder.downsample)
+        grid = times(num_steps, shift=self.parts.step_shift(size) if shift is None else shift)
         null = self.text.encode([negative_prompt])[0].to(self.device)
         images = []
         for start in range(0, len(prompts), batch_size):
@@ -148,20 +149,12 @@ class Sampler:
         return np.concatenate(images) if images else np.zeros((0, height_px, width_px, 3), np.uint8)
 
 
-def latent_size(parts: Pipeline, width_px: int, height_px: int) -> tuple[int, int, int]:
+def latent_size(config: DiTConfig, width_px: int, height_px: int, *, downsample: int) -> tuple[int, int, int]:
     """Return (channels, rows, columns) of the latent of an image; raises ConfigError for sides that are no token's multiple."""
-    unit = parts.autoencoder.downsample * parts.model.config.patch_px
+    unit = downsample * config.patch_px
     if width_px % unit or height_px % unit or width_px <= 0 or height_px <= 0:
         raise ConfigError(f"{width_px} x {height_px} px cannot be sampled: both sides must be multiples of {unit}")
-    scale = parts.autoencoder.downsample
-    return parts.autoencoder.channels, height_px // scale, width_px // scale
-
-
-def step_shift(parts: Pipeline, size: tuple[int, int, int]) -> float:
-    """Return the shift of the step grid for a latent of `size`."""
-    if parts.dynamic_shift:
-        return dynamic_shift(size[1] * size[2] // parts.model.config.patch_px**2)
-    return parts.shift
+    return config.in_channels, height_px // downsample, width_px // downsample
 
 
 def noise_of(seed: int, start: int, count: int, size: tuple[int, int, int]) -> np.ndarray:

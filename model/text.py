@@ -102,6 +102,9 @@ class Qwen3:
         self.model = (
             AutoModel.from_pretrained(folder, local_files_only=True, dtype="auto").eval().requires_grad_(False).to(device)
         )
+        del self.model.layers[-1]  # the features are what enters it
+        self.model.config.num_hidden_layers = len(self.model.layers)
+        self.model.norm = torch.nn.Identity()
         self.width = int(self.model.config.hidden_size)
         self.id = f"qwen3:{_fingerprint(Path(folder))}:{max_tokens}"
 
@@ -125,7 +128,7 @@ class Qwen3:
         tokens: Any = self.tokenizer(prompt, truncation=True, max_length=self.max_tokens, return_tensors="pt").to(
             self.model.device
         )
-        states: Tensor = self.model(**tokens, output_hidden_states=True, use_cache=False).hidden_states[-2]
+        states: Tensor = self.model(**tokens, use_cache=False).last_hidden_state
         return states[0].float()
 
 

@@ -9,7 +9,7 @@ import torch
 from closed_form import fill
 from PIL import Image
 from skimage import data
-from test_released import CONFIG, text_encoder, tokenizer, vae
+from tiny_pipeline import CONFIG, text_encoder, tokenizer, vae
 
 from curation.errors import ConfigError, ModelError
 from model.config import to_dict

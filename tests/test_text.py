@@ -102,14 +102,13 @@ def test_qwen3_features_are_the_raw_output_of_the_layer_before_the_last(qwen3_fo
     assert encoder.prompt("a cat") == "<|im_start|>user\na cat<|im_end|>\n<|im_start|>assistant\n"
     features = encoder.encode(["a cat"])[0]
     tokens = encoder.tokenizer(encoder.prompt("a cat"), return_tensors="pt")
-    kept = []
-    handle = encoder.model.layers[-2].register_forward_hook(
-        lambda _m, _i, out: kept.append(out[0] if isinstance(out, tuple) else out)
-    )
+    from transformers import AutoModel
+
+    whole = AutoModel.from_pretrained(qwen3_folder).eval()
+    assert len(encoder.model.layers) == len(whole.layers) - 1, "the last layer is not kept in memory"
     with torch.no_grad():
-        encoder.model(**tokens)
-    handle.remove()
-    assert torch.allclose(features, kept[0][0], atol=1e-6)
+        states = whole(**tokens, output_hidden_states=True).hidden_states[-2]
+    assert torch.allclose(features, states[0], atol=1e-6)
     assert encoder.width == 16
 
 
