@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from curation.errors import ConfigError, ImageloomError
+from jobs.knowledge_verbs import app as knowledge
 
 app = typer.Typer(
     name="imageloom",
@@ -22,6 +23,8 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
+
+app.add_typer(knowledge)
 
 INTERRUPTED = 130
 """Exit code of a command ended by Ctrl-C."""
@@ -270,12 +273,26 @@ def sample(
     seed: Annotated[int, typer.Option(help="seed of the first image; the next has seed + 1")] = 0,
     width_px: Annotated[int, typer.Option(min=1, help="width of the images")] = 32,
     height_px: Annotated[int, typer.Option(min=1, help="height of the images")] = 32,
+    enhance: Annotated[bool, typer.Option("--enhance", help="rewrite the prompts first; docs/captioning.md")] = False,
+    config: Annotated[
+        Path | None, typer.Option(help="with --enhance: YAML that names the captions' backend; default: the run's")
+    ] = None,
 ) -> None:
     """Sample images for prompts and write them with a contact sheet."""
-    from jobs.direct import sample_from
+    from jobs.direct import enhanced, sample_from
 
+    if config is not None and not enhance:
+        raise ConfigError("--config belongs to --enhance; without it it has no effect")
+    prompts = enhanced(prompt, config, checkpoint) if enhance else prompt
     sample_from(
-        checkpoint, out, prompts=prompt, num_steps=num_steps, guidance=guidance, seed=seed, width_px=width_px, height_px=height_px
+        checkpoint,
+        out,
+        prompts=prompts,
+        num_steps=num_steps,
+        guidance=guidance,
+        seed=seed,
+        width_px=width_px,
+        height_px=height_px,
     )
 
 

@@ -1,5 +1,6 @@
 """Training and sampling without a run: on any folder of shards, from any checkpoint."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from curation.errors import ConfigError, ModelError
-from jobs.config import Config, parse_config, read_yaml
+from jobs.config import Config, parse_config, read_config, read_yaml
 from model.config import TrainConfig
 
 
@@ -66,6 +67,31 @@ def export(checkpoint: Path, out: Path, *, transformer_only: bool) -> None:
     else:
         save_released(load_model(found), out)
     print(out)
+
+
+def enhanced(prompts: Sequence[str], config: Path | None, checkpoint: Path) -> list[str]:
+    """Return the prompts as the enhancer writes them, and print what it did to each.
+
+    config: the YAML whose captions' backend writes; None: that of the run the checkpoint belongs to, and rules outside of a run.
+    """
+    from captioning.enhancer import enhance
+    from captioning.prompting import Prompts
+    from jobs.backends import backend_settings, load_backend
+
+    found = config or next((path for path in _configs(checkpoint) if path.is_file()), None)
+    settings = read_config(found, {"source": "-", "out": "-"}) if found is not None else None
+    name = settings.caption.backend if settings is not None else "facts"
+    backend = load_backend(name, backend_settings(settings, name)) if settings is not None and name != "facts" else None
+    templates = Prompts(settings.caption.prompts) if settings is not None else None
+    done = enhance(prompts, backend=backend, name=name, prompts=templates)
+    for before, after in zip(prompts, done, strict=True):
+        print(f"{before}\n  -> {after.prompt}\n     by {after.by}: {', '.join(after.notes)}")
+    return [one.prompt for one in done]
+
+
+def _configs(checkpoint: Path) -> list[Path]:
+    """Return where the configuration of a checkpoint's run may lie: in the folder itself, or above checkpoints/step."""
+    return [folder / "config.yaml" for folder in (checkpoint, *list(checkpoint.absolute().parents)[:2])]
 
 
 def find_checkpoint(path: Path) -> Path:

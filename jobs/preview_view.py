@@ -61,7 +61,9 @@ def summary(found: Preview) -> list[str]:
         told = ", ".join(f"{code} {number}" for code, number in fallen.most_common())
         lines.append(f"{fallen.total()} of them had to be written from facts: {told}.")
     whole = estimate(found)
-    line = f"All {found.kept:,} images will take about {duration(whole['seconds'] / 3600) or '0 s'} of one worker"
+    hours = whole["seconds"] / 3600
+    unit = " hours" if hours >= 0.01 else ""
+    line = f"All {found.kept:,} images will take about {duration(hours) or '0 s'}{unit} of one worker"
     if found.backend != "facts":
         line += (
             f", {whole['requests']:,.0f} requests, {whole['input_tokens']:,.0f} tokens in and {whole['output_tokens']:,.0f} out"
