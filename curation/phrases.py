@@ -9,7 +9,8 @@ from curation.typefaces import is_chinese
 ENGLISH = (
     "Open Daily", "Grand Opening", "Fresh Bread", "Summer Sale", "Live Music", "Free Parking", "Coffee House", "Art Museum",
     "Night Train", "Book Store", "City Garden", "Winter Lights", "Room 204", "Platform 7", "Exit Only", "Please Wait Here",
-    "Half Price Today", "Since 1968", "Made by Hand", "Hot Noodles", "Green Tea", "Orange Juice", "Lunch Menu", "Best Before 2031",
+    "Half Price Today", "Since 1968", "Made by Hand", "Hot Noodles", "Green Tea", "Orange Juice", "Lunch Menu",
+    "Best Before 2031",
     "Harbour Street", "Mountain View", "Sunday Market", "Film Festival", "Second Floor", "Ring the Bell", "Meet the Artist",
     "Doors at 19:00", "Tickets from 12 euros", "Only 3 days left", "Bring a friend", "Limited Edition", "Flower Show",
     "Home Delivery", "Bicycle Repair", "Piano Lessons", "Science Week", "Rooftop Bar", "River Cruise", "Apple Pie",

@@ -240,6 +240,24 @@ def caption(
 
 
 @app.command()
+def pairs(
+    folder: RunFolder,
+    html: Annotated[Path | None, typer.Option(help="file of a page with source, target and instructions side by side")] = None,
+    number: Annotated[int, typer.Option(help="pairs on the page", min=1)] = 40,
+    as_json: AsJson = False,
+) -> None:
+    """Show what edit pairs a run has: by kind, task, operation and reason of refusal, and the pairs themselves as a page."""
+    from jobs.pairs_view import overview, show, write_sheet
+
+    found = _existing(folder)
+    if not found.has("edit_pairs"):
+        raise ConfigError(f"{folder} has no edit pairs; give its YAML a section `pairs` and run it")
+    if html is not None:
+        write_sheet(found, html, number=number)
+    show(overview(found), as_json=as_json, html=html)
+
+
+@app.command()
 def report(folder: RunFolder) -> None:
     """Write RUN/report.html again from the tables as they are, also in the middle of a run."""
     from jobs.report import page

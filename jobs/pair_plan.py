@@ -59,7 +59,7 @@ def hash_of(salt: str, name: str) -> bytes:
 
 
 def _texts(run: Run, keep: np.ndarray, seed: int) -> tuple[list[str], np.ndarray]:
-    """Return texts that were surely read in kept images, the first MAX_PHRASES by hash, and the number of lines of every image."""
+    """Return texts that were surely read in kept images, MAX_PHRASES by hash, and the number of lines of every image."""
     texts: set[str] = set()
     counts: list[int] = []
     for part in range(run.num_parts("ocr")):
