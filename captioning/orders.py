@@ -40,10 +40,11 @@ def obeyed(caption: str, outside: str, demanded: Iterable[str], *, evidence: str
     outside: the caption without its quotations. evidence: everything else that is known of the image: what is in it may be said.
     """
     for demand in demanded:
-        wanted = folded(demand)
-        if folded(caption) == wanted:
+        wanted, own, sound = folded(demand), folded(outside), folded(evidence)
+        # A demand is cut out of running text and may be longer than what was meant: a caption that is all in it did as told.
+        if folded(caption) == wanted or (len(own) >= MIN_LETTERS and own in wanted and own not in sound):
             return demand
-        known = wanted in folded(evidence)
+        known = wanted in sound
         if not known and len(wanted) >= MIN_LETTERS and re.search(rf"(?<!\w){_words(demand)}(?!\w)", outside, re.IGNORECASE):
             return demand
     return None
