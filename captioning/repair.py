@@ -10,13 +10,15 @@ import unicodedata
 from collections.abc import Callable
 
 from captioning import chinese, english
-from captioning.clauses import joined, quoted, render
+from captioning.clauses import joined, quoted, render, word_count
 from captioning.phrases import PREFIX
-from captioning.quotations import STOPS, closest_line, in_evidence, quotations
+from captioning.quotations import STOPS, closest_line, in_evidence, quotations, unquoted
 from captioning.text_recall import text_recall, unsaid
 from captioning.validate import Evidence
 
 Repair = Callable[[str, str, str, Evidence], str]
+MIN_OWN_WORDS = 6
+"""A long caption that says less is no description, and quotations would not make it one."""
 ZERO_WIDTH_JOINER = "\u200d"
 """Holds emoji together; every other format character is invisible and means nothing in a caption."""
 
@@ -29,7 +31,8 @@ def repaired(text: str, *, language: str, level: str, evidence: Evidence, min_te
         if mended != text:
             text = mended
             done.append(name)
-    if level == "long" and evidence.lines and text.strip() and text_recall(evidence.lines, text) < min_text_recall:
+    describes = level == "long" and word_count(unquoted(text, evidence.lines, blank=" ")) >= MIN_OWN_WORDS
+    if describes and evidence.lines and text_recall(evidence.lines, text) < min_text_recall:
         text = _with_missing_lines(text, language, evidence)
         done.append("text_added")
     return text, done

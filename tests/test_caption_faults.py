@@ -293,8 +293,9 @@ def test_lines_that_a_long_caption_lacks_are_added_verbatim() -> None:
     assert done == ["text_added"]
     assert text.endswith('The text also reads "Tea Tasting", "品茶会" and "28 April, 12:30".')
     assert text_recall(TEA.lines, text) == 1.0
-    text, _ = repaired("一张写着“品茶会”的海报", language="zh", level="long", evidence=TEA)
-    assert text == "一张写着“品茶会”的海报。画面中还写着“Tea Tasting”“28 April, 12:30”。"
+    text, _ = repaired("一张奶油色背景的平面海报上写着“品茶会”", language="zh", level="long", evidence=TEA)
+    assert text == "一张奶油色背景的平面海报上写着“品茶会”。画面中还写着“Tea Tasting”“28 April, 12:30”。"
+    assert repaired("HACKED", language="en", level="long", evidence=TEA) == ("HACKED", [])
 
 
 @pytest.mark.parametrize("row", [POSTER, PHOTO, SHAPE])
