@@ -71,21 +71,25 @@ def short(facts: Facts) -> Parts:
 
 
 def medium(facts: Facts) -> Parts:
-    """Return one or two sentences: medium, subject, colours, the largest lines, and the source's words."""
-    parts: Parts = [*_count(facts), *_picture(facts)]
+    """Return one or two sentences: the source's words, medium, subject, colours and the largest lines."""
+    opening = _opening(facts)
+    parts: Parts = [*opening, *(["这是"] if opening else []), *_count(facts), *_picture(facts)]
     if facts.subjects:
         parts += ["，画面内容为", _subject(facts)]
     if facts.colours and not facts.grayscale:
         parts += ["，主色为", *_listed([[_colour(colour)] for colour in facts.colours[:3]])]
+    elif facts.colours:
+        parts += ["，色调为", *_listed([[_colour(colour)] for colour in facts.colours[:3]])]
     if lines := prominent(facts, 3, max_words=20):
         parts += ["，上面写着", *_quotes(lines)]
-    return [*parts, "。", *_described(facts), *_mentioned(facts, 1)]
+    foreign = _described(facts) if facts.is_suspect or not (facts.subjects or lines) else []
+    return [*parts, "。", *foreign, *_mentioned(facts, 1)]
 
 
 def long(facts: Facts) -> Parts:
     """Return every fact: size, colours, subject, light, the source's words, and all text by place."""
     size = Clause(f"{facts.width_px}×{facts.height_px}像素", "metric", f"{facts.width_px}x{facts.height_px}")
-    parts: Parts = ["这是", *_count(facts), *_picture(facts), "，尺寸为", size, "。"]
+    parts: Parts = [*_opening(facts), "这是", *_count(facts), *_picture(facts), "，尺寸为", size, "。"]
     if facts.colours:
         listed = [[_colour(colour, share=True)] for colour in facts.colours]
         parts += ["主要色调为" if facts.grayscale else "主要颜色为", *_listed(listed), "。"]
@@ -181,8 +185,17 @@ def _light(facts: Facts) -> Parts:
     return ["画面整体", Clause(word, "metric", f"brightness {facts.brightness:.2f}"), "。"] if light else []
 
 
+def _opening(facts: Facts) -> Parts:
+    """Return the source's own words as a first sentence; words that read like orders are not taken over but reported."""
+    text = facts.sources.get("zh", "")
+    if not text or facts.is_suspect:
+        return []
+    return [Clause(text, "caption", text), "" if text[-1] in ".!?。！？…" else "。"]
+
+
 def _described(facts: Facts) -> Parts:
-    text = facts.sources.get("zh") or facts.foreign_words("zh")
+    """Return what the source says where it cannot simply be said: in another language, or suspect."""
+    text = (facts.sources.get("zh", "") if facts.is_suspect else "") or facts.foreign_words("zh")
     if not text:
         return []
     stop = "" if text[-1] in ".!?。！？…" else "。"

@@ -73,20 +73,23 @@ def short(facts: Facts) -> Parts:
 
 
 def medium(facts: Facts) -> Parts:
-    """Return one or two sentences: medium, subject, colours, the largest lines, and the source's words."""
+    """Return one or two sentences: the source's words, medium, subject, colours and the largest lines."""
     sentence = _picture(facts)
     if facts.subjects:
         sentence += [" of ", _subject(facts)]
-    sentence += _in_colours(facts, 3)
+    sentence += _in_colours(facts, 3, greys=True)
     if lines := prominent(facts, 3, max_words=20):
         sentence += [" with the words ", *_quotes(lines)]
-    return [*_capital(sentence), ".", *_described(facts), *_mentioned(facts, 1)]
+    opening = _opening(facts)
+    sentence = ["It is ", *sentence] if opening else _capital(sentence)
+    foreign = _described(facts) if facts.is_suspect or not (facts.subjects or lines) else []
+    return [*opening, *sentence, ".", *foreign, *_mentioned(facts, 1)]
 
 
 def long(facts: Facts) -> Parts:
     """Return every fact: size, colours, subject, light, the source's words, and all text by place."""
     size = Clause(f"{facts.width_px} by {facts.height_px} pixels", "metric", f"{facts.width_px}x{facts.height_px}")
-    parts: Parts = ["This is ", *_picture(facts), " of ", size, "."]
+    parts: Parts = [*_opening(facts), "This is ", *_picture(facts), " of ", size, "."]
     if facts.colours:
         listed = [[_colour(colour, share=True)] for colour in facts.colours]
         noun = "tone" if facts.grayscale else "colour"
@@ -165,8 +168,8 @@ def _colour(colour: Colour, *, share: bool = False) -> Clause:
     return Clause(text, "colour", f"{colour.hex} {colour.share:.3f}")
 
 
-def _in_colours(facts: Facts, number: int) -> Parts:
-    if not facts.colours or facts.grayscale:
+def _in_colours(facts: Facts, number: int, *, greys: bool = False) -> Parts:
+    if not facts.colours or (facts.grayscale and not greys):
         return []
     listed = joined([[_colour(colour)] for colour in facts.colours[:number]], ", ", " and ")
     return [" in ", *listed, *([] if facts.medium == "graphic" else [" tones"])]
@@ -187,8 +190,18 @@ def _light(facts: Facts) -> Parts:
     return [" It is ", Clause(light, "metric", f"brightness {facts.brightness:.2f}"), " overall."] if light else []
 
 
+def _opening(facts: Facts) -> Parts:
+    """Return the source's own words as a first sentence; words that read like orders are not taken over but reported."""
+    text = facts.sources.get("en", "")
+    if not text or facts.is_suspect:
+        return []
+    words = Clause(text[:1].upper() + text[1:], "caption", text)
+    return [words, " " if text[-1] in ".!?。！？…" else ". "]
+
+
 def _described(facts: Facts) -> Parts:
-    text = facts.sources.get("en") or facts.foreign_words("en")
+    """Return what the source says where it cannot simply be said: in another language, or suspect."""
+    text = (facts.sources.get("en", "") if facts.is_suspect else "") or facts.foreign_words("en")
     if not text:
         return []
     stop = "" if text[-1] in ".!?。！？…" else "."

@@ -80,6 +80,11 @@ class Facts:
         """Return the source's words in another language than `spoken`, where it has none in that; else ""."""
         return "" if spoken in self.sources else next(iter(self.sources.values()), "")
 
+    @property
+    def is_suspect(self) -> bool:
+        """Tell whether the source's words read like an order to a language model."""
+        return "source_injection_suspect" in self.flags
+
     def light(self) -> Literal["dark", "bright"] | None:
         """Return what the whole picture is when its brightness is worth a word."""
         if self.brightness is None or DARK_BELOW <= self.brightness <= BRIGHT_ABOVE:

@@ -98,6 +98,8 @@ def _with_missing_lines(text: str, language: str, evidence: Evidence) -> str:
     marks = chinese.MARKS if language == "zh" else english.MARKS
     said = joined([[quoted(quote, marks)] for quote in quotes], *(("", "") if language == "zh" else (", ", " and ")))
     stop = "。" if language == "zh" else "."
-    text = text.rstrip() if text.rstrip()[-1:] in '.!?。！？”"' else text.rstrip() + stop
+    text = text.rstrip()
+    if text.rstrip('"”」』')[-1:] not in ".!?。！？":
+        text += stop
     carrier = "画面中还写着" if language == "zh" else " The text also reads "
     return render([text, carrier, *said, stop])[0]

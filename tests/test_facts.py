@@ -71,7 +71,8 @@ def test_the_sources_caption_leads_and_is_kept_verbatim() -> None:
         "prompt": None,
     }
     assert made["en", "short"]["text"] == SHAPE["caption"]
-    assert made["en", "long"]["text"].endswith(f"The source describes it as: {SHAPE['caption']}.")
+    assert made["en", "long"]["text"].startswith("A red circle on a dark background. This is a square image of 32 by 32 pixels.")
+    assert made["en", "medium"]["text"].startswith("A red circle on a dark background. It is a square image")
     assert "red circle" in made["en", "prompt"]["text"]
 
 
