@@ -74,7 +74,7 @@ STAGES: tuple[Stage, ...] = (
     Stage("select", "selection", ("images", "metrics", "scores", "ocr", "tags", "duplicates", "placeholders"), "jobs.choose:work",
           "keep or drop, with the reason", plan="jobs.choose:plan", optional=("hierarchy",)),
     Stage("caption", "captions", ("images", "metrics", "tags", "ocr", "selection"), "jobs.caption:Captioner",
-          "captions from evidence, five levels in two languages", optional=("mentions",), version=3),
+          "captions from evidence, five levels in two languages", optional=("mentions",), version=4),
     Stage("concepts", "taxonomy", ("tags", "selection", "captions"), "jobs.taxonomy:work",
           "one forest of all that kept images show", plan="jobs.taxonomy:plan", optional=("mentions",)),
     Stage("shard", "shards", ("images", "metrics", "scores", "ocr", "tags", "captions", "duplicates", "selection"),
