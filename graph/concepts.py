@@ -34,7 +34,7 @@ class Pruning:
     """What has to be reached to stay in the graph."""
 
     min_visual: float = 0.5
-    min_quantile: float = 0.05  # of PageRank among entities that are things
+    min_quantile: float = 0.05  # of PageRank among articles
     min_pagerank: float = 0.0  # in units of 1 / number of entities
 
 
@@ -56,10 +56,10 @@ def concepts(
     damping, weighted, personalisation: see graph.pagerank. max_depth: largest level. classes, axis: see graph.visual. judge:
     asked about every entity whose PageRank suffices. Raises ValueError for links to entities that do not exist.
     """
-    kinds = [np.array(part["kind"].to_pylist(), object) for part in entities(["kind"])]
-    is_thing = ~np.isin(np.concatenate([np.empty(0, object), *kinds]).astype(str), NEVER)
+    kinds = np.concatenate([np.empty(0, "S16"), *(np.array(part["kind"].to_pylist(), "S16") for part in entities(["kind"]))])
+    is_thing, is_article = ~np.isin(kinds, np.array(NEVER, "S16")), kinds == b"article"
     rank = pagerank(links(), num_nodes=len(is_thing), damping=damping, weighted=weighted, personalisation=personalisation)
-    cut = rank_cut(rank, is_thing, pruning)
+    cut = rank_cut(rank, is_article, pruning)
     seen = _seen(entities, rank >= cut, classes, axis, judge)
     visual = np.concatenate([np.empty(0, np.float32), *(part["visual"].to_numpy() for part in seen)])
     keep = is_thing & (visual >= pruning.min_visual) & (rank >= cut)
@@ -71,12 +71,15 @@ def concepts(
         first += part.num_rows
 
 
-def rank_cut(rank: Floats, is_thing: Flags, pruning: Pruning) -> float:
-    """Return the PageRank below which an entity goes: the quantile among things or the threshold, whichever is higher."""
-    if not is_thing.any():
+def rank_cut(rank: Floats, is_article: Flags, pruning: Pruning) -> float:
+    """Return the PageRank below which an entity goes: the quantile among articles or the threshold, whichever is higher.
+
+    Titles without an article do not count for the quantile: in a part of a dump they are nearly all, and each has a link.
+    """
+    if not len(rank):
         return 0.0
     # "lower" is a rank that occurs, so of many that are equal (pages without links) none is below it
-    quantile = float(np.quantile(rank[is_thing], pruning.min_quantile, method="lower"))
+    quantile = float(np.quantile(rank[is_article], pruning.min_quantile, method="lower")) if is_article.any() else 0.0
     return max(quantile, pruning.min_pagerank / len(rank))
 
 

@@ -1,7 +1,7 @@
 """What is an entity a kind of? Candidate parents among the other entities, by categories, by description, or by links.
 
-A category names a parent when an entity bears its name: "Dog breeds from France" leads to "Dog breed" and, by the head noun
-alone, to nothing less exact than "Breed". The description does the same: "breed of dog" leads to "Dog". Where a graph has
+A category names a parent when an entity bears its name in the singular: "Dog breeds from France" leads to "Dog breed". So does
+the description: "breed of dog" leads to "Dog", "small domestic cat" to the longest ending that is a title. Where a graph has
 neither (an edge list), the entity that a page links to often and few others do is taken among those of higher PageRank, as
 term frequency and inverse document frequency pick the telling word of a text.
 """
@@ -19,13 +19,15 @@ from curation.bags import fold
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-EXACT, HEAD, DESCRIBED, LINKED = 4.0, 3.0, 2.0, 1.0
-"""Strength of a parent named by a whole category, by a category's head, by the description, and by links."""
+CLASS, HEAD, DESCRIBED, TOPIC, LINKED = 4.0, 3.0, 2.0, 1.5, 1.0
+"""Strength of a parent named by a category in the plural, by such a category's head, by the description, by a category in the
+singular, and by links."""
 
 KINDS_OF = frozenset("kind type sort class form style variety breed species genus family group member piece work part".split())
 """Heads of a description that say less than what follows their "of"."""
 
 _HEAD_ENDS = re.compile(r"\b(?:in|of|from|by|at|for|with|that|which|on|who|where|used|born|named|named after|set)\b|[,;(]")
+_DEPICTED = re.compile(r"\bin (?:\w+ )?(?:art|fiction|film|literature|culture|media|mythology)$")
 _ARTICLE = re.compile(r"^(?:an?|the)\s+")
 _MOST_WORDS = 4
 
@@ -92,13 +94,17 @@ def linked_parents(parts: Iterable[pa.Table], importance: Floats, orphan: NDArra
 
 
 def _category_names(categories: Sequence[str]) -> Iterator[tuple[str, float]]:
+    """Yield the names of a category's members: "Dog breeds" holds dog breeds, "Arctic Ocean" all that has to do with it.
+
+    Telling classes from topics by the plural: Ponzetto & Strube 2007; Suchanek et al. 2007, https://doi.org/10.1145/1242572.1242667
+    """
     for category in categories:
         whole = fold(category)
-        yield whole, EXACT
-        yield singular(whole), EXACT
         head = _head(whole)
-        if head != whole:
-            yield singular(head), HEAD
+        if singular(head) == head:
+            yield whole, TOPIC
+        elif not _DEPICTED.search(whole):
+            yield (singular(whole), CLASS) if head == whole else (singular(head), HEAD)
 
 
 def _described_names(description: str) -> Iterator[tuple[str, float]]:

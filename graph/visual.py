@@ -26,6 +26,7 @@ BEFORE = -0.7
 """Log odds before any evidence: of the titles that articles link to, about a third can be shown."""
 
 IMAGE, COORDINATES = 2.2, 1.6
+TITLE, TITLE_AGAINST = 1.2, -1.5
 INFOBOX, INFOBOX_AGAINST = 1.6, -2.0
 CATEGORY, CATEGORY_AGAINST, MOST_CATEGORIES = 0.8, -0.9, 2
 DESCRIPTION, DESCRIPTION_AGAINST = 1.2, -1.5
@@ -110,6 +111,7 @@ def _signs(row: Row) -> Iterable[tuple[float, str]]:
         yield IMAGE, "image"
     if row["coordinates"]:
         yield COORDINATES, "coordinates"
+    yield from _sign("title", _head_noun(str(row["title"])), words.VISUAL, words.ABSTRACT, TITLE, TITLE_AGAINST, 1)
     infobox = str(row["infobox"] or "")
     yield from _sign("infobox", [infobox], words.VISUAL_INFOBOX, words.ABSTRACT_INFOBOX, INFOBOX, INFOBOX_AGAINST, 1)
     categories = row["categories"] or ()
@@ -139,11 +141,19 @@ def _class_signs(classes: Sequence[str]) -> Iterable[tuple[float, str]]:
 
 
 _WORD = re.compile(r"[^\W\d_]+")
+_ASIDE = re.compile(r"\b(?:in|of|from|by|at|for|with|that|which|on)\b")
+_QUALIFIER = re.compile(r"[(\uff08]([^()\uff08\uff09]+)[)\uff09]$")
+
+
+def _head_noun(title: str) -> list[str]:
+    """Return the last word of a title's head, or of its qualifier, which says what the title is."""
+    qualified = _QUALIFIER.search(title.strip())
+    return _WORD.findall(_ASIDE.split(qualified[1] if qualified else title, maxsplit=1)[0])[-1:]
 
 
 def _first(text: str, known: frozenset[str], chinese: Sequence[str]) -> str | None:
     """Return the last English word of a text's head that is `known` (the head noun comes last), or a Chinese one."""
-    head = re.split(r"\b(?:in|of|from|by|at|for|with|that|which|on)\b", text, maxsplit=1)[0] or text
+    head = _ASIDE.split(text, maxsplit=1)[0] or text
     heads = [singular(word) for word in _WORD.findall(head.lower())]
     found = next((word for word in reversed(heads) if word in known), None)
     return found or next((word for word in chinese if word in text), None)

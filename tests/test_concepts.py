@@ -14,7 +14,7 @@ ROWS = [
     {"title": "Dog breed", "categories": ["Dogs"]} | THING,
     {"title": "Poodle", "categories": ["Dog breeds from France"], "description": "breed of dog"} | THING,
     {"title": "Corgi", "description": "small breed of dog"} | THING,
-    {"title": "Pet", "categories": ["Dogs"]} | THING,  # Dog is a pet and Pet is about dogs: a cycle
+    {"title": "Pet", "categories": ["Dogs"]} | THING,  # as Dog lies in Pets: a cycle
     {"title": "Justice", "categories": ["Concepts in ethics"]},
     {"title": "1984", "kind": "date"} | THING,
     {"title": "Quince", "categories": ["Fruits"]} | THING,
