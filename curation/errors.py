@@ -9,6 +9,7 @@
         StageFailed             a part failed after all retries (exit 7)
         TooManyFailures         more rows failed than the configured share (exit 8)
         ModelError              weights are missing, of another shape, or unreadable (exit 9)
+        EndpointError           a server refuses every ask, or cannot be reached (exit 10)
         AlreadyExists           an exclusive create found the name taken (two writers; never shown to users)
         DecodeError             one image cannot be decoded; becomes a row with its `code`, never an exit
         EditError               one edit cannot be made or was not made right; becomes a row with its `code`, never an exit
@@ -110,6 +111,12 @@ class ModelError(ImageloomError):
     """Model weights are missing, unreadable, or do not fit the architecture."""
 
     exit_code = 9
+
+
+class EndpointError(ImageloomError):
+    """A server of captions refuses every ask, or cannot be reached."""
+
+    exit_code = 10
 
 
 class AlreadyExists(ImageloomError):

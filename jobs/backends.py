@@ -1,13 +1,20 @@
 """The backends that answer questions, by the word in the YAML: a model in this process, or a server."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from captioning.answer import Backend
 from curation.errors import ConfigError
 from jobs.config import Config
 
-FREE = {"vlm": ("device", "batch_size"), "endpoint": ()}
+FREE: dict[str, tuple[str, ...]] = {
+    "vlm": ("device", "batch_size"),
+    "endpoint": (
+        "url", "api_key_env", "concurrency", "requests_per_minute", "tokens_per_minute", "timeout_seconds", "deadline_seconds",
+        "max_tries", "max_consecutive_failures", "input_price", "output_price", "budget", "cache", "image_token_px",
+    ),
+}  # fmt: skip
 """Settings of each backend that do not change what it answers."""
 
 
@@ -16,7 +23,15 @@ def backend_settings(config: Config, name: str) -> dict[str, Any]:
     section = getattr(config, name, None)
     if section is None:
         raise ConfigError(f"backend {name} needs a section `{name}`; docs/config.md lists its keys")
-    return {key: value for key, value in section.model_dump(mode="json").items() if value is not None}
+    settings = {key: value for key, value in section.model_dump(mode="json").items() if value is not None}
+    return _of_the_run(config) | settings if name == "endpoint" else settings
+
+
+def _of_the_run(config: Config) -> dict[str, Any]:
+    """Return what a server's client takes from elsewhere in the YAML: pixels, prices, the run's folder."""
+    names = ("min_pixels", "max_pixels", "input_price", "output_price")
+    cache = Path(config.out).expanduser().absolute() / "_cache"
+    return {name: getattr(config.caption, name) for name in names} | {"cache": str(cache)}
 
 
 def load_backend(name: str, settings: Mapping[str, Any]) -> Backend:
@@ -28,6 +43,5 @@ def load_backend(name: str, settings: Mapping[str, Any]) -> Backend:
     if name == "endpoint":
         from captioning.endpoint import Endpoint
 
-        server: Backend = Endpoint(**settings)
-        return server
+        return Endpoint(**settings)
     raise ConfigError(f"backend {name!r} answers no questions; known are vlm and endpoint")

@@ -325,6 +325,35 @@ class VlmConfig(Section):
     device: str = Field("auto", description="auto (a GPU if the worker has one), cpu, cuda, cuda:1; see ray.gpus")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="auto: as stored; float32 on a CPU")
     batch_size: int = Field(8, ge=1, description="questions per forward pass; halved when memory runs out")
+    min_pixels: int = Field(3136, ge=1, description="smaller pictures are enlarged")
+    max_pixels: int = Field(1_003_520, ge=784, description="larger pictures are shrunk (1280 tokens of Qwen-VL)")
+
+
+class EndpointConfig(Section):
+    """An OpenAI-compatible server: vLLM, SGLang, llama.cpp, transformers serve, a hosted one. Pixels and prices: `caption`."""
+
+    url: str = Field(min_length=1, description="base address with /v1, e.g. http://127.0.0.1:8000/v1")
+    model: str = Field(min_length=1, description="name of the model as the server knows it")
+    api_key_env: str | None = Field(
+        None, min_length=1, description="name of the environment variable that holds the key; the key itself is written nowhere"
+    )
+    parameters: dict[str, Any] = Field(
+        {}, description="laid over the body of every request, e.g. top_p; null takes a key out, e.g. {seed: null}"
+    )
+    concurrency: int = Field(
+        32, ge=1, le=4096, description="most requests of one worker in flight; what the server takes below that is found out"
+    )
+    requests_per_minute: float | None = Field(None, gt=0, description="of all workers on this machine together")
+    tokens_per_minute: float | None = Field(None, gt=0, description="input and output, of all workers on this machine together")
+    timeout_seconds: float = Field(180.0, gt=0, description="of one try")
+    deadline_seconds: float = Field(900.0, gt=0, description="of one question with all its tries, from its first request on")
+    max_tries: int = Field(6, ge=1, description="tries of one question; those refused for load end with the deadline alone")
+    max_consecutive_failures: int = Field(100, ge=1, description="stop when this many questions in a row had no answer")
+    budget: float | None = Field(
+        None, gt=0, description="stop sending when all tries of this run have cost this much; see prices"
+    )
+    cache: str | None = Field(None, description="folder of answers that are never paid for again; default: _cache in the run")
+    image_token_px: int = Field(28, ge=1, description="side of the square that is one token, for estimates (Qwen3-VL: 32)")
 
 
 class CaptionConfig(Section):
@@ -367,6 +396,25 @@ class CaptionConfig(Section):
     min_clip_score: float = Field(0.5, ge=0, le=2.5, description="captions below are flagged low_clip_score")
     input_price: float = Field(0.0, ge=0, description="price of a million input tokens, for the cost of a caption")
     output_price: float = Field(0.0, ge=0, description="price of a million output tokens")
+
+
+class KnowledgeConfig(Section):
+    """The knowledge base that texts are linked to; absent: no linking, and concepts are tags alone."""
+
+    path: str = Field(min_length=1, description="folder that `imageloom knowledge build` wrote; ~ is your home folder")
+
+
+class LinkConfig(Section):
+    """Entities that the texts of an image name; needs `knowledge`."""
+
+    min_score: float = Field(0.5, ge=0, le=1, description="entities that are less surely meant are left out")
+    min_link_probability: float = Field(
+        0.03, ge=0, le=1, description="names that are links more rarely where they occur are words like any other"
+    )
+    min_line_confidence: float = Field(0.8, ge=0, le=1, description="text lines below are not read for names")
+    metadata_keys: list[str] | None = Field(
+        None, description="keys of the source's metadata that speak of the picture; default: title, keywords, location and such"
+    )
 
 
 class ConceptConfig(Section):
@@ -503,6 +551,9 @@ class Config(Section):
     select: SelectConfig = SelectConfig()
     caption: CaptionConfig = CaptionConfig()
     vlm: VlmConfig | None = Field(None, description="a vision-language model by path, for stages whose backend is vlm")
+    knowledge: KnowledgeConfig | None = Field(None, description="link texts to this knowledge base; absent: do not")
+    link: LinkConfig = LinkConfig()
+    endpoint: EndpointConfig | None = Field(None, description="a server by address, for stages whose backend is endpoint")
     concepts: ConceptConfig = ConceptConfig()
     shard: ShardConfig = ShardConfig()
     pairs: PairConfig | None = Field(None, description="make edit pairs and their shards; absent: do not")
