@@ -27,12 +27,17 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	touch $@
 
-demo: $(INSTALLED) demo-data ## run every stage on the demo collection: shards, a trained model, samples, a report
+demo: $(INSTALLED) demo-data runs/demo-kb ## run every stage on the demo collection: shards, a trained model, samples, a report
 	$(BIN)/imageloom run examples/demo.yaml
 
 # A folder of about 2,500 images, made from installed packages; it appears only when it is complete.
 demo-data: | $(INSTALLED)
 	$(BIN)/imageloom demo-data demo-data
+
+# The demo's encyclopedia as a knowledge base; a build that was interrupted continues.
+runs/demo-kb: demo-data | $(INSTALLED)
+	$(BIN)/imageloom knowledge build --dump demo-data/wiki.xml --out runs/demo-kb
+	touch runs/demo-kb
 
 test: $(INSTALLED) ## run all tests
 	$(BIN)/python -m pytest
@@ -46,5 +51,5 @@ lint: $(INSTALLED) ## format check, lint, types, spelling
 check: lint test ## everything that continuous integration asks for
 
 clean: ## remove the demo collection, its run and all caches, but not .venv
-	rm -rf demo-data demo-data.partial runs/demo .pytest_cache .mypy_cache .ruff_cache build dist *.egg-info
+	rm -rf demo-data demo-data.partial runs/demo runs/demo-kb .pytest_cache .mypy_cache .ruff_cache build dist *.egg-info
 	find $(CHECKED) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -41,7 +41,8 @@ def title_forms(titles: pa.Table, num_articles: int, *, language: str) -> pa.Tab
     """Return the forms of TITLES rows: themselves, and for articles the title without its qualifier in brackets."""
     origin = pc.if_else(pc.equal(titles.column("origin"), "redirect"), "redirect", "title").combine_chunks()
     entity = titles.column("entity").to_numpy()
-    own = _rows(titles.column("title").combine_chunks(), language, entity, origin)
+    text = titles.column("title").combine_chunks()
+    own = _rows(text, _languages(text, language), entity, origin)
     stripped = [_QUALIFIED.sub(r"\1", title) for title in titles.column("title").to_pylist()]
     qualified = np.array([len(a) for a in stripped]) < pc.utf8_length(titles.column("title")).to_numpy()
     qualified &= entity < num_articles
@@ -59,11 +60,20 @@ def chinese_forms(titles_zh: pa.Array, entities: Integers) -> pa.Table:
     return merged([_rows(found, "zh", entity, "langlink"), bare])
 
 
-def _rows(text: pa.Array, language: str, entity: Integers, origin: str | pa.Array, links: pa.Array | None = None) -> pa.Table:
+def _languages(texts: pa.Array, language: str) -> pa.Array:
+    """Return the language of titles: Chinese characters in a wiki of another script are Chinese names, as some redirects are."""
+    if language in ("zh", "ja", "ko"):
+        return pa.array([language] * len(texts), pa.string())
+    return pc.if_else(pc.match_substring_regex(texts, r"^[\x{3400}-\x{9fff}]+$"), "zh", language)
+
+
+def _rows(
+    text: pa.Array, language: str | pa.Array, entity: Integers, origin: str | pa.Array, links: pa.Array | None = None
+) -> pa.Table:
     count = len(text)
     columns = [
         text.cast(pa.string()),
-        pa.array([language] * count, pa.string()),
+        pa.array([language] * count, pa.string()) if isinstance(language, str) else language,
         pa.array(entity, pa.int64()),
         pa.array([origin] * count, pa.string()) if isinstance(origin, str) else origin,
         pa.array(np.zeros(count, np.int64)) if links is None else links,

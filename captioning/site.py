@@ -54,6 +54,8 @@ LANGUAGES = frozenset(
 """Codes of the Wikipedias."""
 _BLANKS = re.compile(r"[\s_\u00a0\u200e\u200f]+")
 _ILLEGAL = re.compile(r"[\[\]{}|<>\n\x00-\x1f\x7f\ufffd]")
+_SIMPLE = re.compile(r"[^\W_](?:[^\W_]|[.,'()!–-]| (?=[^ ])){0,60}")
+"""Most targets: a title in normal form but for its first letter."""
 _PERCENT = re.compile(r"%[0-9A-Fa-f]{2}")
 
 
@@ -76,6 +78,8 @@ class Site:
 
     def target(self, written: str) -> Target | None:
         """Return where the text before a link's bar leads, or None when it is no title."""
+        if _SIMPLE.fullmatch(written):
+            return Target(ARTICLE, self.capitalised(written), "", False)
         text = html.unescape(written) if "&" in written else written
         if "%" in text and _PERCENT.search(text):
             text = unquote(text, errors="replace")

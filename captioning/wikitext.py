@@ -16,6 +16,8 @@ MAX_SHOWN_CHARACTERS = 200
 """A longer shown text is no name of anything; the link counts, its text does not."""
 MAX_TARGET_CHARACTERS = 1024
 """Characters before the bar that are looked at; a title has at most 255 bytes, but its letters may be written as entities."""
+MAX_TRAIL_CHARACTERS = 30
+"""Letters behind a link belong to the text it shows: "[[star]]s" shows "stars"."""
 VERBATIM = ("nowiki", "pre", "math", "chem", "source", "syntaxhighlight", "score", "timeline", "graph", "templatedata", "hiero")
 """Elements whose content is no wikitext."""
 
@@ -23,12 +25,13 @@ _HIDDEN = re.compile(rf"<!--|<({'|'.join(VERBATIM)})\b([^<>]*)>", re.IGNORECASE)
 _BRACKETS = re.compile(r"\[\[(?!\[)|\]\]")
 _TARGET = re.compile(r"[^\[\]{}<>|\n]*")
 _MARKUP = re.compile(r"'{2,}|<[^<>]*>")
+_TRAIL = re.compile(r"[a-zà-öø-ÿа-яё]*")
 _BLANKS = re.compile(r"\s+")
 _QUALIFIER = re.compile(r"\s*[(（][^()（）]*[)）]$|, .*$")
 
 
 class Link(NamedTuple):
-    """One link; `start` and `end` are characters of the text without hidden parts, brackets included."""
+    """One link; `start` and `end` are characters of the text without hidden parts, brackets and trail included."""
 
     namespace: int
     title: str
@@ -109,8 +112,10 @@ def _link(text: str, start: int, end: int, holds_link: bool, site: Site) -> Link
     if holds_link and not is_file:
         return None
     is_shown = target.colon or target.namespace not in (FILE, CATEGORY)
+    trail = _TRAIL.match(text, end + 2, end + 2 + MAX_TRAIL_CHARACTERS) if is_shown else None
     shown = _shown(text, written[0], behind, end) if is_shown else ""
-    return Link(target.namespace, target.title, shown, start - 2, end + 2, target.prefix, target.colon)
+    shown = shown + trail[0] if trail and shown else shown
+    return Link(target.namespace, target.title, shown, start - 2, trail.end() if trail else end + 2, target.prefix, target.colon)
 
 
 def _shown(text: str, written: str, bar: int, end: int) -> str:
@@ -125,4 +130,7 @@ def _shown(text: str, written: str, bar: int, end: int) -> str:
 
 def plain(text: str) -> str:
     """Return a short piece of wikitext without quotation marks of markup, elements, entities and repeated blanks."""
-    return _BLANKS.sub(" ", html.unescape(_MARKUP.sub("", text))).strip()
+    if text.isalnum():
+        return text
+    bare = _MARKUP.sub("", text) if "''" in text or "<" in text else text
+    return _BLANKS.sub(" ", html.unescape(bare) if "&" in bare else bare).strip()

@@ -8,6 +8,7 @@
     shapes.parquet  drawn shapes, in the layout of Hugging Face datasets        jobs/demo_shapes.py
     broken/         files that must fail, and expected.csv with the codes       jobs/demo_broken.py
     unusual/        files that must not fail                                    jobs/demo_broken.py
+    wiki.xml        a small encyclopedia of what all these show                 jobs/demo_wiki.py
 
 The same arguments give the same bytes with the same versions of Pillow, NumPy, pyarrow and the two packages.
 """
@@ -21,6 +22,7 @@ from jobs.demo_broken import write_broken, write_unusual
 from jobs.demo_photos import write_photos
 from jobs.demo_posters import write_posters
 from jobs.demo_shapes import write_digits, write_shapes
+from jobs.demo_wiki import write_wiki
 
 
 def make_demo_data(
@@ -52,5 +54,6 @@ def make_demo_data(
         "broken": write_broken(partial / "broken", seed=seed),
         "unusual": write_unusual(partial / "unusual", seed=seed),
     }
+    write_wiki(partial / "wiki.xml")
     partial.replace(folder)
     return counts

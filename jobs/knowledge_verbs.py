@@ -1,0 +1,99 @@
+"""The verbs of knowledge bases: `imageloom knowledge build` and `imageloom knowledge show`."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from curation.errors import ConfigError
+
+app = typer.Typer(
+    name="knowledge",
+    help="Make a knowledge base from dumps of Wikipedia or another MediaWiki, and look things up in it.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@app.command()
+def build(
+    out: Annotated[Path, typer.Option(help="folder of the knowledge base; an interrupted build continues there")],
+    dump: Annotated[
+        list[Path] | None, typer.Option(help="pages-articles XML: .bz2 (multistream or not), .gz or plain; may be repeated")
+    ] = None,
+    langlinks: Annotated[
+        list[Path] | None, typer.Option(help="langlinks SQL dump of the same wiki (.sql.gz): Chinese titles by page number")
+    ] = None,
+    sitelinks: Annotated[
+        list[Path] | None, typer.Option(help="Wikidata JSON dump, or lines of it: Chinese titles, descriptions, classes")
+    ] = None,
+    edges: Annotated[
+        list[Path] | None, typer.Option(help="instead of a dump: source TAB target [TAB count] lines, or parquet of the same")
+    ] = None,
+    cirrus: Annotated[list[Path] | None, typer.Option(help="instead of a dump: cirrussearch JSON lines (.json.gz)")] = None,
+    language: Annotated[str | None, typer.Option(help="language of the pages; default: the dump's own, else en")] = None,
+    split_mb: Annotated[float, typer.Option(min=0.01, help="MB of a packed file per part; a change makes the base stale")] = 8.0,
+    redo: Annotated[list[str] | None, typer.Option(help="compute this stage again, and what follows from it")] = None,
+    address: Annotated[str, typer.Option(help="Ray: local, auto, or a cluster's address")] = "local",
+    workers: Annotated[int | None, typer.Option(min=1, help="CPUs of the local Ray; default: all")] = None,
+) -> None:
+    """Read dumps and write entities, links, anchors and concepts; continues where it stopped, and does nothing twice.
+
+    The same input gives the same tables for any number of workers. English Wikipedia with Chinese titles:
+
+        imageloom knowledge build --dump enwiki-latest-pages-articles-multistream.xml.bz2 \\
+            --langlinks enwiki-latest-langlinks.sql.gz --out kb/enwiki
+
+    A run uses it by `knowledge: {path: kb/enwiki}` in its YAML.
+    """
+    from curation.tables import Run
+    from jobs import summary
+    from jobs.knowledge import build as build_tables
+    from jobs.knowledge import check_language_input
+    from jobs.knowledge_view import show_built
+    from jobs.runner import Limits
+
+    for path in langlinks or []:
+        check_language_input(path, sql=True)
+    for path in sitelinks or []:
+        check_language_input(path, sql=False)
+    base = Run(out.expanduser())
+    with summary.progress() as bars:
+        build_tables(
+            base,
+            dumps=dump or [],
+            edges=edges or [],
+            cirrus=cirrus or [],
+            languages=[*(langlinks or []), *(sitelinks or [])],
+            language=language,
+            split_mb=split_mb,
+            limits=Limits(address=address, num_cpus=workers),
+            redo=redo or [],
+            progress=bars,
+        )
+    show_built(base)
+
+
+@app.command()
+def show(
+    title: Annotated[str, typer.Argument(help='title, redirect, link text or Chinese title: "Lantern Festival", 元宵节')],
+    kb: Annotated[Path, typer.Option(help="folder of the knowledge base")],
+    links: Annotated[int, typer.Option(min=0, help="links and names that are listed")] = 12,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON value instead of text")] = False,
+) -> None:
+    """Show one entity: what it is, its names with how often they mean it, its links, its rank and its verdict.
+
+    Example:
+
+        imageloom knowledge show "Lantern Festival" --kb kb/enwiki
+    """
+    from curation.tables import Run
+    from jobs.knowledge_show import look_up
+    from jobs.knowledge_view import show_entity
+
+    base = Run(kb.expanduser())
+    if not base.has("entities"):
+        raise ConfigError(f"{kb} is no complete knowledge base: it has no entities/ table; `imageloom knowledge build` makes one")
+    found = look_up(base, title, most=links)
+    print(json.dumps(found, indent=1, ensure_ascii=False)) if as_json else show_entity(found)
