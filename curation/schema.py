@@ -455,6 +455,15 @@ BALANCE = pa.schema(
         field("detail", pa.string(), "why a kept image is left out: budget, with its key; null when kept"),
     ]
 )
+CONCEPT_SHARES = pa.schema(
+    [
+        field("concept", pa.int64(), "row of TAXONOMY; counted is what an image shows itself, not through a descendant", nullable=False),
+        field("images", pa.int64(), "images that the selection kept and that show it", nullable=False),
+        field("kept", pa.int64(), "those of them within the budget", nullable=False),
+        field("target", pa.float64(), "images wanted of it, out of those within the budget; null unless mode is concepts"),
+        field("weighted", pa.float64(), "sum of the weights of the images within the budget", nullable=False),
+    ]
+)
 
 EDIT = pa.struct(
     [
