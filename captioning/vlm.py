@@ -57,12 +57,12 @@ class VisionLanguageModel:
         self.name = path.resolve().name
         self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
         kind = getattr(torch, dtype) if dtype != "auto" else torch.float32 if self.device == "cpu" else "auto"
-        budget = {name: value for name, value in (("min_pixels", min_pixels), ("max_pixels", max_pixels)) if value is not None}
         try:
-            self._processor: Any = AutoProcessor.from_pretrained(path, local_files_only=True, **budget)
+            self._processor: Any = AutoProcessor.from_pretrained(path, local_files_only=True)
             self._model: Any = AutoModelForImageTextToText.from_pretrained(path, dtype=kind, local_files_only=True)
         except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError) as error:
             raise ModelError(f"caption.vlm.model {folder}: cannot be loaded: {' '.join(str(error).split())[:300]}") from error
+        _set_budget(getattr(self._processor, "image_processor", None), min_pixels, max_pixels)
         self._model.eval().to(self.device)
         self._tokenizer: Any = getattr(self._processor, "tokenizer", self._processor)
         self._tokenizer.padding_side = "left"
@@ -190,6 +190,15 @@ def halving(questions: Sequence[Any], generate: Callable[[Sequence[Any]], list[R
     middle = len(questions) // 2
     log.warning("a batch of %d questions failed (%s): trying %d at a time", len(questions), failure.error, middle)
     return halving(questions[:middle], generate) + halving(questions[middle:], generate)
+
+
+def _set_budget(processor: Any, min_pixels: int | None, max_pixels: int | None) -> None:
+    """Set the pixels of a picture in Qwen-VL's image processors, whose "edges" are areas; others keep their fixed size."""
+    if not hasattr(processor, "merge_size"):
+        return
+    size = dict(processor.size)
+    chosen = {"shortest_edge": min_pixels or size.get("shortest_edge"), "longest_edge": max_pixels or size.get("longest_edge")}
+    processor.size = type(processor.size)(**chosen) if not isinstance(processor.size, dict) else chosen
 
 
 def _question(ask: Ask) -> _Question | Reply:

@@ -21,6 +21,8 @@ from jobs.backends import load_backend
 log = logging.getLogger(__name__)
 CHUNK_ROWS = 256
 """Images whose encoded pictures are in memory at a time."""
+PIXELS = {"min_pixels": 3136, "max_pixels": 1_003_520}
+"""Budget of a picture where the backend's section names none."""
 MIN_JUDGED_ROWS = 20
 """Fewer images of a part do not prove that the model cannot caption."""
 
@@ -79,22 +81,18 @@ class ModelCaptioner:
         prompts: str | None = None,
         prompts_sha256: str = "",
         words: Mapping[str, Sequence[int]] | None = None,
-        min_pixels: int = 3136,
-        max_pixels: int = 1_003_520,
         max_fallback_share: float = 0.5,
         clip: str | None = None,
         min_clip_score: float = 0.5,
-        input_price: float = 0.0,
-        output_price: float = 0.0,
         **asking: Any,
     ) -> None:
         """Load the backend; the keys are those of `caption` in the YAML. prompts_sha256 only makes a changed prompt visible."""
         bounds = {**WORDS, **{level: (int(low), int(high)) for level, (low, high) in (words or {}).items()}}
         how = Asking(languages=tuple(languages), levels=tuple(levels), words=bounds, **asking)
         self.writer = Writer(load_backend(backend, settings), name=backend, prompts=Prompts(prompts), asking=how)
-        self._budget = {"min_pixels": min_pixels, "max_pixels": max_pixels}
+        self._budget = {name: int(settings.get(name, default)) for name, default in PIXELS.items()}
         self._max_fallback_share = max_fallback_share
-        self._prices = {"input_price": input_price, "output_price": output_price}
+        self._prices = {name: float(settings.get(name, 0.0)) for name in ("input_price", "output_price")}
         self._clip: Any = None
         if clip is not None:
             from captioning.clip_score import ClipScorer

@@ -74,6 +74,15 @@ def test_hostile_pictures_end_as_replies(model: VisionLanguageModel) -> None:
     assert all(reply.error is None or reply.error[0] == "failed" for reply in replies)
 
 
+def test_the_budget_of_pixels_bounds_what_a_picture_costs(tmp_path: Path) -> None:
+    folder = str(build(tmp_path / "tiny"))
+    used = []
+    for most in (28 * 28 * 4, 28 * 28 * 40):
+        model = VisionLanguageModel(folder, device="cpu", min_pixels=784, max_pixels=most)
+        used.append(model.answer([ask(size=(400, 400), max_tokens=1)])[0].input_tokens)
+    assert used[1] - used[0] == 36 - 4
+
+
 def test_no_asks_no_replies(model: VisionLanguageModel) -> None:
     assert model.answer([]) == []
 
