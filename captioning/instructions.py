@@ -1,8 +1,8 @@
 """Edits in words: one imperative sentence in English and one in Chinese that name exactly the operations of an edit.
 
 Several wordings exist for each operation; which one is taken depends on the pair's name alone. Quoted text is verbatim. A line
-that changes in several ways is named once. The order is that in which a person would go: what goes away, what changes, what
-comes, and then the picture as a whole.
+that changes in several ways is named once. The order is that in which a person would go: what goes away, geometry that is
+undone, what changes and comes, light and colour, and geometry that is made.
 """
 
 import zlib
@@ -15,6 +15,7 @@ from captioning.english import PLACES as PLACES_EN
 from captioning.evidence import place
 from captioning.picture_words import PICTURE_WORDS, Words, word_keys
 from curation.edits import Edit, Operation
+from curation.picture_edits import GEOMETRY
 from curation.stickers import SHAPES
 from curation.text_lines import coverage, line_of
 from curation.typefaces import TYPEFACES
@@ -64,9 +65,13 @@ def task_of(said: Sequence[Said]) -> str:
 
 
 def _rank(operation: Operation) -> tuple[int, str]:
-    if ":" not in operation.subject:
-        return (3 if operation.subject in ("crop", "turn", "mirror", "tilt") else 2), operation.subject
-    return (0 if operation.after is None else 1), operation.subject
+    """Order operations so that places are true: told before a warp is made, and after one is undone."""
+    subject = operation.subject
+    if subject in GEOMETRY:
+        return (4 if operation.before is None else 1), subject
+    if ":" not in subject:
+        return 3, subject
+    return (0 if operation.after is None else 2), subject
 
 
 def _say_one(operation: Operation, size_px: tuple[int, int], salt: str) -> Said:

@@ -50,51 +50,51 @@ PICTURE_WORDS: dict[str, tuple[str, str, Words]] = {
     "mirror horizontal": (
         "mirror",
         "attribute",
-        [("mirror the picture left to right", "左右翻转画面"), ("flip it horizontally", "水平翻转画面")],
+        [("mirror the picture left to right", "左右翻转画面"), ("flip the picture horizontally", "水平翻转画面")],
     ),
     "mirror vertical": (
         "mirror",
         "attribute",
-        [("turn the picture upside down by mirroring it", "上下翻转画面"), ("flip it vertically", "垂直翻转画面")],
+        [("turn the picture upside down by mirroring it", "上下翻转画面"), ("flip the picture vertically", "垂直翻转画面")],
     ),
     "turn 90": (
         "rotate",
         "attribute",
         [
             ("rotate the picture 90 degrees clockwise", "把画面顺时针旋转90度"),
-            ("turn it a quarter to the right", "将画面向右转90度"),
+            ("turn the picture a quarter to the right", "将画面向右转90度"),
         ],
     ),
     "turn 180": (
         "rotate",
         "attribute",
-        [("rotate the picture by 180 degrees", "把画面旋转180度"), ("turn it by half a turn", "将画面转半圈")],
+        [("rotate the picture by 180 degrees", "把画面旋转180度"), ("turn the picture by half a turn", "将画面转半圈")],
     ),
     "turn 270": (
         "rotate",
         "attribute",
         [
             ("rotate the picture 90 degrees counter-clockwise", "把画面逆时针旋转90度"),
-            ("turn it a quarter to the left", "将画面向左转90度"),
+            ("turn the picture a quarter to the left", "将画面向左转90度"),
         ],
     ),
     "tilt +": (
         "tilt",
         "attribute",
-        [("tilt the picture slightly clockwise", "把画面稍微顺时针倾斜"), ("lean it a little to the right", "让画面略向右倾")],
+        [("tilt the picture slightly clockwise", "把画面稍微顺时针倾斜"), ("lean the picture a little to the right", "让画面略向右倾")],
     ),
     "tilt -": (
         "tilt",
         "attribute",
         [
             ("tilt the picture slightly counter-clockwise", "把画面稍微逆时针倾斜"),
-            ("lean it a little to the left", "让画面略向左倾"),
+            ("lean the picture a little to the left", "让画面略向左倾"),
         ],
     ),
     "straighten": (
         "straighten",
         "attribute",
-        [("straighten the tilted picture", "把倾斜的画面扶正"), ("level it again", "让画面恢复水平")],
+        [("straighten the tilted picture", "把倾斜的画面扶正"), ("level the picture again", "让画面恢复水平")],
     ),
     "crop left": ("crop", "attribute", [("crop the picture to its left part", "裁剪画面，只保留左边部分")]),
     "crop right": ("crop", "attribute", [("crop the picture to its right part", "裁剪画面，只保留右边部分")]),

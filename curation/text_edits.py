@@ -17,15 +17,15 @@ from curation.text_lines import TextLine, code, contrast, fitted, levels, line_o
 from curation.typefaces import TYPEFACES, faces_for, is_chinese
 
 PALETTE = (
-    "#c62828",
-    "#ef6c00",
-    "#f9c80e",
+    "#e02020",
+    "#ff8c00",
+    "#ffd600",
     "#2e7d32",
     "#1565c0",
     "#6a1b9a",
-    "#d81b60",
+    "#e91e8c",
     "#00838f",
-    "#5d4037",
+    "#8b4513",
     "#111111",
     "#ffffff",
 )

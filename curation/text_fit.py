@@ -24,7 +24,8 @@ SMOOTHING = 0.05
 MIN_LIKENESS = 0.86
 """Least agreement of drawn and seen ink, sum of minima over sum of maxima.
 
-Of 480 lines of rendered posters redrawn in their own face none was below it, in a neighbouring face one in ten above."""
+Of 120 lines drawn by another layout engine (Raqm) in sizes of fractions, 78 % reach it in their own face and 8 % in another one;
+the best of all faces is the right one for 99 %."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,7 @@ def _aligned(text: str, face: str, size_px: float, seen: Coverage, colour: str) 
 def _refined(found: tuple[TextLine, float], seen: Coverage) -> tuple[TextLine, float]:
     """Move and scale the line in small steps as long as it gets more alike."""
     line, best = found
-    steps = [(dx, dy, ds) for dx in (-0.5, 0, 0.5) for dy in (-0.5, 0, 0.5) for ds in (-0.25, 0, 0.25) if dx or dy or ds]
+    steps = [(dx, dy, ds) for dx in (-0.5, 0, 0.5) for dy in (-1, -0.5, 0, 0.5, 1) for ds in (-0.25, 0, 0.25) if dx or dy or ds]
     for _ in range(6):
         nearby = [replace(line, x=line.x + dx, y=line.y + dy, size_px=line.size_px + ds) for dx, dy, ds in steps]
         agreed = [likeness(one, seen) for one in nearby]

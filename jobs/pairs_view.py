@@ -1,4 +1,4 @@
-"""Edit pairs as a page: source and target side by side, what changed outlined, the instructions, captions, evidence and checks."""
+"""Edit pairs as a page: source and target side by side, what changed outlined, the instructions, captions and checks."""
 
 import io
 import json
@@ -58,9 +58,8 @@ def examples(run: Run, *, number: int) -> list[Shown]:
     table = run.read("edit_pairs", ["pair", "kind", "task", "error"]).to_pylist()
     turns: Counter[tuple[str, str]] = Counter()
     ranked = []
-    for row in sorted(
-        (n for n, one in enumerate(table) if one["error"] is None), key=lambda n: hash_of("shown", table[n]["pair"])
-    ):
+    made = [row for row, one in enumerate(table) if one["error"] is None]
+    for row in sorted(made, key=lambda row: hash_of("shown", table[row]["pair"])):
         kind = table[row]["kind"], table[row]["task"]
         ranked.append((turns[kind], kind, row))
         turns[kind] += 1
