@@ -74,19 +74,15 @@ class Detected(NamedTuple):
     linked: frozenset[str]  # targets of the whole article
 
 
-def judge(split: int, folder: Path) -> tuple[list[Judged], list[Detected]]:
-    """Return every mention of every article as judged with the knowledge base of its fold."""
-    every = articles()
-    judged: list[Judged] = []
-    detected: list[Detected] = []
-    for number in range(FOLDS):
-        left_out = [article for article in every if fold(article.title, split) == number]
-        base = build_without({article.title for article in left_out}, folder / f"{split}-{number}")
-        knowledge, titles = Knowledge(base), Run(base).read("entities", ["title"])["title"].to_pylist()
-        for article in left_out:
-            judged += _given(article, knowledge, titles)
-            detected += _detected(article, knowledge, titles)
-    return judged, detected
+def judge(split: int, number: int, folder: Path) -> tuple[list[Judged], list[Detected]]:
+    """Return every mention of the articles of a fold as judged with a knowledge base without them, built in `folder`."""
+    left_out = [article for article in articles() if fold(article.title, split) == number]
+    base = folder / f"{split}-{number}" / "kb"
+    if not Run(base).has("entities"):
+        base = build_without({article.title for article in left_out}, base.parent)
+    knowledge, titles = Knowledge(base), Run(base).read("entities", ["title"])["title"].to_pylist()
+    judged = [each for article in left_out for each in _given(article, knowledge, titles)]
+    return judged, [each for article in left_out for each in _detected(article, knowledge, titles)]
 
 
 def _given(article: Article, knowledge: Knowledge, titles: Sequence[str]) -> list[Judged]:
@@ -303,15 +299,20 @@ def main() -> None:
     parser.add_argument("--splits", default="0,1,2")
     parser.add_argument("--fit", action="store_true")
     parser.add_argument("--draw", action="store_true")
+    parser.add_argument("--work", help="folder that keeps the knowledge bases for another run")
     arguments = parser.parse_args()
     load = os.getloadavg()[0]
     splits = [int(number) for number in arguments.splits.split(",")]
-    with tempfile.TemporaryDirectory() as folder:
-        runs = {split: judge(split, Path(folder)) for split in (splits[:1] if arguments.fit or arguments.draw else splits)}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(arguments.work or temporary)
+        runs = {}
+        for split in splits[:1] if arguments.fit or arguments.draw else splits:
+            parts = [judge(split, number, folder) for number in range(FOLDS)]
+            runs[split] = ([each for part, _ in parts for each in part], [each for _, part in parts for each in part])
     if arguments.fit:
         for names, weights in zip((RANK, ACCEPT), fit([j for j in runs[splits[0]][0] if is_development(j.article)]), strict=True):
             print(json.dumps(dict(zip(names, weights.round(2).tolist(), strict=True)), indent=4))
-    elif arguments.draw:
+    if arguments.draw:
         for each in draw(runs[splits[0]][0], several=240, single=140):
             at = each.window.find(each.surface)
             print(
@@ -320,7 +321,7 @@ def main() -> None:
                     ensure_ascii=False,
                 )
             )
-    else:
+    if not (arguments.fit or arguments.draw):
         report(runs, load)
 
 

@@ -29,6 +29,8 @@ WINDOW_CHARACTERS = 500
 _PAGE = re.compile(rb"<page>.*?</page>\s*", re.DOTALL)
 _TITLE = re.compile(rb"<title>(.*?)</title>")
 _TRAIL = re.compile(r"[a-z]*")
+_PLACE = "\x1e"
+"""Stands for a link while markup is taken out."""
 
 
 class Mention(NamedTuple):
@@ -69,22 +71,26 @@ def _article(page: Page, site: Site, leads: dict[str, str]) -> Article:
     text = visible(page.text)
     hidden = [(region.start, region.end, None) for region in regions(text)]
     shown = [(link.start, link.end, link) for link in links(text, site)]
-    plain, position, mentions = "", 0, []
+    pieces: list[str] = []
+    position, kept = 0, []
     for start, end, link in sorted([*hidden, *shown], key=lambda each: (each[0], -each[1])):
         if start < position:
             continue  # inside a template, a table, or a picture's caption
-        plain += cleaned(text[position:start])
+        pieces.append(text[position:start])
         position = end
-        if link is None or not link.shown:
-            continue
-        trail = _TRAIL.match(text, end)
-        surface = link.shown + (trail[0] if trail else "")
-        position += len(surface) - len(link.shown)
+        if link is not None and link.shown:
+            trail = _TRAIL.match(text, end)
+            position += len(trail[0]) if trail else 0
+            kept.append((link, link.shown + text[end:position]))
+            pieces.append(_PLACE)
+    first, *rest = cleaned("".join(pieces) + text[position:]).split(_PLACE)  # once, as markup may surround links
+    plain, mentions = first, []
+    for (link, surface), behind in zip(kept, rest, strict=True):
         if _is_mention(link):
             target = leads.get(link.title, link.title)
             mentions.append(Mention(len(plain), len(plain) + len(surface), link.start, surface, target))
-        plain += surface
-    return Article(page.title, plain + cleaned(text[position:]), mentions)
+        plain += surface + behind
+    return Article(page.title, plain, mentions)
 
 
 def _is_mention(link: Link) -> bool:

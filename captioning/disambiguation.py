@@ -20,8 +20,8 @@ Flags = NDArray[np.bool_]
 
 CASE_WEIGHTS = np.array([1.0, 0.3, 0.05])
 """What the statistics of a spelling count for a text that writes the name as it does, with another first letter, otherwise."""
-PSEUDO_LINKS = np.array([0.5, 0.3, 0.5, 0.1])
-"""Links that a name counts for by its origin (ORIGINS) alone: a title may never have been linked, nor one without its bracket."""
+PSEUDO_LINKS = np.array([2.0, 1.0, 2.0, 0.1])
+"""Links that a name counts for by its origin (ORIGINS) alone, a Dirichlet prior: titles are met that were never linked."""
 PRIOR_PROBABILITY, PRIOR_OCCURRENCES = 0.05, 4.0
 """Link probability of a name without statistics, and the occurrences that this assumption counts for."""
 MAX_CANDIDATES = 8
@@ -34,6 +34,7 @@ class Candidates(NamedTuple):
     span: Integers
     entity: Integers
     commonness: Floats
+    links: Floats  # of the name to the entity
     link_probability: Floats  # of the span's name
     unseen: Flags  # no statistics of the name
     misspelled: Floats  # 1 when the text writes it in another case than the dictionary, beyond the first letter
@@ -62,7 +63,7 @@ def candidates(found: Postings, num_spans: int, *, uncased: Flags) -> Candidates
     span, entity, level, origin = (column[order] for column in (found.span, found.entity, found.level, found.origin))
     begin = np.flatnonzero(changes(span, entity))
     if not len(begin):
-        return Candidates(span, entity, *(np.zeros(0, kind) for kind in (float, float, bool, float, bool)))
+        return Candidates(span, entity, *(np.zeros(0, kind) for kind in (float, float, float, bool, float, bool)))
     count = np.add.reduceat(links[order], begin) + np.maximum.reduceat(PSEUDO_LINKS[origin], begin)
     title = np.minimum.reduceat(origin, begin) == ORIGINS.index("title")
     span, entity, level = span[begin], entity[begin], level[begin]  # of several spellings, the nearest to the text
@@ -70,7 +71,7 @@ def candidates(found: Postings, num_spans: int, *, uncased: Flags) -> Candidates
     misspelled = np.where(level == 2, np.where(uncased[span], 0.5, 1.0), 0.0)
     commonness = count / np.maximum(total[span], 1e-9)
     return _commonest(
-        Candidates(span, entity, commonness, probability[span], (occurred == 0)[span], misspelled, title), MAX_CANDIDATES
+        Candidates(span, entity, commonness, count, probability[span], (occurred == 0)[span], misspelled, title), MAX_CANDIDATES
     )
 
 

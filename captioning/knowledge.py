@@ -43,12 +43,9 @@ Mention = dict[str, Any]  # one MENTION struct
 def digest(path: Path | str) -> str:
     """Return the hash of what linking reads of a knowledge base; raises ConfigError when there is none in `path`."""
     run = Run(path)
-    missing = [name for name in ("entities", "anchors") if not run.has(name)]
-    if missing:
-        raise ConfigError(
-            f"knowledge.path {run.root} holds no finished table {missing[0]}: build a knowledge base there with "
-            "`imageloom knowledge build --dump FILE --out FOLDER`"
-        )
+    for name in ("entities", "anchors"):
+        if not run.has(name):
+            raise ConfigError(f"{run.root} is no knowledge base: it holds no finished table {name}")
     return fingerprint({name: run.digest(name) for name in TABLES if run.has(name)})
 
 

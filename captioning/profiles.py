@@ -22,7 +22,19 @@ SKETCH = 100
 MAX_WORDS = 40
 """Distinct words of an entity that are kept."""
 KINDS = ("article", "disambiguation", "list", "date", "outside")
-ARRAYS = ("kind", "person", "links_in", "pages_first", "pages", "degree", "words_first", "words", "vocabulary", "rarity")
+ARRAYS = (
+    "kind",
+    "person",
+    "links_in",
+    "pages_first",
+    "pages",
+    "degree",
+    "words_first",
+    "words",
+    "vocabulary",
+    "rarity",
+    "num_pages",
+)
 PERSON = re.compile(
     r"\b(births|deaths|living people|people from|alumni|actors|actresses|singers|musicians|writers|poets|painters|politicians|"
     r"footballers|players|philosophers|scientists|emperors|monarchs|presidents)\b",
@@ -44,7 +56,7 @@ class Profiles:
 
     def __init__(self, folder: Path) -> None:
         self._arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS}
-        self.num_pages = max(2, int(np.count_nonzero(self._arrays["kind"] != KINDS.index("outside"))))
+        self.num_pages = int(self._arrays["num_pages"][0])
 
     def __len__(self) -> int:
         return len(self._arrays["kind"])
@@ -74,9 +86,8 @@ class Profiles:
         common = common / np.minimum(cut[row], cut[other])
         degree = self._arrays["degree"][entities].astype(np.float64)
         large, small = np.maximum(degree[row], degree[other]), np.minimum(degree[row], degree[other])
-        everything = max(float(self.num_pages), float(np.append(degree, 2.0).max()) + 1)
         with np.errstate(divide="ignore"):
-            distance = np.log(large / np.minimum(common, small)) / np.log(everything / small)
+            distance = np.log(large / np.minimum(common, small)) / np.log(self.num_pages / small)
         related = np.where(entities[row] == entities[other], 1.0, np.clip(1 - distance, 0, 1))
         positive = related > 0
         return row[positive], other[positive], related[positive]
@@ -149,6 +160,7 @@ def build(entities: Iterable[pa.Table], links: Iterable[pa.Table], folder: Path)
     words: Words = np.asarray(joined["words"], np.uint32)
     vocabulary, frequency = np.unique(words, return_counts=True)
     described_entities = max(1, np.count_nonzero(joined["counts"]))
+    num_described = int(np.count_nonzero(joined["kind"] != KINDS.index("outside")))
     degree, first, pages = _sketches(links, len(joined["kind"]))
     arrays = {
         "kind": joined["kind"].astype(np.uint8),
@@ -161,6 +173,7 @@ def build(entities: Iterable[pa.Table], links: Iterable[pa.Table], folder: Path)
         "degree": degree,
         "pages_first": first,
         "pages": pages,
+        "num_pages": np.array([max(2, num_described, int(degree.max(initial=1)) + 1)]),
     }
     for name in ARRAYS:
         np.save(folder / f"{name}.npy", arrays[name])

@@ -34,6 +34,7 @@ TABLES: Mapping[str, str] = {
     "duplicates": "names one keeper for every group",
     "placeholders": "names pictures that stand where others should",
     "selection": "keeps or drops each image, with the reason",
+    "mentions": "links names in each image's texts to a knowledge base",
     "captions": "writes captions from what was measured",
     "taxonomy": "gathers all that the kept images show into one forest of concepts",
     "shards": "packs the kept images into tar files for training",

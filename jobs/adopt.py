@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 ADOPTED = (
     "images", "metrics", "embeddings", "tags", "scores", "ocr", "keypoints", "neighbours", "centroids", "lists", "pairs", "edges",
-    "verdicts", "forests", "confirmations", "captions",
+    "verdicts", "forests", "confirmations", "mentions", "captions",
 )  # fmt: skip
 """Tables whose parts speak of their own rows or pairs, and stay true when images are added behind them."""
 NEEDED = ("images", "exact", "partitions", "duplicates")

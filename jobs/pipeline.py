@@ -10,7 +10,8 @@ from curation.errors import ConfigError
 from curation.remedies import file_sha256
 from curation.tables import Run, fingerprint
 from jobs.backends import FREE, backend_settings
-from jobs.config import CaptionConfig, Config, PairConfig
+from jobs.config import CaptionConfig, Config, LinkConfig, PairConfig
+from jobs.link import LINK_TABLES, TAXONOMY_TABLES, knowledge_parameters
 from jobs.runner import Planned
 from jobs.stage import Stage
 
@@ -73,6 +74,8 @@ STAGES: tuple[Stage, ...] = (
           "pictures that stand where others should", plan="jobs.placeholders:plan"),
     Stage("select", "selection", ("images", "metrics", "scores", "ocr", "tags", "duplicates", "placeholders"), "jobs.choose:work",
           "keep or drop, with the reason", plan="jobs.choose:plan", optional=("hierarchy",)),
+    Stage("link", "mentions", ("images", "tags", "ocr"), "captioning.knowledge:Linker",
+          "entities that the texts of an image name"),
     Stage("caption", "captions", ("images", "metrics", "tags", "ocr", "selection"), "jobs.caption:Captioner",
           "captions from evidence, five levels in two languages", optional=("mentions",), version=4),
     Stage("concepts", "taxonomy", ("tags", "selection", "captions"), "jobs.taxonomy:work",
@@ -109,6 +112,8 @@ def pipeline(config: Config) -> list[Planned]:
             f"components.min_similarity = {config.components.min_similarity} is below join.min_similarity = "
             f"{config.join.min_similarity}: there are no such edges; raise the one or lower the other"
         )
+    if config.knowledge is None and config.link != LinkConfig():
+        raise ConfigError("section link has no effect without knowledge.path, the folder of a knowledge base")
     base = _base(config)
     grown = NAMES[: NAMES.index("caption") + 1]
     return [
@@ -135,6 +140,7 @@ def _base(config: Config) -> Path | None:
 
 def _wanted(stage: Stage, config: Config) -> bool:
     needs = {
+        "link": ("knowledge",),
         "pairs": ("pairs",),
         "pair_shard": ("pairs",),
         "train": ("train",),
@@ -179,6 +185,8 @@ def _parameters(name: str, config: Config) -> dict[str, Any]:
         return _pair_parameters(name, config, config.pairs)
     if name in _GROUP_KEYS:
         return _GROUP_KEYS[name](config)
+    if name == "link":
+        return _link_parameters(config)
     if name == "caption":
         return _caption_parameters(config)
     if name == "concepts":
@@ -211,7 +219,7 @@ def _caption_parameters(config: Config) -> dict[str, Any]:
         if changed:
             raise ConfigError(f"caption.{changed[0]} has no effect with caption.backend facts; set backend to vlm or endpoint")
         return values
-    model = config.caption.model_dump(mode="json", include=asked, exclude_none=True)
+    model = config.caption.model_dump(mode="json", include=asked - _BACKEND_KEYS, exclude_none=True)
     return values | {"model": model | model_parameters(config, prompts=config.caption.prompts)}
 
 
@@ -237,6 +245,8 @@ def _how(name: str, config: Config) -> dict[str, Any]:
     return {"how": {key: value for key, value in settings.items() if key in FREE[section.backend]}}
 
 
+_BACKEND_KEYS = {"min_pixels", "max_pixels", "input_price", "output_price"}
+"""Keys of `caption` that are handed to the backend and stand among its settings."""
 _FACTS_KEYS = {
     "backend", "languages", "levels", "min_tag_score", "max_tags", "min_line_confidence", "min_colour_share", "min_mention_score",
     "max_entities", "corrections",
@@ -264,9 +274,17 @@ def _pair_parameters(name: str, config: Config, section: PairConfig) -> dict[str
     return values | ({"prompts": folder} if folder else {})
 
 
+def _link_parameters(config: Config) -> dict[str, Any]:
+    """Return what the stage `link` depends on: its section, and the knowledge base by content."""
+    assert config.knowledge is not None
+    return config.link.model_dump(mode="json", exclude_none=True) | knowledge_parameters(config.knowledge.path, LINK_TABLES)
+
+
 def _concept_parameters(config: Config) -> dict[str, Any]:
     """Return what the stage `concepts` depends on: its section, the prompts and the knowledge base by content."""
     values = {key: value for key, value in config.concepts.model_dump(mode="json").items() if value is not None}
+    if config.knowledge is not None:
+        values |= knowledge_parameters(config.knowledge.path, TAXONOMY_TABLES)
     if config.concepts.prompts is not None:
         path = Path(config.concepts.prompts).expanduser().absolute()
         if not path.is_file():

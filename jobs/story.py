@@ -24,7 +24,8 @@ def _lines(story: Mapping[str, Any]) -> list[str]:
         )
     if image["caption"]:
         lines.append(_row("said of it", image["caption"]))
-    for table, write in (("metrics", _numbers), ("scores", _numbers), ("tags", _tags), ("ocr", _text), ("captions", _captions)):
+    parts = {"metrics": _numbers, "scores": _numbers, "tags": _tags, "ocr": _text, "mentions": _mentions, "captions": _captions}
+    for table, write in parts.items():
         lines += [_row(table, text) for text in write(story.get(table) or {})]
     return lines + _relations(story)
 
@@ -70,6 +71,13 @@ def _tags(row: Mapping[str, Any]) -> list[str]:
 
 def _text(row: Mapping[str, Any]) -> list[str]:
     return [f'"{line["text"]}" ({line["language"]}, {line["confidence"]:.2f})' for line in row.get("lines") or []]
+
+
+def _mentions(row: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{found['title']} {found['score']:.2f}: {found['source']} {found['field']} says \"{found['text']}\""
+        for found in row.get("mentions") or []
+    ]
 
 
 def _captions(row: Mapping[str, Any]) -> list[str]:
