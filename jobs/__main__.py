@@ -289,8 +289,15 @@ def sample(
     num_steps: Annotated[int, typer.Option(min=1, help="Euler steps")] = 8,
     guidance: Annotated[float, typer.Option(min=1, help="w in u + w (c - u); 1 is off")] = 3.0,
     seed: Annotated[int, typer.Option(help="seed of the first image; the next has seed + 1")] = 0,
-    width_px: Annotated[int, typer.Option(min=1, help="width of the images")] = 32,
-    height_px: Annotated[int, typer.Option(min=1, help="height of the images")] = 32,
+    width_px: Annotated[int | None, typer.Option(min=1, help="width; default: 32, or that of the last reference")] = None,
+    height_px: Annotated[int | None, typer.Option(min=1, help="height; default: likewise")] = None,
+    negative_prompt: Annotated[str, typer.Option(help="what guidance leads away from")] = "",
+    shift: Annotated[float | None, typer.Option(min=0.01, help="of the step grid; default: the model's own")] = None,
+    cfg_truncation: Annotated[float, typer.Option(help="time in [0, 1] beyond which guidance ends")] = 1.0,
+    cfg_normalization: Annotated[float, typer.Option(min=0, help="cap of the guided velocity's norm; 0 is none")] = 0.0,
+    reference: Annotated[list[Path] | None, typer.Option(help="image that the prompts edit; may be repeated")] = None,
+    in_turn: Annotated[bool, typer.Option("--in-turn", help="one part of a pipeline in memory at a time")] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="with --in-turn: weights in eight bits")] = False,
     enhance: Annotated[bool, typer.Option("--enhance", help="rewrite the prompts first; docs/captioning.md")] = False,
     config: Annotated[
         Path | None, typer.Option(help="with --enhance: YAML that names the captions' backend; default: the run's")
@@ -311,6 +318,13 @@ def sample(
         seed=seed,
         width_px=width_px,
         height_px=height_px,
+        negative_prompt=negative_prompt,
+        shift=shift,
+        cfg_truncation=cfg_truncation,
+        cfg_normalization=cfg_normalization,
+        references=reference or (),
+        in_turn=in_turn,
+        int8=int8,
     )
 
 

@@ -1,5 +1,6 @@
 """Training and sampling without a run: on any folder of shards, from any checkpoint."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -46,12 +47,71 @@ def train_config(path: Path) -> TrainConfig:
     return config.train
 
 
-def sample_from(checkpoint: Path, out: Path, **parameters: Any) -> None:
-    """Sample a checkpoint folder, the newest of a folder of checkpoints, or the newest of a run."""
-    from model.sampler import sample
+SIDE_PX = 32
+"""Side of a sample when neither a size nor a reference is given: that of the models that the examples train."""
 
-    paths = sample(find_checkpoint(checkpoint), out=out, **parameters)
-    print("\n".join(str(path) for path in paths))
+
+def sample_from(
+    checkpoint: Path,
+    out: Path,
+    *,
+    prompts: Sequence[str],
+    references: Sequence[Path] = (),
+    width_px: int | None = None,
+    height_px: int | None = None,
+    in_turn: bool = False,
+    int8: bool = False,
+    **settings: Any,
+) -> None:
+    """Sample a checkpoint folder, the newest of a folder of checkpoints or of a run, or a pipeline folder of diffusers.
+
+    references: images that every prompt edits. in_turn, int8: see model/in_turn.py; for pipeline folders.
+    """
+    from model.sampler import Sampler, write_images
+
+    found = find_checkpoint(checkpoint)
+    _check_ways(found, references=references, in_turn=in_turn, int8=int8)
+    size = {"width_px": width_px or SIDE_PX, "height_px": height_px or SIDE_PX}
+    if references:
+        images = _edited(found, prompts, references, width_px=width_px, height_px=height_px, **settings)
+    elif in_turn:
+        images = _in_turn(found, prompts, int8=int8, **size, **settings)
+    else:
+        images = Sampler.open(found).generate(prompts, **size, **settings)
+    noted = {name: value for name, value in settings.items() if value is not None} | {"checkpoint": found.name}
+    print("\n".join(str(path) for path in write_images(images, prompts, out, settings=noted)))
+
+
+def _check_ways(found: Path, *, references: Sequence[Path], in_turn: bool, int8: bool) -> None:
+    from model.released import is_pipeline
+
+    if (references or in_turn) and not is_pipeline(found):
+        raise ConfigError(f"--reference and --in-turn need a pipeline folder of diffusers; {found} is a checkpoint")
+    if int8 and not in_turn:
+        raise ConfigError("--int8 belongs to --in-turn")
+    if in_turn and references:
+        raise ConfigError("--in-turn does not edit: leave out --reference")
+
+
+def _edited(found: Path, prompts: Sequence[str], references: Sequence[Path], **settings: Any) -> Any:
+    from curation.decode import decode
+    from model.edit import Editor
+
+    pixels = []
+    for path in references:
+        if not path.is_file():
+            raise ConfigError(f"--reference {path}: there is no such file")
+        pixels.append(decode(path.read_bytes()).pixels)
+    return Editor.open(found).edit(prompts, pixels, **settings)
+
+
+def _in_turn(found: Path, prompts: Sequence[str], **settings: Any) -> Any:
+    from model.in_turn import Loaded, sample_in_turn
+
+    def tell(loaded: Loaded) -> None:
+        print(f"{loaded.part}: {loaded.bytes / 1e9:.2f} GB", file=sys.stderr)
+
+    return sample_in_turn(found, prompts, tell=tell, **settings)
 
 
 def export(checkpoint: Path, out: Path, *, transformer_only: bool) -> None:

@@ -1,5 +1,5 @@
 """Generated pages: docs/tables.md from the schemas, docs/config.md from the typed configuration, docs/cli.md from the verbs,
-docs/scale.md from the arithmetic.
+docs/scale.md and docs/model.md from the arithmetic.
 
 `python -m jobs.document` writes them; a test compares them with what this module would write, so they cannot fall behind.
 """
@@ -20,6 +20,7 @@ from curation.errors import FAILURE_CODES
 from curation.metrics import METRICS_SCHEMA
 from jobs.__main__ import app
 from jobs.config import Config
+from jobs.model_page import model_page
 from jobs.pipeline import STAGES
 from jobs.scale_page import scale_page
 from model.config import DataConfig, DiTConfig, TrainConfig
@@ -48,8 +49,11 @@ TABLES: dict[str, pa.Schema] = {
     "duplicates": schema.DUPLICATES,
     "placeholders": schema.PLACEHOLDERS,
     "selection": schema.SELECTION,
+    "mentions": schema.MENTIONS,
     "captions": schema.CAPTIONS,
     "taxonomy": schema.TAXONOMY,
+    "balance": schema.BALANCE,
+    "concept_shares": schema.CONCEPT_SHARES,
     "shards": schema.SHARDS,
     "edit_pairs": schema.EDIT_PAIRS,
     "pair_shards": schema.PAIR_SHARDS,
@@ -208,7 +212,7 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-PAGES = {"tables.md": tables_page, "config.md": config_page, "cli.md": cli_page, "scale.md": scale_page}
+PAGES = {"tables.md": tables_page, "config.md": config_page, "cli.md": cli_page, "scale.md": scale_page, "model.md": model_page}
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ diffusers' Z-Image calls w - 1 its guidance_scale. num_steps is the number of mo
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -182,13 +182,19 @@ def sample(
     """
     if num_threads is not None:
         torch.set_num_threads(num_threads)
-    sampler = Sampler.open(checkpoint)
-    images = sampler.generate(
+    settings: dict[str, object] = {"num_steps": num_steps, "guidance": guidance, "seed": seed}
+    images = Sampler.open(checkpoint).generate(
         prompts, width_px=width_px, height_px=height_px, num_steps=num_steps, guidance=guidance, shift=shift, seed=seed
     )
+    return write_images(images, prompts, out, settings=settings | {"checkpoint": Path(checkpoint).name}, columns=columns)
+
+
+def write_images(
+    images: np.ndarray, prompts: Sequence[str], out: Path, *, settings: Mapping[str, object], columns: int = 8
+) -> list[Path]:
+    """Write images (N, H, W, 3) as 0000.png ..., prompt and settings as PNG text, and grid.png; return the paths, grid last."""
     out.mkdir(parents=True, exist_ok=True)
-    settings = {"num_steps": num_steps, "guidance": guidance, "seed": seed, "checkpoint": Path(checkpoint).name}
-    paths = [_write_png(out / f"{i:04d}.png", image, prompt, settings | {"index": i})
+    paths = [_write_png(out / f"{i:04d}.png", image, prompt, {**settings, "index": i})
              for i, (image, prompt) in enumerate(zip(images, prompts, strict=True))]  # fmt: skip
     grid = out / "grid.png"
     contact_sheet(list(images), list(prompts), columns=columns).save(grid)

@@ -116,3 +116,24 @@ def test_what_cannot_be_edited_is_said(folder: Path):
     narrow.width = 19
     with pytest.raises(ModelError, match="19 wide"):
         Editor(parts, narrow)
+
+
+def test_the_verb_edits_a_picture_and_refuses_what_does_not_go_together(folder: Path, tmp_path: Path):
+    from typer.testing import CliRunner
+
+    from jobs.__main__ import app
+
+    Image.fromarray(references()[0]).save(tmp_path / "cat.png")
+    asked = ["sample", str(folder), "--prompt", "a red hat", "--num-steps", "2", "--out", str(tmp_path / "out")]
+    reference = ["--reference", str(tmp_path / "cat.png")]
+    assert CliRunner().invoke(app, [*asked, *reference], catch_exceptions=False).exit_code == 0
+    with Image.open(tmp_path / "out" / "0000.png") as made:
+        assert made.size == (96, 64)
+    turn = CliRunner().invoke(
+        app, [*asked, "--in-turn", "--int8", "--width-px", "64", "--height-px", "32"], catch_exceptions=False
+    )
+    assert turn.exit_code == 0
+    assert "transformer: 0.00 GB" in turn.output
+    for wrong, message in ((["--int8"], "--in-turn"), ([*reference, "--in-turn"], "does not edit")):
+        with pytest.raises(ConfigError, match=message):
+            CliRunner().invoke(app, [*asked, *wrong], catch_exceptions=False)
