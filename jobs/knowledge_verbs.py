@@ -81,6 +81,9 @@ def show(
     kb: Annotated[Path, typer.Option(help="folder of the knowledge base")],
     links: Annotated[int, typer.Option(min=0, help="links and names that are listed")] = 12,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON value instead of text")] = False,
+    svg: Annotated[
+        Path | None, typer.Option(help="also draw it among its neighbours in the concept graph into this file")
+    ] = None,
 ) -> None:
     """Show one entity: what it is, its names with how often they mean it, its links, its rank and its verdict.
 
@@ -97,3 +100,30 @@ def show(
         raise ConfigError(f"{kb} is no complete knowledge base: it has no entities/ table; `imageloom knowledge build` makes one")
     found = look_up(base, title, most=links)
     print(json.dumps(found, indent=1, ensure_ascii=False)) if as_json else show_entity(found)
+    if svg is not None:
+        from jobs.concept_files import entity_picture
+
+        svg.expanduser().write_text(entity_picture(base, found["entity"]), encoding="utf-8")
+
+
+@app.command()
+def export(
+    kb: Annotated[Path, typer.Argument(help="folder of the knowledge base")],
+    graphml: Annotated[Path | None, typer.Option(help="GraphML file, for networkx, Gephi, Cytoscape or igraph")] = None,
+    parquet: Annotated[Path | None, typer.Option(help="folder for nodes.parquet and edges.parquet")] = None,
+    top: Annotated[
+        int | None, typer.Option(min=0, help="entities of highest PageRank; 0: all kept ones; default: 5000 for GraphML, else 0")
+    ] = None,
+) -> None:
+    """Write the concept graph: kept entities, the links among them, and what each is a kind of.
+
+    Example:
+
+        imageloom knowledge export kb/enwiki --graphml enwiki.graphml --top 2000
+    """
+    from curation.tables import Run
+    from jobs.concept_files import write_concept_graph
+
+    most = top if top is not None else 5000 if graphml is not None else 0
+    nodes, edges = write_concept_graph(Run(kb.expanduser()), graphml=graphml, parquet=parquet, top=most)
+    print(f"{nodes:,} entities and {edges:,} edges")
