@@ -71,7 +71,7 @@ def sample_from(
 
     found = find_checkpoint(checkpoint)
     _check_ways(found, references=references, in_turn=in_turn, int8=int8)
-    size = {"width_px": width_px or SIDE_PX, "height_px": height_px or SIDE_PX}
+    size: dict[str, Any] = {"width_px": width_px or SIDE_PX, "height_px": height_px or SIDE_PX}
     if references:
         images = _edited(found, prompts, references, width_px=width_px, height_px=height_px, **settings)
     elif in_turn:
