@@ -215,7 +215,8 @@ def _caption_parameters(config: Config) -> dict[str, Any]:
     values = _with_remedies("caption", config.caption.model_dump(mode="json", exclude=asked))
     values = {key: value for key, value in values.items() if value is not None}
     if config.caption.backend == "facts":
-        changed = sorted(key for key in asked if getattr(config.caption, key) != CaptionConfig.model_fields[key].default)
+        others = set() if config.vlm is None and config.endpoint is None else _BACKEND_KEYS  # other stages ask models too
+        changed = sorted(key for key in asked - others if getattr(config.caption, key) != CaptionConfig.model_fields[key].default)
         if changed:
             raise ConfigError(f"caption.{changed[0]} has no effect with caption.backend facts; set backend to vlm or endpoint")
         return values
