@@ -325,8 +325,6 @@ class VlmConfig(Section):
     device: str = Field("auto", description="auto (a GPU if the worker has one), cpu, cuda, cuda:1; see ray.gpus")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="auto: as stored; float32 on a CPU")
     batch_size: int = Field(8, ge=1, description="questions per forward pass; halved when memory runs out")
-    min_pixels: int = Field(3136, ge=1, description="smaller pictures are enlarged")
-    max_pixels: int = Field(1_003_520, ge=784, description="larger pictures are shrunk (1280 tokens of Qwen-VL)")
 
 
 class EndpointConfig(Section):
