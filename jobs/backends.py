@@ -24,14 +24,14 @@ def backend_settings(config: Config, name: str) -> dict[str, Any]:
     if section is None:
         raise ConfigError(f"backend {name} needs a section `{name}`; docs/config.md lists its keys")
     settings = {key: value for key, value in section.model_dump(mode="json").items() if value is not None}
-    return _of_the_run(config) | settings if name == "endpoint" else settings
+    pixels = {key: getattr(config.caption, key) for key in ("min_pixels", "max_pixels")}
+    return pixels | _of_the_run(config) | settings if name == "endpoint" else pixels | settings
 
 
 def _of_the_run(config: Config) -> dict[str, Any]:
-    """Return what a server's client takes from elsewhere in the YAML: pixels, prices, the run's folder."""
-    names = ("min_pixels", "max_pixels", "input_price", "output_price")
+    """Return what a server's client takes from elsewhere in the YAML: prices, the run's folder."""
     cache = Path(config.out).expanduser().absolute() / "_cache"
-    return {name: getattr(config.caption, name) for name in names} | {"cache": str(cache)}
+    return {name: getattr(config.caption, name) for name in ("input_price", "output_price")} | {"cache": str(cache)}
 
 
 def load_backend(name: str, settings: Mapping[str, Any]) -> Backend:

@@ -71,7 +71,7 @@ def summary(found: Preview) -> list[str]:
         line += (
             f", at a cost of {whole['cost']:,.2f}"
             if whole["cost"]
-            else "; set endpoint.input_price and output_price for the cost"
+            else "; set caption.input_price and output_price for the cost"
         )
     return [*lines, line + "."]
 
