@@ -53,7 +53,7 @@ def _scaled(text: str | None, unit: float) -> float | None:
         value = float(text or "") * unit
     except ValueError:
         return None
-    return value if 0 <= value < 1e9 else None
+    return value if 0 <= value < 1e11 else None
 
 
 def _seconds_or_date(text: str | None, now: float) -> float | None:

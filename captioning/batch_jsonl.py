@@ -183,7 +183,7 @@ def _parsed(line: bytes) -> tuple[str, Reply, bool] | None:
 def _reply(response: dict[str, Any]) -> tuple[Reply, bool]:
     status = response.get("status_code")
     found = verdict(status if isinstance(status, int) else 0, json.dumps(response.get("body")).encode())
-    used = {"input_tokens": found.input_tokens or 0, "output_tokens": found.output_tokens or 0}
+    used: dict[str, Any] = {"input_tokens": found.input_tokens or 0, "output_tokens": found.output_tokens or 0}
     if found.kind == "answer":
         return Reply(text=found.text, finish_reason=found.finish_reason, model=found.model, requests=1, **used), False
     return Reply(error=(found.code, found.detail), model=found.model, requests=1, **used), found.kind == "refused"

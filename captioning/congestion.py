@@ -1,7 +1,8 @@
 """How many requests a server takes at once, found out by asking: additive increase, multiplicative decrease.
 
-The window doubles with every window of successes until the first refusal, as TCP's slow start does. A refusal (429, 503, a
-try that timed out) lowers it by a tenth and no more than once per window, since the refusals of one burst say one thing. Then
+The window doubles with every window of successes until the first refusal, as TCP's slow start does, and that refusal halves it.
+Later ones (429, 503, a try that timed out) lower it by a tenth, all of them no more than once per window, since the refusals of
+one burst say one thing. Then
 it grows by one per window of successes, and ten times slower near the size that was refused last, so that it stays close below
 the server's limit and tries again rarely.
 
@@ -53,5 +54,6 @@ class Window:
         if epoch != self._epoch:
             return
         self._epoch += 1
+        factor = 0.5 if self._refused is None else DECREASE
         self._refused = float(self.size)
-        self._size = max(self._floor, min(self._size * DECREASE, self.size - 1))
+        self._size = max(self._floor, min(self._size * factor, self.size - 1))

@@ -35,7 +35,7 @@ class Quote:
 
     def __str__(self) -> str:
         return (
-            f"estimate: {self.asks} questions to ask ({self.cached} answered already, {self.unsendable} without a usable picture), "
+            f"estimate: {self.asks} questions to ask ({self.cached} answered already, {self.unsendable} without a picture), "
             f"about {self.input_tokens} input and {self.output_tokens} output tokens, cost about {self.cost:.2f}, "
             f"at most {self.max_cost:.2f} without second rounds"
         )

@@ -128,7 +128,6 @@ class Sender:
 
     async def _tried(self, request: Request) -> Reply:
         patience = Patience(request.key, self.terms.max_tries, self.terms.deadline_seconds)
-        patience.with_schema = not self.schema_refused
         paid = Paid()
         while True:
             response = await self._try(request, patience, paid)
@@ -154,6 +153,7 @@ class Sender:
             if self.terms.budget is not None and self.ledgers.total().cost >= self.terms.budget:
                 return None
             await self._rates(request)
+            patience.with_schema = patience.with_schema and not self.schema_refused
             body = self.form.body(request, with_schema=patience.with_schema, another_seed=patience.another_seed)
             left = max(0.001, min(self.terms.timeout_seconds, patience.left_seconds()))
             response = await self.channel.post(body, timeout_seconds=left)

@@ -1,0 +1,111 @@
+"""The client against `transformers serve` with a tiny random Qwen2.5-VL: a real OpenAI-compatible server, faults in between."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from asking import ask, picture
+from faulty_server import FaultyServer, serving
+from tiny_vlm import build
+
+from captioning.endpoint import Endpoint
+
+pytestmark = pytest.mark.slow
+START_SECONDS = 240
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(build(tmp_path_factory.mktemp("served") / "model"))
+
+
+@pytest.fixture(scope="module")
+def upstream(model: str) -> Iterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "transformers.cli.transformers", "serve", model, "--host", "127.0.0.1", "--port", str(port),
+               "--device", "cpu"]  # fmt: skip
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + START_SECONDS
+    try:
+        while True:
+            assert server.poll() is None and time.monotonic() < deadline, "transformers serve did not start"
+            try:
+                urllib.request.urlopen(f"{url}/health", timeout=2).read()
+                break
+            except OSError:
+                time.sleep(0.3)
+        yield url
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def test_a_real_server_answers_through_faults(upstream: str, model: str, tmp_path: Path) -> None:
+    faults = ["[429]", "[429x2]", "[500]", "[html]", "[reset]", "[cut]", "[null]", "[503]", "[abort]", "[date]"]
+    ends = {"[400]": "bad_request", "[413]": "too_large", "[500x9]": "server_error"}
+    texts = [f"plain {number}" for number in range(12)] + faults + list(ends)
+    with serving(FaultyServer(upstream=upstream)) as server:
+        with Endpoint(server.url, model, concurrency=4, cache=str(tmp_path)) as client:
+            replies = dict(zip(texts, client.answer([ask(text) for text in texts]), strict=True))
+            again = client.answer([ask(text) for text in texts if text not in ends])
+        for text, code in ends.items():
+            assert replies[text].error is not None and replies[text].error[0] == code
+        for text, second in zip((text for text in texts if text not in ends), again, strict=True):
+            first = replies[text]
+            assert first.text is not None and first.finish_reason in ("stop", "length"), (text, first)
+            assert first.input_tokens > 20 and 0 < first.output_tokens <= 8
+            assert server.answered[text] == 1 and second.text == first.text and second.cached
+
+
+def test_the_servers_own_500_costs_only_the_ask_that_caused_it(upstream: str, model: str) -> None:
+    """A text part that the server cannot read gives its own 500, after which it drops the connection of somebody else."""
+    broken = ask("x", image=picture())
+    messages = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]}]
+    broken = type(broken)("broken", messages, (), max_tokens=4)
+    asks = [broken if number % 4 == 1 else ask(f"innocent {number}") for number in range(16)]
+    with Endpoint(f"{upstream}/v1", model, concurrency=1, max_tries=2) as client:
+        replies = client.answer(asks)
+    for one, reply in zip(asks, replies, strict=True):
+        assert (reply.text is not None) == one.key.startswith("innocent"), (one.key, reply)
+
+
+def test_a_killed_run_pays_once(upstream: str, model: str, tmp_path: Path) -> None:
+    script = (
+        f"import sys; sys.path[:0] = [{str(Path(__file__).parent)!r}]\n"
+        "from asking import ask\nfrom captioning.endpoint import Endpoint\nimport json\n"
+        "with Endpoint(sys.argv[1], sys.argv[2], concurrency=2, cache=sys.argv[3]) as client:\n"
+        "    print(json.dumps([r.text for r in client.answer([ask(f'plain {n}') for n in range(40)])]))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    with serving(FaultyServer(upstream=upstream)) as server:
+        command = [sys.executable, "-c", script, server.url, model, str(tmp_path)]
+        killed = subprocess.Popen(command, env=environment)
+        deadline = time.monotonic() + 60
+        while sum(server.answered.values()) < 10 and time.monotonic() < deadline:
+            time.sleep(0.002)
+        killed.send_signal(signal.SIGKILL)
+        killed.wait()
+        paid = sum(server.answered.values())
+        texts = json.loads(subprocess.run(command, env=environment, capture_output=True, check=True, timeout=90).stdout)
+        assert len(texts) == 40 and all(texts) and 10 <= paid < 40
+        assert sum(server.answered.values()) <= 40 + 2  # what was in flight may be asked again, nothing else
+
+
+def test_a_schema_is_asked_for_and_not_trusted(upstream: str, model: str) -> None:
+    """transformers serve takes response_format in silence and answers with text that is no JSON."""
+    with Endpoint(f"{upstream}/v1", model) as client:
+        reply = client.answer([ask("Answer in JSON.", json_schema={"type": "object"})])[0]
+    assert reply.text is not None
+    with pytest.raises(ValueError):
+        json.loads(reply.text)
