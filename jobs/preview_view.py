@@ -55,7 +55,7 @@ def summary(found: Preview) -> list[str]:
     """Return what was written, how much of it from facts in a model's stead, and what the whole run will take."""
     captions = [one for row in found.tables["captions"] for one in row["captions"] or [] if one["level"] != "source"]
     lines = [
-        f"{len(found.rows)} images, {len(captions)} captions by {found.backend} in {found.seconds:.1f} s; nothing was stored."
+        f"{len(found.rows)} images, {len(captions)} captions by {found.backend} in {found.seconds:.1f} s; no table was touched."
     ]
     if fallen := reasons(found):
         told = ", ".join(f"{code} {number}" for code, number in fallen.most_common())
