@@ -48,9 +48,9 @@ def commit(run: Run, name: str, table: pa.Table, **files_: Any) -> None:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run of three posters, two photographs and a brightened one, up to what the stage `pairs` reads."""
+    """A run of a poster, two photographs and a brightened one, up to what the stage `pairs` reads."""
     folder = tmp_path_factory.mktemp("pairs")
-    write_posters(folder / "posters", count=3, seed=0)
+    write_posters(folder / "posters", count=1, seed=0)
     paths = sorted(path for path in (folder / "posters").iterdir() if path.suffix in (".png", ".jpg"))
     photo = data.astronaut()
     darker = np.rint(photo * 0.6).astype(np.uint8)
@@ -65,7 +65,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     kept = [{"id": one, "keep": True, "status": "kept", "weight": 1.0, "bucket": "512x512"} for one in ids]
     tables["selection"] = pa.Table.from_pylist(kept, schema=SELECTION)
     tables["captions"] = caption(**{name: tables[name] for name in ("images", "metrics", "tags", "ocr", "selection")})
-    edges = [{"row_a": 3, "row_b": 4, "similarity": 0.93}, {"row_a": 0, "row_b": 5, "similarity": 0.2}]
+    edges = [{"row_a": 1, "row_b": 2, "similarity": 0.93}, {"row_a": 0, "row_b": 3, "similarity": 0.2}]
     tables["edges"] = conform(pa.Table.from_pylist(edges, schema=EDGES), EDGES)
     for name, table in tables.items():
         commit(made, name, table)
@@ -147,7 +147,7 @@ def test_the_choice_of_images_depends_on_ids_and_seed_alone(run: Run) -> None:
 def test_refused_edits_are_rows_with_a_code_and_a_reason(run: Run) -> None:
     item = {
         "parts": [0],
-        "units": [{"kind": "text", "row": 5}, {"kind": "mined", "rows": [3, 3], "similarity": 1.0}],
+        "units": [{"kind": "text", "row": 3}, {"kind": "mined", "rows": [1, 1], "similarity": 1.0}],
         "phrases": [],
     }
     (output,) = Pairer(**MAKE)(run, item)
