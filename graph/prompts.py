@@ -47,6 +47,16 @@ def prompt_counts(prompts: Iterable[tuple[str, int]], forms: Mapping[str, int], 
     return counts
 
 
+def jump(counts: Rows) -> Floats:
+    """Return where a random reader of the link graph begins anew: half anywhere, half in proportion to what was asked for.
+
+    Haveliwala 2002, https://doi.org/10.1145/511446.511513
+    """
+    total = int(counts.sum())
+    anywhere = np.full(len(counts), 1 / max(1, len(counts)))
+    return anywhere if not total else 0.5 * anywhere + 0.5 * counts / total
+
+
 def _found(said: Sequence[str], spelled: Mapping[tuple[str, ...], int]) -> Iterable[int]:
     for start in range(len(said)):
         for end in range(start + 1, min(start + MOST_WORDS, len(said)) + 1):

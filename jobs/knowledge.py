@@ -3,7 +3,7 @@
 It runs through the same runner as a run of images: the same parts, commits, manifests, resume and progress.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +59,15 @@ def build(
     language: str | None = None,
     split_mb: float = 8.0,
     forms_per_range: int = 200_000,
+    concepts: Mapping[str, Any] | None = None,
+    concepts_how: Mapping[str, Any] | None = None,
     limits: Limits,
     redo: Sequence[str] = (),
     progress: Progress,
 ) -> list[Outcome]:
     """Bring every table of the knowledge base up to date and return what was done.
 
+    concepts: settings of the stage `concepts` that are not the defaults; concepts_how: those that change no result.
     split_mb: MB of a packed file per part; four times as much of a plain one. language: default, the first dump's own, or en.
     Raises ConfigError without any input, SourceError for one that cannot be read.
     """
@@ -81,8 +84,11 @@ def build(
         },
         "titles": {"forms_per_range": forms_per_range},
         "surfaces": {"language": spoken},
+        "concepts": dict(concepts or {}),
     }
-    plan = [Planned(stage, given.get(stage.name, {})) for stage in STAGES if languages or stage.name != "languages"]
+    free = {"concepts": {"how": dict(concepts_how)}} if concepts_how else {}
+    asked = [stage for stage in STAGES if languages or stage.name != "languages"]
+    plan = [Planned(stage, given.get(stage.name, {}), None, free.get(stage.name, {})) for stage in asked]
     return run_stages(kb, plan, limits=limits, redo=redo, progress=progress)
 
 

@@ -34,6 +34,13 @@ def build(
     cirrus: Annotated[list[Path] | None, typer.Option(help="instead of a dump: cirrussearch JSON lines (.json.gz)")] = None,
     language: Annotated[str | None, typer.Option(help="language of the pages; default: the dump's own, else en")] = None,
     split_mb: Annotated[float, typer.Option(min=0.01, help="MB of a packed file per part; a change makes the base stale")] = 8.0,
+    min_visual: Annotated[float, typer.Option(min=0, max=1, help="what can hardly be drawn is no concept")] = 0.5,
+    min_quantile: Annotated[float, typer.Option(min=0, max=1, help="share of articles left out by PageRank")] = 0.05,
+    classes: Annotated[Path | None, typer.Option(help="TSV of Wikidata items and their classes, Q90 TAB Q515")] = None,
+    prompts: Annotated[Path | None, typer.Option(help="user prompts (.txt, .jsonl, .csv) that PageRank favours")] = None,
+    judge: Annotated[
+        Path | None, typer.Option(help="YAML with a section endpoint or vlm: the model that says what can be drawn")
+    ] = None,
     redo: Annotated[list[str] | None, typer.Option(help="compute this stage again, and what follows from it")] = None,
     address: Annotated[str, typer.Option(help="Ray: local, auto, or a cluster's address")] = "local",
     workers: Annotated[int | None, typer.Option(min=1, help="CPUs of the local Ray; default: all")] = None,
@@ -49,6 +56,7 @@ def build(
     """
     from curation.tables import Run
     from jobs import summary
+    from jobs.concept_graph import concept_parameters
     from jobs.knowledge import build as build_tables
     from jobs.knowledge import check_language_input
     from jobs.knowledge_view import show_built
@@ -59,6 +67,9 @@ def build(
     for path in sitelinks or []:
         check_language_input(path, sql=False)
     base = Run(out.expanduser())
+    concepts, how = concept_parameters(
+        min_visual=min_visual, min_quantile=min_quantile, classes=classes, prompts=prompts, judge=judge
+    )
     with summary.progress() as bars:
         build_tables(
             base,
@@ -68,6 +79,8 @@ def build(
             languages=[*(langlinks or []), *(sitelinks or [])],
             language=language,
             split_mb=split_mb,
+            concepts=concepts,
+            concepts_how=how,
             limits=Limits(address=address, num_cpus=workers),
             redo=redo or [],
             progress=bars,

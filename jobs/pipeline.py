@@ -239,8 +239,8 @@ def model_parameters(config: Config, *, prompts: str | None) -> dict[str, Any]:
 
 def _how(name: str, config: Config) -> dict[str, Any]:
     """Return the settings of a stage that change no result: where a model runs, how much at a time."""
-    section = {"caption": config.caption, "pairs": config.pairs}.get(name)
-    if section is None or section.backend == "facts":
+    section = {"caption": config.caption, "pairs": config.pairs, "concepts": config.concepts}.get(name)
+    if section is None or section.backend in ("facts", "none"):
         return {}
     settings = backend_settings(config, section.backend)
     return {"how": {key: value for key, value in settings.items() if key in FREE[section.backend]}}

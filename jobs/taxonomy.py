@@ -41,11 +41,16 @@ def work(
     prompts_sha256: str = "",
     backend: str = "none",
     settings: Mapping[str, Any] | None = None,
+    how: Mapping[str, Any] | None = None,
     knowledge: str | None = None,
     knowledge_digest: str = "",
 ) -> list[Output]:
-    """Make TAXONOMY; see graph.taxonomy. Checksums are here so that a changed file makes the stage stale."""
-    namer, model = _namer(backend, settings)
+    """Make TAXONOMY; see graph.taxonomy.
+
+    Checksums are here so that a changed file makes the stage stale. settings, how: of the backend that names groups; the latter
+    change no answer.
+    """
+    namer, model = _namer(backend, {**(settings or {}), **(how or {})})
 
     def encode(texts: Sequence[str]) -> np.ndarray:
         return SentenceEncoder().encode(texts)
@@ -86,11 +91,10 @@ def entity_reader(base: Run) -> ReadKnowledge:
     return read
 
 
-def _namer(backend: str, settings: Mapping[str, Any] | None) -> tuple[Namer | None, str]:
+def _namer(backend: str, settings: Mapping[str, Any]) -> tuple[Namer | None, str]:
     if backend == "none":
         return None, ""
-    answering = load_backend(backend, settings or {})
-    return naming(answering.answer), str((settings or {}).get("model") or backend)
+    return naming(load_backend(backend, settings).answer), str(settings.get("model") or backend)
 
 
 def read_prompts(path: Path) -> Iterator[tuple[str, int]]:
@@ -101,7 +105,7 @@ def read_prompts(path: Path) -> Iterator[tuple[str, int]]:
     try:
         lines = path.expanduser().read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"concepts.prompts: {path} cannot be read as UTF-8 text: {error}") from None
+        raise ConfigError(f"prompts: {path} cannot be read as UTF-8 text: {error}") from None
     kind = path.suffix.lower()
     if kind == ".csv":
         for number, row in enumerate(csv.DictReader(lines), start=2):
@@ -118,18 +122,18 @@ def _object(line: str, where: str) -> dict[str, Any]:
     try:
         found = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"concepts.prompts: {where} is no JSON: {error}") from None
+        raise ConfigError(f"prompts: {where} is no JSON: {error}") from None
     return found if isinstance(found, dict) else {"prompt": found}
 
 
 def _prompt(row: Mapping[str, Any], where: str) -> tuple[str, int]:
     text, count = row.get("prompt"), row.get("count")
     if not isinstance(text, str) or not text.strip():
-        raise ConfigError(f"concepts.prompts: {where} has no prompt; give text under `prompt`, and its number under `count`")
+        raise ConfigError(f"prompts: {where} has no prompt; give text under `prompt`, and its number under `count`")
     try:
         times = 1 if count in (None, "") else int(count)
     except (TypeError, ValueError):
         times = 0
     if times < 1:
-        raise ConfigError(f"concepts.prompts: {where}: count is {count!r}; it must be a whole number of at least 1")
+        raise ConfigError(f"prompts: {where}: count is {count!r}; it must be a whole number of at least 1")
     return clean_text(text), times
