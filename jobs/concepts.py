@@ -1,4 +1,4 @@
-"""A list of concepts from a file: what a collection ought to show, as phrases in one language or two."""
+"""A list of concepts, from a file or a knowledge base: what a collection ought to show, as phrases in one language or two."""
 
 import csv
 import json
@@ -7,12 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from curation.errors import ConfigError
 from curation.items import clean_text
+from curation.tables import Run
 from graph.words import is_spaceless
 
 NAMES = ("concept", "text", "en", "zh")
 """Fields that hold a phrase; `concept` and `text` may be of either language."""
+
+
+MOST = 1000
+"""Concepts that are taken of a knowledge base."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +37,13 @@ class Concept:
 
 
 def read_concepts(path: Path) -> list[Concept]:
-    """Return the concepts of a .jsonl, .csv or .txt file, in order; a text file holds one phrase per line.
+    """Return the concepts of a .jsonl, .csv or .txt file, in order, or of a knowledge base's folder, by PageRank.
 
-    Raises ConfigError for an unreadable file, a line without a phrase, and a share or number out of range.
+    A text file holds one phrase per line. Raises ConfigError for an unreadable file, a line without a phrase, a share or number
+    out of range, and a folder without concepts.
     """
+    if path.is_dir():
+        return _of_knowledge(Run(path))
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -44,6 +54,17 @@ def read_concepts(path: Path) -> list[Concept]:
             f"--concepts {path} holds no concept: give one phrase per line, or JSONL or CSV with {', '.join(NAMES)}"
         )
     return found
+
+
+def _of_knowledge(base: Run) -> list[Concept]:
+    """Return the MOST kept entities of highest PageRank of a knowledge base, with their Chinese titles."""
+    if not base.has("concepts"):
+        raise ConfigError(f"--concepts {base.root} is a folder that has no finished table concepts; is it a knowledge base?")
+    concepts = base.read("concepts", ["pagerank", "keep"])
+    rank, kept = concepts["pagerank"].to_numpy(), np.flatnonzero(concepts["keep"].to_numpy())
+    best = kept[np.lexsort((kept, -rank[kept]))][:MOST]
+    titles = base.take("entities", best, ["title", "title_zh"]).to_pylist()
+    return [Concept({"en": (row["title"],)} | ({"zh": (row["title_zh"],)} if row["title_zh"] else {})) for row in titles]
 
 
 def _lines(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
