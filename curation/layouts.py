@@ -93,7 +93,7 @@ def _gradient(size: tuple[int, int], paper: str, ornament: str) -> Pixels:
     """Return paper that takes on a third of the ornament's colour towards the bottom."""
     share = np.linspace(0, 0.3, size[1], dtype=np.float32)[:, None, None]
     column = levels(paper) * (1 - share) + levels(ornament) * share
-    return np.rint(np.broadcast_to(column, (size[1], size[0], 3))).astype(np.uint8)
+    return np.asarray(np.rint(np.broadcast_to(column, (size[1], size[0], 3))), np.uint8)
 
 
 def _over(photo: Pixels, size: tuple[int, int], paper: str) -> tuple[Pixels, Box]:

@@ -82,7 +82,7 @@ def plane(pixels: Pixels, box: Box, *, rim_px: int = 3) -> Pixels:
     rms = float(np.sqrt((off**2).mean()))
     if rms > MAX_RESIDUAL or np.percentile(off, 99) > 12:
         raise EditError("not_flat", f"the ground at {box} is off a plane by {rms:.1f} levels RMS; {MAX_RESIDUAL} are allowed")
-    return np.clip(np.rint(basis @ fit), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(basis @ fit), 0, 255), np.uint8)
 
 
 def _patch(pixels: Pixels, polygon: Sequence[float], others: Sequence[Box]) -> Box:
