@@ -159,7 +159,7 @@ def build(entities: Iterable[pa.Table], links: Iterable[pa.Table], folder: Path)
     joined = {name: np.concatenate(parts) if parts else np.zeros(0, np.int32) for name, parts in columns.items()}
     words: Words = np.asarray(joined["words"], np.uint32)
     vocabulary, frequency = np.unique(words, return_counts=True)
-    described_entities = max(1, np.count_nonzero(joined["counts"]))
+    described_entities = max(1, int(np.count_nonzero(joined["counts"])))
     num_described = int(np.count_nonzero(joined["kind"] != KINDS.index("outside")))
     degree, first, pages = _sketches(links, len(joined["kind"]))
     arrays = {
