@@ -152,7 +152,9 @@ def search(
 def voids(
     folder: RunFolder,
     reference: Annotated[Path | None, typer.Option(help="a run of what it ought to cover, with the same embedder")] = None,
-    concepts: Annotated[Path | None, typer.Option(help="JSONL, CSV or text file, or a knowledge base: what it ought to show")] = None,
+    concepts: Annotated[
+        Path | None, typer.Option(help="JSONL, CSV or text file, or a knowledge base: what it ought to show")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="folder for voids.jsonl and voids.html; default: RUN/voids")] = None,
     regions: Annotated[int | None, typer.Option(min=2, help="regions of the reference; default: by its size")] = None,
     at_least: Annotated[int, typer.Option(min=1, help="images wanted of a concept that does not say")] = 20,
