@@ -42,7 +42,7 @@ STAGES: tuple[Stage, ...] = (
     Stage("entities", "entities", ("pages", "titles", "tally", "meanings"), "jobs.knowledge_entities:work",
           "what is known of every entity", plan="jobs.knowledge_entities:plan"),
     Stage("concepts", "concepts", ("entities", "links"), "jobs.concept_graph:work",
-          "rank, visual verdict and parent of every entity", plan="jobs.concept_graph:plan"),
+          "rank, visual verdict and parent of every entity", plan="jobs.concept_graph:plan", version=2),
 )  # fmt: skip
 
 KINDS = ("dump", "edges", "cirrus", "languages")
