@@ -1,8 +1,8 @@
 """MetaCLIP's balance: an image stays if any of its concepts draws it, and a concept of n images draws each with min(1, t / n).
 
-Xu et al., arXiv 2309.16671, section 3; over several languages (Chuang et al., arXiv 2507.22062, section 3.2) t is not one number:
-what is carried from English to the others is the share of all matches that lie in its tail, the concepts with fewer than t images.
-Made for short texts: where every image shows a dozen concepts, one of them is nearly always rare, and nearly all images stay.
+Xu et al., arXiv 2309.16671, section 3. Over several languages (Chuang et al., arXiv 2507.22062) t is not one number: what is
+carried from English to the others is the share of all matches that lie in its tail, the concepts with fewer than t images.
+Made for short texts: where an image shows a dozen concepts, one of them is nearly always rare, and nearly all images stay.
 """
 
 import numpy as np

@@ -1,10 +1,11 @@
 """Weights of the kept images for training, and the draw that fits them into a budget: SELECTION and concepts -> BALANCE.
 
 Modes. `concepts`: every concept nears the number of images that water-filling down the taxonomy gives it, by iterative
-proportional scaling; of an image's concepts, the one that says most of it (BM25) pulls most. `metaclip`: any rare concept keeps an
-image. `communities`: n^-alpha of the image's group by any column. `none`: all alike. Languages are raked to their shares in every
-mode. With a budget, images are first drawn by the weights that balance what is drawn; then what was drawn is weighed again, as what
-is left to correct is another matter. Images are looked at in the order of their ids, so their order in the tables plays no part.
+proportional scaling; of an image's concepts, the one that says most of it (BM25) pulls most. `metaclip`: any rare concept keeps
+an image. `communities`: n^-alpha of the image's group by any column. `none`: all alike. Languages are raked to their shares in
+every mode. With a budget, images are first drawn by the weights that balance what is drawn; then what was drawn is weighed
+again, as what is left to correct is another matter. Images are looked at in the order of their ids, so their order in the tables
+plays no part.
 """
 
 import logging
@@ -56,7 +57,7 @@ class Weighing:
     language_shares: Mapping[int, float] = field(default_factory=dict)
     max_gain: float = 4.0
     steps: int = 30
-    bm25_power: float = 0.0
+    bm25_power: float = 0.5
 
 
 def balance(
@@ -114,7 +115,7 @@ def _number(budget: int | float | None, images: int) -> int | None:
     """Return how many images the budget holds; None: all."""
     if budget is None:
         return None
-    if isinstance(budget, float) and not 0 < budget <= 1 or isinstance(budget, int) and budget < 1:
+    if not (0 < budget <= 1 if isinstance(budget, float) else budget >= 1):
         raise ConfigError(f"balance.budget is {budget}; a whole number of images from 1 on, or a share in (0, 1] such as 0.25")
     number = round(budget * images) if isinstance(budget, float) else budget
     if number >= images:

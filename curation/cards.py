@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from curation.decisions import decisions
 from curation.errors import ConfigError
 from curation.exhibits import thumbnails
 from curation.report import environment
@@ -75,7 +76,7 @@ def write_page(path: Path, text: str) -> None:
 
 def _decisions(run: Run, rows: np.ndarray, images: Sequence[Card]) -> list[Card]:
     if run.has("selection"):
-        return list(run.take("selection", rows, ["status", "reason", "detail"]).to_pylist())
+        return list(decisions(run, rows).select(["status", "reason", "detail"]).to_pylist())
     undecided: list[str | None] = ["failed" if image["error"] else None for image in images]
     return [
         {"status": status, "reason": image["error"], "detail": image["error_detail"]}

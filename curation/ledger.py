@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from curation.buckets import area_px
+from curation.decisions import decisions
 from curation.tables import Run
 
 TABLES: Mapping[str, str] = {
@@ -37,6 +38,8 @@ TABLES: Mapping[str, str] = {
     "mentions": "links names in each image's texts to a knowledge base",
     "captions": "writes captions from what was measured",
     "taxonomy": "gathers all that the kept images show into one forest of concepts",
+    "balance": "weighs each kept image, so that rare concepts are seen more often and common ones less",
+    "concept_shares": "counts what the balance made of every concept",
     "shards": "packs the kept images into tar files for training",
     "checkpoints": "trains the image model on the shards",
     "samples": "draws new images from prompts",
@@ -59,7 +62,7 @@ def balance(run: Run) -> dict[str, Any]:
     """
     total = sum(commit.rows for commit in run.commits("images"))
     if run.has("selection"):
-        rows = run.read("selection", ["status", "reason"])
+        rows = decisions(run)
         counts = Counter(zip(rows["status"].to_pylist(), rows["reason"].to_pylist(), strict=True))
     else:
         codes: Counter[str] = Counter()
@@ -112,7 +115,7 @@ def bucket_rows(run: Run) -> list[dict[str, Any]]:
     """Return kept images and their summed weights per resolution bucket, smallest area first."""
     if not run.has("selection"):
         return []
-    table = run.read("selection", ["bucket", "weight"]).filter(pc.field("bucket").is_valid())
+    table = decisions(run).select(["bucket", "weight"]).filter(pc.field("bucket").is_valid())
     grouped = table.group_by("bucket").aggregate([("weight", "count"), ("weight", "sum")]).to_pylist()
     rows = [{"bucket": row["bucket"], "images": row["weight_count"], "weight": row["weight_sum"]} for row in grouped]
     return sorted(rows, key=lambda row: (area_px(row["bucket"]), row["bucket"]))

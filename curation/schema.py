@@ -242,11 +242,10 @@ PLACEHOLDERS = pa.schema(
 SELECTION = pa.schema(
     [
         ID,
-        field("keep", pa.bool_(), "true: the image goes into the shards", nullable=False),
+        field("keep", pa.bool_(), "true: no rule drops the image; with a budget, BALANCE has the last word", nullable=False),
         field("status", pa.string(), "kept, dropped or failed", nullable=False),
         field("reason", pa.string(), "the rule that dropped it, or the failure code; null when kept"),
         field("detail", pa.string(), "the measured value and the limit, or the keeper"),
-        field("weight", pa.float32(), "sampling weight in training; 0 when not kept", unit="relative", nullable=False),
         field("bucket", pa.string(), "resolution bucket 'WIDTHxHEIGHT'; null when not kept", unit="px"),
     ]
 )
@@ -457,7 +456,7 @@ BALANCE = pa.schema(
 )
 CONCEPT_SHARES = pa.schema(
     [
-        field("concept", pa.int64(), "row of TAXONOMY; counted is what an image shows itself, not through a descendant", nullable=False),
+        field("concept", pa.int64(), "row of TAXONOMY; descendants are counted apart", nullable=False),
         field("images", pa.int64(), "images that the selection kept and that show it", nullable=False),
         field("kept", pa.int64(), "those of them within the budget", nullable=False),
         field("target", pa.float64(), "images wanted of it, out of those within the budget; null unless mode is concepts"),

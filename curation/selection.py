@@ -1,4 +1,4 @@
-"""Keep or drop every image, with the reason; then its resolution bucket and its sampling weight.
+"""Keep or drop every image, with the reason; then its resolution bucket.
 
 Enter IMAGES, what was measured of them, and DUPLICATES; leaves SELECTION. Measuring and deciding live apart, so a changed
 threshold costs seconds and no model runs again. A row gets the first reason that holds, in this order: it failed (the code),
@@ -15,10 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.buckets import BASES_PX, bucket
+from curation.columns import named_columns
 from curation.containment import REASONS, Policy, dropped_by_containment
 from curation.errors import ConfigError
 from curation.remedies import REASON as REMEDIATED
-from curation.rules import Rule, hits, nearest, parse_rules
+from curation.rules import Rule, hits, parse_rules
 from curation.schema import SELECTION, conform
 
 DEFAULT_RULES: Final[tuple[Mapping[str, object], ...]] = (
@@ -39,7 +40,6 @@ def select(
     placeholders: pa.Table | None = None,
     hierarchy: pa.Table | None = None,
     rules: Sequence[Mapping[str, object]] = DEFAULT_RULES,
-    balance: Mapping[str, object] | None = None,
     bases_px: Sequence[int] = BASES_PX,
     multiple_px: int = 16,
     max_aspect: float = 4.0,
@@ -52,8 +52,6 @@ def select(
     rules: see curation.rules; a rule may name any scalar column as 'table.column', images.flags, and the derived columns
         images.megapixels, images.aspect, tags.labels, tags.best, tags.best_score, ocr.num_lines and ocr.num_characters.
     placeholders: by image, the reason and size of the placeholder that it is the keeper of, else null.
-    balance: {by: column, alpha: exponent}; kept images of a group of n get weight n^-alpha, scaled to mean 1. alpha 0
-        leaves the collection's shares, 1 gives every group the same. None: every kept image weighs 1.
     bases_px, multiple_px, max_aspect, max_enlargement: see curation.buckets.bucket.
     excluded: why an image goes, by id, before any rule is asked; its reason is "remediated".
     contained: what becomes of a picture that lies inside another one, see curation.containment.
@@ -61,7 +59,7 @@ def select(
     """
     tables = {"metrics": metrics, "scores": scores, "ocr": ocr, "tags": tags, "duplicates": duplicates}
     tables |= {"placeholders": placeholders, "hierarchy": hierarchy}
-    columns = _columns({"images": images} | {name: table for name, table in tables.items() if table is not None})
+    columns = named_columns({"images": images} | {name: table for name, table in tables.items() if table is not None})
     status, reason, detail = _failed_and_copies(images, duplicates)
     _exclude(excluded or {}, images["id"].to_pylist(), status, reason, detail)
     for rule in parse_rules(rules):
@@ -80,53 +78,9 @@ def select(
         "status": pa.array(status, pa.string()),
         "reason": pa.array(reason, pa.string()),
         "detail": pa.array(detail, pa.string()),
-        "weight": _weights(keep, columns, balance),
         "bucket": pa.array(buckets, pa.string()),
     }
     return conform(pa.table(decided), SELECTION)
-
-
-def _columns(tables: Mapping[str, pa.Table]) -> dict[str, pa.Array]:
-    """Return everything a rule or the balance may name, by 'table.column', as one array each."""
-    found = {
-        f"{table}.{field.name}": rows[field.name].combine_chunks()
-        for table, rows in tables.items()
-        for field in rows.schema
-        if not pa.types.is_nested(field.type) or field.name == "flags"
-    }
-    found |= _size_columns(tables["images"])
-    if "tags" in tables:
-        found |= _tag_columns(tables["tags"]["tags"].combine_chunks())
-    if "ocr" in tables:
-        found |= _ocr_columns(tables["ocr"]["lines"].combine_chunks())
-    return found
-
-
-def _size_columns(images: pa.Table) -> dict[str, pa.Array]:
-    width = images["width"].combine_chunks().cast(pa.float64())
-    height = images["height"].combine_chunks().cast(pa.float64())
-    longer, shorter = pc.max_element_wise(width, height), pc.min_element_wise(width, height)
-    return {
-        "images.megapixels": pc.divide(pc.multiply(width, height), 1e6),
-        "images.aspect": pc.divide(longer, shorter),
-    }
-
-
-def _tag_columns(tags: pa.ListArray) -> dict[str, pa.Array]:
-    rows = tags.to_pylist()
-    best = [row[0] if row else {"label": None, "score": None} for row in rows]
-    labels = [None if row is None else [tag["label"] for tag in row] for row in rows]
-    return {
-        "tags.labels": pa.array(labels, pa.list_(pa.string())),
-        "tags.best": pa.array([tag["label"] for tag in best], pa.string()),
-        "tags.best_score": pa.array([tag["score"] for tag in best], pa.float32()),
-    }
-
-
-def _ocr_columns(lines: pa.ListArray) -> dict[str, pa.Array]:
-    rows = lines.to_pylist()
-    characters = [None if row is None else sum(len(line["text"] or "") for line in row) for row in rows]
-    return {"ocr.num_lines": pc.list_value_length(lines), "ocr.num_characters": pa.array(characters, pa.int32())}
 
 
 def _failed_and_copies(images: pa.Table, duplicates: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -179,30 +133,3 @@ def _contained(duplicates: pa.Table, policy: Policy, status: np.ndarray, reason:
     for row, other in zip(*dropped_by_containment(duplicates, status == "kept", policy=policy), strict=True):
         relation = "lies inside" if policy == "drop_part" else "shows all of"
         status[row], reason[row], detail[row] = "dropped", REASONS[policy], f"{relation} {ids[int(other)].as_py()}"
-
-
-def _weights(keep: np.ndarray, columns: Mapping[str, pa.Array], balance: Mapping[str, object] | None) -> np.ndarray:
-    """Return float32 (rows,): n^-alpha of the row's group among kept rows, mean 1 over kept rows, 0 elsewhere."""
-    weights = keep.astype(np.float32)
-    if balance is None or not keep.any():
-        return weights
-    by, alpha = _balance(balance, columns)
-    kept = columns[by].filter(pa.array(keep)).cast(pa.string())
-    codes = pc.fill_null(kept, "").dictionary_encode().indices.to_numpy(zero_copy_only=False)
-    raw = np.bincount(codes)[codes].astype(np.float64) ** -alpha
-    weights[keep] = raw / raw.mean()
-    return weights
-
-
-def _balance(balance: Mapping[str, object], columns: Mapping[str, pa.Array]) -> tuple[str, float]:
-    for key in balance:
-        if key not in ("by", "alpha"):
-            raise ConfigError(f'balance: unknown key "{key}"{nearest(str(key), ("by", "alpha"))}')
-    by, alpha = str(balance.get("by", "group")), balance.get("alpha", 0.5)
-    by = by if "." in by else f"images.{by}"
-    if by not in columns or pa.types.is_list(columns[by].type):
-        scalars = [name for name, column in columns.items() if not pa.types.is_list(column.type)]
-        raise ConfigError(f'balance: there is no column "{by}" of single values{nearest(by, scalars)}')
-    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 <= alpha <= 1:
-        raise ConfigError(f"balance: alpha is {alpha!r}; it must lie in [0, 1]")
-    return by, float(alpha)

@@ -94,6 +94,7 @@ def write_shard(
     """Write one tar at `path` and return its SHARDS index, one row per sample in the order of `rows`.
 
     rows: int64 (n,), global rows in IMAGES; every table holds just these rows, in this order.
+    selection: SELECTION, with the sampling weight as `curation.decisions` adds it; without one every image weighs 1.
     shard: name of the tar in the index; by default that of `path`.
     image_extension: extension of every image member.
     caption_language, caption_level: the caption that becomes the text member.
@@ -206,7 +207,7 @@ def _description(sample: Mapping[str, Any]) -> dict[str, object]:
         "width": image["width"],
         "height": image["height"],
         "bucket": chosen["bucket"],
-        "weight": _short(chosen["weight"]),
+        "weight": _short(chosen.get("weight", 1.0)),
         "caption": image["caption"] or "",
         "captions": {language: {level: texts.get((language, level)) or "" for level in levels} for language in CAPTION_LANGUAGES},
         "captions_json": _text(captions),
@@ -231,7 +232,12 @@ def _index_row(sample: Mapping[str, Any]) -> dict[str, object]:
         for caption in _captions(sample)
     ]
     taken = {name: image[name] for name in ("id", "width", "height", "group")}
-    return taken | {"row": sample["row"], "bucket": chosen["bucket"], "weight": chosen["weight"], "caption_lengths": lengths}
+    return taken | {
+        "row": sample["row"],
+        "bucket": chosen["bucket"],
+        "weight": chosen.get("weight", 1.0),
+        "caption_lengths": lengths,
+    }
 
 
 def _measured(row: Mapping[str, Any]) -> dict[str, Any]:

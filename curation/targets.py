@@ -44,10 +44,11 @@ def concept_shares(*, taxonomy: pa.Table, balance: pa.Table, max_gain: float | N
     num = taxonomy.num_rows
 
     def summed(amounts: Floats) -> Floats:
-        return np.bincount(concepts, np.repeat(amounts, lengths), minlength=num)
+        return np.bincount(concepts, np.repeat(amounts, lengths), minlength=num).astype(np.float64)
 
     left = summed(kept.astype(np.float64))
-    target = None if max_gain is None else pa.array(concept_targets(left, **forest(taxonomy), gain=max_gain))
+    parent, prior = forest(taxonomy)
+    target = None if max_gain is None else pa.array(concept_targets(left, parent=parent, prior=prior, gain=max_gain))
     columns = {
         "concept": taxonomy["concept"],
         "images": summed(np.ones(len(lengths))).astype(np.int64),
@@ -58,9 +59,6 @@ def concept_shares(*, taxonomy: pa.Table, balance: pa.Table, max_gain: float | N
     return conform(pa.table(columns), CONCEPT_SHARES)
 
 
-def forest(taxonomy: pa.Table) -> dict[str, NDArray[np.float64] | NDArray[np.int64]]:
-    """Return parent (-1 for a root) and prior of every concept of TAXONOMY, by name."""
-    return {
-        "parent": taxonomy["parent"].fill_null(-1).to_numpy().astype(np.int64),
-        "prior": taxonomy["prior"].to_numpy().astype(np.float64),
-    }
+def forest(taxonomy: pa.Table) -> tuple[Rows, Floats]:
+    """Return parent (-1 for a root) and prior of every concept of TAXONOMY."""
+    return taxonomy["parent"].fill_null(-1).to_numpy().astype(np.int64), taxonomy["prior"].to_numpy().astype(np.float64)

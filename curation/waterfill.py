@@ -65,7 +65,9 @@ def water_fill(total: float, capacity: Floats, parent: Rows, share: Floats | Non
     for level in range(-1, int(depth.max(initial=-1)) + 1):
         children, nodes = np.flatnonzero(depth == level + 1), np.flatnonzero(depth == level)
         group = np.concatenate([above[children], nodes])
-        filled = fill(mass, group, np.concatenate([whole[children], capacity[nodes]]), np.concatenate([share[children], share[nodes]]))
+        filled = fill(
+            mass, group, np.concatenate([whole[children], capacity[nodes]]), np.concatenate([share[children], share[nodes]])
+        )
         mass[children], own[nodes] = filled[: len(children)], filled[len(children) :]
     return own
 
@@ -79,5 +81,7 @@ def depths(parent: Rows) -> Rows:
         depth[found] = level
     if (depth < 0).any():
         one = int(np.flatnonzero(depth < 0)[0])
-        raise SchemaError(f"concept {one} is its own ancestor, through {int(parent[one])}: the parents of a taxonomy form a forest")
+        raise SchemaError(
+            f"concept {one} is its own ancestor, through {int(parent[one])}: the parents of a taxonomy form a forest"
+        )
     return np.asarray(depth, np.int64)

@@ -141,7 +141,7 @@ class KnnConfig(Section):
 
 
 class HierarchyConfig(Section):
-    """Semantic levels of the k-NN graph, for `select.balance` and for finding gaps; methods verified and fast."""
+    """Semantic levels of the k-NN graph, for balancing communities and for finding gaps; methods verified and fast."""
 
     resolutions: list[float] = Field(
         [1.0, 4.0, 16.0],
@@ -309,13 +309,17 @@ class SelectConfig(Section):
     contained: Literal["keep", "drop_part", "drop_whole"] = Field(
         "keep", description="a picture that lies inside another one (tile, heavy crop, collage, screenshot): which of them goes"
     )
-    balance: dict[str, Any] | None = Field(
-        None, description="{by: column, alpha: exponent}: weight n^-alpha for a group of n, e.g. by hierarchy.level_1"
-    )
     bases_px: list[int] = Field([32, 64, 128, 256, 512, 1024], description="side lengths of the square resolution buckets")
     multiple_px: int = Field(16, ge=1, description="both sides of a bucket are multiples of this")
     max_aspect: float = Field(4.0, ge=1, description="most extreme bucket, long side over short side")
     max_enlargement: float = Field(1.1, ge=1, description="how far an image may be enlarged to fill a bucket")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _moved(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "balance" in values:
+            raise ValueError("`balance` is a section of its own now: balance: {mode: communities, by: images.group, alpha: 0.5}")
+        return values
 
 
 class VlmConfig(Section):
@@ -432,6 +436,52 @@ class ConceptConfig(Section):
     )
     prompts: str | None = Field(None, description="user prompts: .txt, one a line, or .jsonl or .csv with prompt and count")
     prior_limit: float = Field(4.0, ge=1, description="largest factor of a concept that users ask for")
+
+
+class BalanceConfig(Section):
+    """How often each kept image is trained on, and which of them fit into a budget."""
+
+    mode: Literal["concepts", "metaclip", "communities", "none"] = Field(
+        "concepts",
+        description="concepts: every concept nears its share of the taxonomy; metaclip: any rare concept keeps an image; "
+        "communities: weight n^-alpha for a group of n; none: all alike",
+    )
+    budget: int | float | None = Field(
+        None, gt=0, description="images to keep: a whole number, or a share such as 0.25; what is left out has the reason budget"
+    )
+    languages: dict[str, float] = Field(
+        {}, description="shares of the languages that images come from, e.g. {en: 0.5, zh: 0.5}; others stay as they are"
+    )
+    max_weight: float = Field(
+        4.0, ge=1, description="most that an image weighs, in means, and least (its inverse); how far a concept may be raised"
+    )
+    steps: int = Field(30, ge=0, description="mode concepts: steps of proportional scaling")
+    bm25_power: float = Field(
+        0.5, ge=0, le=2, description="mode concepts: exponent of BM25, by which an image's concepts pull at its weight; 0: alike"
+    )
+    threshold: float | None = Field(
+        None, gt=0, description="mode metaclip: images up to which a concept of English images keeps all; absent: the mean"
+    )
+    by: str = Field("images.group", description="mode communities: column whose values are groups, e.g. hierarchy.level_1")
+    alpha: float = Field(0.5, ge=0, le=1, description="mode communities: 0 leaves the shares of groups, 1 makes them equal")
+    seed: int = Field(0, description="another seed, another draw of the budget")
+
+    @model_validator(mode="after")
+    def _meant(self) -> "BalanceConfig":
+        for key, mode in {
+            "steps": "concepts",
+            "bm25_power": "concepts",
+            "threshold": "metaclip",
+            "by": "communities",
+            "alpha": "communities",
+        }.items():
+            if key in self.model_fields_set and self.mode != mode:
+                raise ValueError(f"{key} has no effect with mode {self.mode}; it belongs to mode {mode}")
+        if isinstance(self.budget, float) and self.budget > 1:
+            raise ValueError(f"budget {self.budget} is neither a whole number of images nor a share of at most 1")
+        if any(not 0 < share <= 1 for share in self.languages.values()):
+            raise ValueError(f"shares of languages lie in (0, 1], not {self.languages}")
+        return self
 
 
 class ShardConfig(Section):
@@ -553,6 +603,7 @@ class Config(Section):
     link: LinkConfig = LinkConfig()
     endpoint: EndpointConfig | None = Field(None, description="a server by address, for stages whose backend is endpoint")
     concepts: ConceptConfig = ConceptConfig()
+    balance: BalanceConfig = BalanceConfig()
     shard: ShardConfig = ShardConfig()
     pairs: PairConfig | None = Field(None, description="make edit pairs and their shards; absent: do not")
     train: TrainConfig | None = Field(None, description="train an S3-DiT on the shards; absent: do not train")

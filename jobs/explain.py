@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
+from curation.decisions import decisions
 from curation.errors import ConfigError
 from curation.items import clean_text
 from curation.tables import Run
@@ -80,6 +81,10 @@ def _story(run: Run, row: int) -> dict[str, Any]:
     for table in PER_IMAGE:
         if run.has(table):
             story[table] = {k: v for k, v in run.take(table, one).to_pylist()[0].items() if k != "id"}
+    if run.has("selection"):
+        story["selection"] = {k: v for k, v in decisions(run, one).to_pylist()[0].items() if k != "id"}
+    if run.has("balance"):
+        story["concepts"] = _concepts(run, one)
     story |= _neighbourhood(run, row)
     if (story.get("duplicates") or {}).get("keeper_row") is not None:
         mine = story["duplicates"]
@@ -89,6 +94,14 @@ def _story(run: Run, row: int) -> dict[str, Any]:
     story["from_base"] = row < base_rows(run)
     story["verdict"] = _verdict(story)
     return story
+
+
+def _concepts(run: Run, one: np.ndarray) -> list[dict[str, Any]]:
+    """Return the names of the concepts that the image shows, with BM25, those that say most of it first."""
+    mine = run.take("balance", one, ["concepts", "bm25"]).to_pylist()[0]
+    rows = np.array(mine["concepts"] or [], dtype=np.int64)
+    names = run.take("taxonomy", rows, ["name"])["name"].to_pylist() if len(rows) else []
+    return [{"name": name, "bm25": round(value, 3)} for name, value in zip(names, mine["bm25"] or [], strict=True)]
 
 
 def _neighbourhood(run: Run, row: int) -> dict[str, Any]:

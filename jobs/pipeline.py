@@ -80,8 +80,15 @@ STAGES: tuple[Stage, ...] = (
           "captions from evidence, five levels in two languages", optional=("mentions",), version=4),
     Stage("concepts", "taxonomy", ("tags", "selection", "captions"), "jobs.taxonomy:work",
           "one forest of all that kept images show", plan="jobs.taxonomy:plan", optional=("mentions",)),
-    Stage("shard", "shards", ("images", "metrics", "scores", "ocr", "tags", "captions", "duplicates", "selection"),
-          "jobs.shard:work", "WebDataset tars with an index", plan="jobs.shard:plan", version=2),
+    Stage("balance", "balance",
+          ("images", "metrics", "scores", "ocr", "tags", "duplicates", "placeholders", "captions", "selection", "taxonomy"),
+          "jobs.balance:work", "how often each image is trained on, and which fit into the budget", plan="jobs.balance:plan",
+          optional=("hierarchy", "mentions")),
+    Stage("shares", "concept_shares", ("taxonomy", "balance"), "jobs.balance:work_shares",
+          "what the balance made of every concept", plan="jobs.balance:plan_shares"),
+    Stage("shard", "shards", ("images", "metrics", "scores", "ocr", "tags", "captions", "duplicates", "selection",
+                              "balance"),
+          "jobs.shard:work", "WebDataset tars with an index", plan="jobs.shard:plan", version=3),
     Stage("pairs", "edit_pairs", ("images", "metrics", "tags", "ocr", "edges", "captions", "selection"), "jobs.pairs:Pairer",
           "edit pairs with exact instructions, checked", plan="jobs.pair_plan:plan", optional=("neighbours", "verdicts")),
     Stage("pair_shard", "pair_shards", ("images", "edit_pairs"), "jobs.pair_shard:work", "WebDataset tars of edit pairs",
@@ -90,7 +97,8 @@ STAGES: tuple[Stage, ...] = (
     Stage("sample", "samples", ("checkpoints",), "jobs.sample:work", "images from prompts", plan="jobs.sample:plan"),
     Stage("evaluate", "evaluation", ("shards", "checkpoints"), "jobs.evaluate:work", "do samples follow their prompts?",
           plan="jobs.evaluate:plan"),
-    Stage("report", "report", ("images", "metrics", "selection", "duplicates", "captions", "shards"), "jobs.report:work",
+    Stage("report", "report", ("images", "metrics", "selection", "balance", "concept_shares", "duplicates", "captions", "shards"),
+          "jobs.report:work",
           "the whole run as one page", plan="jobs.report:plan", optional=("checkpoints", "samples", "evaluation")),
 )  # fmt: skip
 
@@ -115,7 +123,7 @@ def pipeline(config: Config) -> list[Planned]:
     if config.knowledge is None and config.link != LinkConfig():
         raise ConfigError("section link has no effect without knowledge.path, the folder of a knowledge base")
     base = _base(config)
-    grown = NAMES[: NAMES.index("caption") + 1]
+    grown = NAMES[: NAMES.index("balance") + 1]
     return [
         Planned(stage, _parameters(stage.name, config), base if stage.name in grown else None, _how(stage.name, config))
         for stage in STAGES
@@ -189,6 +197,8 @@ def _parameters(name: str, config: Config) -> dict[str, Any]:
         return _link_parameters(config)
     if name == "caption":
         return _caption_parameters(config)
+    if name == "shares":
+        return config.balance.model_dump(mode="json", include={"mode", "max_weight"})
     if name == "concepts":
         return _concept_parameters(config)
     own = getattr(config, name, None)

@@ -1,4 +1,4 @@
-"""Shards: planned once from the selection, then one tar per item."""
+"""Shards: planned once from the selection and the balance, then one tar per item."""
 
 import tempfile
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from curation.decisions import decisions
 from curation.shards import plan_shards, write_shard
 from curation.tables import Run, part_stem
 from jobs.adopt import base_rows
@@ -14,7 +15,7 @@ from jobs.stage import Item, Output
 
 def plan(run: Run, *, max_bytes: int, max_samples: int, seed: int, **_: object) -> list[Item]:
     """Return one item per shard with its global rows."""
-    selection = run.read("selection")
+    selection = decisions(run)
     new = np.arange(len(selection)) >= base_rows(run)  # the base's images are in its own shards
     keep = pa.array(selection["keep"].to_numpy() & new)
     shards = plan_shards(
@@ -35,13 +36,14 @@ def work(run: Run, item: Item, *, caption_language: str, caption_level: str, **_
     folder = run.folder("shards") / "_attempts"
     folder.mkdir(parents=True, exist_ok=True)
     path = Path(tempfile.mkdtemp(dir=folder)) / name
-    tables = ("images", "selection", "metrics", "scores", "ocr", "tags", "captions", "duplicates")
+    tables = ("images", "metrics", "scores", "ocr", "tags", "captions", "duplicates")
     index = write_shard(
         path,
         rows=rows,
         shard=name,
         caption_language=caption_language,
         caption_level=caption_level,
+        selection=decisions(run, rows),
         **{table: run.take(table, rows) for table in tables},
     )
     return [Output(part, index, files={name: path})]

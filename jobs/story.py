@@ -47,6 +47,8 @@ def _relations(story: Mapping[str, Any]) -> list[str]:
     selection = story.get("selection") or {}
     if selection.get("status") == "kept":
         lines.append(_row("selection", f"weight {selection['weight']:.3f}, bucket {selection['bucket']} px"))
+    if story.get("concepts"):
+        lines.append(_row("concepts", ", ".join(f"{one['name']} {one['bm25']:.2f}" for one in story["concepts"])))
     if story.get("shards"):
         place = story["shards"]
         lines.append(_row("shard", f"{place['shard']}, {place['image_length']} bytes at {place['image_offset']}"))

@@ -51,6 +51,7 @@ ALIGNED = (
     "duplicates",
     "selection",
     "captions",
+    "balance",
 )
 
 

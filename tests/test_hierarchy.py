@@ -6,7 +6,6 @@ import pytest
 from numpy.typing import NDArray
 
 from curation import schema
-from curation.selection import select
 from graph.hierarchy import hierarchy
 
 RESOLUTIONS = (1.0, 8.0, 16.0)
@@ -94,19 +93,3 @@ def test_a_copy_has_the_levels_of_its_representative_and_a_lonely_image_its_own(
 def test_resolutions_must_increase() -> None:
     with pytest.raises(ValueError, match=r"resolutions = \[8.0, 1.0, 64.0\] must be 3 increasing"):
         hierarchy(neighbours=nearest(topics()[0][:20], names(20)), resolutions=(8.0, 1.0, 64.0))
-
-
-def test_a_selection_can_be_balanced_by_a_level() -> None:
-    ids = names(3)
-    rows = {name: [None] * 3 for name in schema.IMAGES.names} | {
-        "id": ids, "uri": ids, "container": ["file"] * 3, "key": ids, "group": ["a"] * 3, "width": [64] * 3, "height": [64] * 3,
-    }  # fmt: skip
-    nothing = {f.name: pa.nulls(3, f.type) for f in schema.DUPLICATES} | {"id": ids, "group_size": [1] * 3}
-    level = schema.conform(
-        pa.table({"id": ids, "level_0": [0] * 3, "level_1": [0, 0, 2], "level_2": [0, 1, 2]}), schema.HIERARCHY
-    )
-    found = select(
-        images=pa.table(rows, schema=schema.IMAGES), duplicates=schema.conform(pa.table(nothing), schema.DUPLICATES),
-        hierarchy=level, rules=(), balance={"by": "hierarchy.level_1", "alpha": 1.0},
-    )  # fmt: skip
-    assert found["weight"].to_pylist() == [0.75, 0.75, 1.5]

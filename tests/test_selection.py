@@ -1,6 +1,5 @@
-"""Selection: reasons in order, rules as written in YAML, resolution buckets, sampling weights."""
+"""Selection: reasons in order, rules as written in YAML, resolution buckets."""
 
-import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -69,7 +68,6 @@ def test_every_row_is_kept_dropped_or_failed_and_says_why() -> None:
         f"copy of {0:032x}, cosine 0.9800",
         "scores.nsfw is 0.97, dropped when above 0.8",
     ]
-    assert selected["weight"].to_pylist() == [1, 0, 0, 0, 1, 1]
     assert selected["bucket"].to_pylist() == ["592x432", None, None, None, "32x32", "80x48"]
 
 
@@ -128,23 +126,6 @@ def test_a_wrong_rule_is_refused_with_the_way_out(rule: dict[str, object], messa
         _reasons(rule)
 
 
-def test_balanced_weights_favour_small_groups_and_average_one() -> None:
-    tables = _tables()
-    groups = pa.array(["digits"] * 4 + ["photos"] * 2)
-    tables["images"] = tables["images"].set_column(IMAGES.get_field_index("group"), IMAGES.field("group"), groups)
-    weights = select(**tables, rules=(), balance={"by": "group", "alpha": 1.0})["weight"].to_numpy()
-    assert weights.tolist() == [1.0, 0.0, 0.0, 1.0, 1.0, 1.0]  # two kept images in each group
-    skewed = select(**tables, rules=[{"name": "r", "column": "images.width", "equals": 64}], balance={"alpha": 0.5})["weight"]
-    kept = skewed.to_numpy()[[0, 4, 5]]
-    assert kept.mean() == pytest.approx(1)
-    assert kept[0] / kept[1] == pytest.approx(2**0.5)  # (1/1)^0.5 over (1/2)^0.5
-
-
-def test_an_unknown_balance_column_names_the_nearest() -> None:
-    with pytest.raises(ConfigError, match=r'did you mean "images.group"'):
-        select(**_tables(), balance={"by": "groups"})
-
-
 def test_selection_works_without_optional_measurements() -> None:
     tables = {name: table for name, table in _tables().items() if name in ("images", "duplicates")}
     assert select(**tables, rules=())["keep"].to_pylist() == [True, False, False, True, True, True]
@@ -172,11 +153,6 @@ def test_a_bucket_refuses_an_empty_image_and_a_base_off_the_grid() -> None:
         bucket(0, 10)
     with pytest.raises(ValueError, match="no multiple"):
         bucket(10, 10, bases_px=(40,))
-
-
-def test_weights_are_finite_when_nothing_is_kept() -> None:
-    selected = select(**_tables(), rules=[{"name": "all", "column": "images.width", "above": 0}], balance={"by": "group"})
-    assert np.array_equal(selected["weight"].to_numpy(), np.zeros(NUM))
 
 
 def test_the_policy_of_containment_is_asked_last_and_names_the_other_picture() -> None:
