@@ -150,7 +150,7 @@ class Sender:
         try:
             if self._stopped is not None:
                 raise self._stopped
-            if self.terms.budget is not None and self.ledgers.total().cost >= self.terms.budget:
+            if self.terms.budget is not None and self.ledgers.total().cost >= self.terms.budget * (1 - 1e-9):  # sums round
                 return None
             await self._rates(request)
             patience.with_schema = patience.with_schema and not self.schema_refused

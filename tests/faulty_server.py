@@ -1,8 +1,8 @@
 """A server that misbehaves as told by the question itself, before it passes requests on to a real server.
 
 A question whose text holds `[429x2]` meets status 429 in its first two requests and is then passed on; `[reset]` is x1, several
-faults follow each other. Without an upstream it answers by itself, after a fixed latency, and refuses what is above its limit,
-which makes a server of known capacity. It counts every request by its question.
+faults follow each other. Without an upstream it answers by itself, after a fixed latency, and refuses what is above its limit or
+lets it wait, which makes a server of known capacity. It counts every request by its question.
 """
 
 import asyncio
@@ -41,6 +41,11 @@ class FaultyServer:
     bodies: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
+    slots: int | None = None  # requests worked on at a time; the others wait in line
+    most_working: int = 0
+    last_answer: float = 0.0
+    _working: int = 0
+    _line: asyncio.Semaphore | None = None
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         body = json.loads(await request.read())
@@ -115,8 +120,15 @@ class FaultyServer:
 
     async def pass_on(self, body: dict[str, Any], text: str) -> web.StreamResponse:
         if self.upstream is None:
-            await asyncio.sleep(self.latency_seconds)
+            if self._line is None:
+                self._line = asyncio.Semaphore(self.slots or 1_000_000)
+            async with self._line:
+                self._working += 1
+                self.most_working = max(self.most_working, self._working)
+                await asyncio.sleep(self.latency_seconds)
+                self._working -= 1
             self.answered[text] += 1
+            self.last_answer = asyncio.get_running_loop().time()
             return web.json_response(completion(f"answer to {text}"))
         async with ClientSession(timeout=ClientTimeout(total=60)) as session:
             async with session.post(f"{self.upstream}/v1/chat/completions", json=body) as response:

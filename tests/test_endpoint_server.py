@@ -18,6 +18,7 @@ from tiny_vlm import build
 
 from captioning.endpoint import Endpoint
 
+pytest.importorskip("openai", reason="transformers serve needs the package openai: pip install openai")
 pytestmark = pytest.mark.slow
 START_SECONDS = 240
 
