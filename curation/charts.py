@@ -37,7 +37,7 @@ def histogram(values: Floats, kept: Floats, *, name: str, num_bins: int = 36) ->
     ends = f"{short(float(values.min()))} to {short(float(values.max()))}"
     label = f"Histogram of {name}, {len(values)} images, {ends}"
     base = f'<line class="axis" x1="0" x2="{width:.0f}" y1="{height:.0f}" y2="{height:.0f}"/>'
-    return _svg(width, height + 1, label, "".join(bars) + base, "histogram")
+    return svg(width, height + 1, label, "".join(bars) + base, "histogram")
 
 
 def is_skewed(values: Floats) -> bool:
@@ -69,7 +69,7 @@ def curve(steps: Floats, values: Floats, *, name: str, smoothing: float = 0.9) -
         f'<text x="{width - 8:.0f}" y="{height - 6:.0f}" text-anchor="end">step {short(float(steps[-1]))}</text>'
     )
     label = f"{name} over {len(steps)} steps, from {short(float(smooth[0]))} to {short(float(smooth[-1]))}"
-    return _svg(width, height, label, grid + line(values, "raw") + line(smooth, "smooth") + ends, "curve")
+    return svg(width, height, label, grid + line(values, "raw") + line(smooth, "smooth") + ends, "curve")
 
 
 def size_map(width_px: Floats, height_px: Floats, *, max_circles: int = 1500) -> Markup:
@@ -89,7 +89,7 @@ def size_map(width_px: Floats, height_px: Floats, *, max_circles: int = 1500) ->
         f'<circle class="dot" cx="{place(w):.1f}" cy="{side - place(h):.1f}" r="{r:.1f}"/>'
         for (w, h), r in zip(pairs, radius, strict=True)
     )
-    return _svg(side, side, f"Map of {len(pairs)} image sizes, width against height", grid + circles, "sizes")
+    return svg(side, side, f"Map of {len(pairs)} image sizes, width against height", grid + circles, "sizes")
 
 
 def ticks(low: float, high: float, *, about: int = 4) -> list[float]:
@@ -135,7 +135,8 @@ def _size_line(tick: int, place: float, side: float, left: float) -> str:
     )
 
 
-def _svg(width: float, height: float, label: str, content: str, kind: str) -> Markup:
+def svg(width: float, height: float, label: str, content: str, kind: str) -> Markup:
+    """Return an SVG of the page's class `kind` around content that is already escaped."""
     size = f'viewBox="0 0 {width:.0f} {height:.0f}"'
     return Markup(f'<svg class="chart {kind}" {size} role="img" aria-label="{escape(label)}">{content}</svg>')
 
@@ -154,4 +155,4 @@ def polygons(lines: Sequence[Sequence[float]], *, width_px: int, height_px: int)
             f'<polygon points="{path}"/><circle cx="{left:.1f}" cy="{top:.1f}" r="{size * 0.75:.1f}"/>'
             f'<text x="{left:.1f}" y="{top + size * 0.36:.1f}" font-size="{size:.1f}" text-anchor="middle">{number}</text>'
         )
-    return _svg(width_px, height_px, f"Outlines of {len(drawn)} text lines", "".join(drawn), "polygons")
+    return svg(width_px, height_px, f"Outlines of {len(drawn)} text lines", "".join(drawn), "polygons")

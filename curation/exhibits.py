@@ -16,6 +16,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from curation.charts import polygons
+from curation.decisions import decisions
 from curation.pixels import read_pixels
 from curation.schema import CAPTION_LANGUAGES, CAPTION_LEVELS
 from curation.tables import Run
@@ -109,7 +110,7 @@ def _spread(run: Run, num: int) -> list[int]:
     """Return up to `num` kept rows that have captions: round and round the groups, evenly spaced inside each."""
     counts = pc.list_value_length(run.read("captions", ["captions"])["captions"]).fill_null(0).to_numpy()
     groups = np.array(run.read("images", ["group"])["group"].to_pylist(), dtype=object)
-    kept = run.read("selection", ["keep"])["keep"].to_numpy() if run.has("selection") else np.ones(len(groups), dtype=bool)
+    kept = decisions(run)["keep"].to_numpy() if run.has("selection") else np.ones(len(groups), dtype=bool)
     with_captions = np.flatnonzero((counts > 0) & kept)
     members = {str(group): with_captions[groups[with_captions] == group] for group in sorted(set(groups[with_captions]))}
     rounds = -(-num // max(1, len(members)))

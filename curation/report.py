@@ -5,6 +5,7 @@ Content-Security-Policy forbids everything else, since captions, file names and 
 words. Every section appears as soon as its tables are complete, so a report can be made in the middle of a run.
 """
 
+import base64
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -19,13 +20,17 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from curation import charts, exhibits, learning, ledger
+from curation.concept_exhibit import concepts
+from curation.decisions import decisions
+from curation.poster import poster
 from curation.tables import Run
 
 
-def render(run: Run, *, copies: Mapping[str, Any] | None = None) -> str:
+def render(run: Run, *, copies: Mapping[str, Any] | None = None, neighbourhood: str | None = None) -> str:
     """Return the report of a run as one HTML page, from whatever tables are complete.
 
     copies: what is to be shown of deduplication, as `graph.showcase.copies` returns it; that section is left out without it.
+    neighbourhood: a picture of one concept among its neighbours, as `graph.concept_picture` draws it in SVG.
     """
     counted, stages = ledger.balance(run), list(ledger.stage_rows(run))
     page: dict[str, Any] = {
@@ -38,7 +43,10 @@ def render(run: Run, *, copies: Mapping[str, Any] | None = None) -> str:
         "sizes": _sizes(run),
         "buckets": ledger.bucket_rows(run),
         "tags": _top_tags(run),
+        "concepts": concepts(run),
+        "neighbourhood": None if neighbourhood is None else svg_uri(neighbourhood),
         "copies": copies,
+        "poster": poster(run),
         "texts": exhibits.text_lines(run) if run.has("ocr") else [],
         "captions": exhibits.captioned(run) if run.has("captions") else [],
         "failures": ledger.failure_rows(run),
@@ -51,11 +59,16 @@ def render(run: Run, *, copies: Mapping[str, Any] | None = None) -> str:
     return environment().get_template("report.html.j2").render(page)
 
 
+def svg_uri(text: str) -> str:
+    """Return an SVG as a data URI: as an image it runs nothing and loads nothing, whatever it says."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(text.encode()).decode()}"
+
+
 def _kept(run: Run, num: int) -> np.ndarray:
     """Return bool (num,): kept images, or all before the selection."""
     if not run.has("selection"):
         return np.ones(num, dtype=bool)
-    kept: np.ndarray = run.read("selection", ["keep"])["keep"].to_numpy()
+    kept: np.ndarray = decisions(run)["keep"].to_numpy()
     return kept
 
 

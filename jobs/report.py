@@ -1,7 +1,9 @@
 """The report: one page from the tables as they are."""
 
+from curation.concept_exhibit import central
 from curation.report import render
 from curation.tables import Run
+from graph.concept_picture import taxonomy_picture
 from graph.showcase import copies
 from jobs.stage import Item, Output
 
@@ -13,7 +15,9 @@ def plan(run: Run, **_: object) -> list[Item]:
 
 def page(run: Run) -> str:
     """Return the page, with what the graph has to show of copies."""
-    return render(run, copies=copies(run))
+    centre = central(run)
+    picture = None if centre is None else taxonomy_picture(run.read("taxonomy"), centre)
+    return render(run, copies=copies(run), neighbourhood=picture)
 
 
 def work(run: Run, item: Item) -> list[Output]:

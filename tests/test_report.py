@@ -17,11 +17,14 @@ from curation.charts import curve, histogram, size_map, ticks
 from curation.ledger import balance
 from curation.metrics import profile
 from curation.report import shown
-from curation.schema import CAPTIONS, DUPLICATES, IMAGES, OCR, SCORES, TAGS
+from curation.schema import CAPTIONS, DUPLICATES, IMAGES, MENTIONS, OCR, SCORES, TAGS
 from curation.selection import select
 from curation.shards import plan_shards, write_shard
 from curation.tables import Cost, Run
+from graph.taxonomy import Entity, taxonomy
+from jobs import balance as stage
 from jobs.report import page as render
+from jobs.taxonomy import shown as shown_concepts
 
 HOSTILE = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "</script><b>", "{{ 7 * 7 }}", "a\u202eb\x1b[31m")
 PHOTOS = (data.astronaut, data.chelsea, data.coffee, data.rocket)
@@ -110,8 +113,40 @@ def _tables(folder: Path) -> dict[str, pa.Table]:
     }
     rules = [{"name": "<i>dim</i>", "column": "metrics.brightness", "below": 0.2, "groups": ["shapes"]}]
     tables["selection"] = select(**tables, rules=rules)
+    tables["mentions"] = _table(MENTIONS, id=ids, mentions=[[_mention()] if row == 8 else [] for row in range(num)], error=error)
     tables["captions"] = _table(CAPTIONS, id=ids, captions=[_captions(text) for text in (*HOSTILE, *["a picture"] * (num - 5))])
     return tables
+
+
+def _mention() -> dict[str, object]:
+    """A linked entity whose title is hostile."""
+    span = {"source": "ocr", "field": "0", "text": "SUMMER", "start": 0, "end": 6, "score": 0.93}
+    return span | {"entity": 4, "title": HOSTILE[0], "title_zh": "\u590f\u5b63", "description": HOSTILE[1]}
+
+
+def _balance(run: Run) -> None:
+    """Add the taxonomy of the run's tags, as the stages concepts, balance and shares do."""
+    reading = {"languages": ["en", "zh"], "min_tag_score": 0.5, "min_mention_score": 0.5}
+    forest = taxonomy(
+        shown=lambda: shown_concepts(run, **reading), knowledge=lambda rows: {row: Entity(HOSTILE[0]) for row in rows}
+    )
+    run.commit_part("taxonomy", 0, forest, fingerprint="f", cost=Cost(0.1, 0.1))
+    run.finish("taxonomy", {"parameters": reading})
+    settings = {
+        "mode": "concepts",
+        "by": "images.group",
+        "alpha": 0.5,
+        "max_weight": 4.0,
+        "steps": 30,
+        "bm25_power": 0.5,
+        "seed": 0,
+    }
+    (made,) = stage.work(run, {"parts": [0]}, languages={}, **settings)
+    run.commit_part("balance", 0, made.rows, fingerprint="f", cost=Cost(0.1, 0.1))
+    run.finish("balance", {"parameters": settings})
+    (shares,) = stage.work_shares(run, {"parts": [0]}, mode="concepts", max_weight=4.0)
+    run.commit_part("concept_shares", 0, shares.rows, fingerprint="f", cost=Cost(0.1, 0.1))
+    run.finish("concept_shares", {})
 
 
 def _captions(text: str) -> list[dict[str, object]]:
@@ -128,6 +163,7 @@ def write_run(root: Path) -> Run:
     for name, table in tables.items():
         run.commit_part(name, 0, table, fingerprint="f", cost=Cost(1.5, 1.2))
         run.finish(name, {"stage": name})
+    _balance(run)
     described = {name: tables[name] for name in ("images", "selection", "metrics", "scores", "ocr", "tags", "captions")}
     for number, rows in enumerate(plan_shards(selection=tables["selection"], images=tables["images"], max_samples=8)):
         chosen = {name: table.take(rows) for name, table in described.items()}
@@ -195,10 +231,12 @@ class _Page(HTMLParser):
 def test_the_page_is_well_formed_and_has_every_section(page: str) -> None:
     parsed = _Page(page)
     assert parsed.open == []
-    wanted = "balance stages metrics sizes tags duplicates contained text captions failures shards training samples"
+    wanted = (
+        "balance stages metrics sizes tags concepts duplicates contained text poster captions failures shards training samples"
+    )
     assert re.findall(r'<section id="(\w+)">', page) == wanted.split()
     assert page.count('class="chart histogram"') > 15
-    assert parsed.elements.count("polygon") == 3
+    assert parsed.elements.count("polygon") == 6  # the poster is also the one picture of which all is told
 
 
 def test_hostile_words_stay_words(page: str) -> None:
@@ -274,3 +312,37 @@ def test_charts_draw_constant_and_single_values() -> None:
 def test_ticks_are_round_and_inside() -> None:
     assert ticks(0.0, 1.0) == pytest.approx([0, 0.5, 1.0])
     assert all(-3 <= tick <= 7 for tick in ticks(-3, 7))
+
+
+def test_one_picture_shows_its_text_its_entities_with_their_spans_and_every_caption_with_evidence(page: str) -> None:
+    section = page[page.index('<section id="poster">') :]
+    section = section[: section.index("</section>")]
+    assert "posters/sale.png" in section
+    assert "SUMMER</bdi>" in section
+    assert "ocr 0, characters 0 to 6" in section
+    assert section.count("<article") == 5  # two levels in two languages, and the source's
+    assert section.count("metrics.dominant_colours") == 5
+
+
+def test_concepts_are_shown_before_and_after_on_the_page(page: str) -> None:
+    section = page[page.index('<section id="concepts">') :]
+    section = section[: section.index("</section>")]
+    assert "tabby" in section
+    assert 'class="chart concepts"' in section
+    assert "data:image/svg+xml;base64," in section or "neighbourhood" not in section
+
+
+def test_images_outside_the_budget_are_counted_as_dropped(run: Run, tmp_path: Path) -> None:
+    small = Run(tmp_path / "small")
+    for name in ("images", "selection", "tags", "captions", "mentions", "ocr", "taxonomy"):
+        small.commit_part(name, 0, run.read(name), fingerprint="f", cost=Cost(0, 0))
+        small.finish(name, {"parameters": (run.manifest(name) or {}).get("parameters", {})})
+    (made,) = stage.work(
+        small, {"parts": [0]}, mode="none", by="images.group", alpha=0.5, languages={}, max_weight=4.0, steps=30, bm25_power=0.5,
+        seed=0, budget=5,
+    )  # fmt: skip
+    kept_before = balance(small)["kept"]
+    small.commit_part("balance", 0, made.rows, fingerprint="f", cost=Cost(0, 0))
+    small.finish("balance", {})
+    counted = balance(small)
+    assert (counted["kept"], counted["dropped"]["budget"], counted["adds_up"]) == (5, kept_before - 5, True)
