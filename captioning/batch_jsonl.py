@@ -5,6 +5,9 @@ cache key. So the captioner itself decides what to ask, second rounds included: 
 mending. Import fills the cache, whose answers the next run then finds. An error that would only be repeated becomes the reply
 of its question; any other is left out, so that the question is asked again.
 
+The part of an ask's key before the first slash names what is asked about. One question about it waits for its answer before
+the next is written: "ID/retry-1" makes sense only when the answer to "ID" is known and of no use.
+
 https://platform.openai.com/docs/guides/batch (limits: 50,000 lines and 200 MB per file)
 """
 
@@ -36,6 +39,7 @@ class BatchExport:
         self._form, self._cache, self._first = form, cache, file
         self._max_lines, self._max_bytes = max_lines, max_bytes
         self._written: set[str] = set()
+        self._waiting: set[str] = set()
         self._stream: IO[bytes] | None = None
         self._lines = self._bytes = 0
         self.files: list[Path] = []
@@ -75,8 +79,10 @@ class BatchExport:
         if cached is not None:
             self.answered += 1
             return cached
-        if request.key not in self._written:
+        subject = ask.key.partition("/")[0]
+        if request.key not in self._written and not ("/" in ask.key and subject in self._waiting):
             self._write(request)
+        self._waiting.add(subject)
         return Reply(error=(EXPORTED, f"custom_id {request.key[:12]} of a batch"))
 
     def _write(self, request: Request) -> None:

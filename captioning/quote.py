@@ -48,6 +48,7 @@ class Quoting:
         self._form, self._cache = form, cache
         self._prices = {"input_price": input_price, "output_price": output_price}
         self._counted: set[str] = set()
+        self._waiting: set[str] = set()
         self._cached = self._unsendable = self._input = self._most = 0
 
     def answer(self, asks: Sequence[Ask]) -> list[Reply]:
@@ -74,8 +75,10 @@ class Quoting:
         if cached is not None:
             self._cached += 1
             return cached
-        if request.key not in self._counted:
+        subject = ask.key.partition("/")[0]
+        if request.key not in self._counted and not ("/" in ask.key and subject in self._waiting):
             self._counted.add(request.key)
             self._input += request.input_tokens
             self._most += ask.max_tokens
+        self._waiting.add(subject)
         return Reply(error=(QUOTED, f"about {request.input_tokens} input tokens"))

@@ -1,7 +1,7 @@
 """The verbs of the command line: `imageloom VERB` or `python -m jobs VERB`.
 
 Exit codes: 0 done; 1 unexpected; 2 wrong key, value or name; 3 source unreadable; 4 wrong schema; 5 stale stage; 6 corrupt
-part, or validate found something; 7 a stage failed; 8 too many failures; 9 model unusable; 130 interrupted.
+part, or validate found something; 7 a stage failed; 8 too many failures; 9 model unusable; 10 server unusable; 130 interrupted.
 """
 
 import json
@@ -228,14 +228,27 @@ def caption(
     config: Annotated[
         Path | None, typer.Option(help="YAML whose captioning is tried; default: the one the run was made with")
     ] = None,
+    estimate: Annotated[bool, typer.Option("--estimate", help="only count what a server would be asked, and its cost")] = False,
+    export_batch: Annotated[
+        Path | None, typer.Option(help="write all open questions as JSONL of OpenAI's Batch API instead of asking them")
+    ] = None,
+    import_batch: Annotated[
+        list[Path] | None, typer.Option(help="take the answers of a batch's output or error file; may be repeated")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Look before you spend: caption a few images as configured, show everything, store nothing.
 
-    The sample holds some of every sub-collection, with text and without, and is the same every time. Example:
+    The sample holds some of every sub-collection, with text and without, and is the same every time. With a server as backend,
+    the last three options count, export and import all questions of the run. Example:
 
         imageloom caption runs/pictures --preview 20 --html preview.html --config with-a-model.yaml
     """
+    if estimate or export_batch is not None or import_batch:
+        from jobs.batches import answer_later
+
+        answer_later(_existing(folder), config=config, estimate=estimate, export=export_batch, results=import_batch or [])
+        return
     from jobs.preview_view import look
 
     look(_existing(folder), config=config, number=preview, html=html, as_json=as_json)

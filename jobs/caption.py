@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from captioning.answer import Backend
 from captioning.facts import LEVELS, Known, caption, check_asked, gather_rows, originals, table_of
 from captioning.metadata import metadata_texts
 from captioning.prompting import Prompts
@@ -40,12 +41,14 @@ class Captioner:
         levels: Sequence[str] = LEVELS,
         model: Mapping[str, Any] | None = None,
         how: Mapping[str, Any] | None = None,
+        answering: Backend | None = None,
         **limits: Any,
     ) -> None:
         """Load what `backend` needs.
 
         model: how to ask (`jobs.config.CaptionConfig`'s keys for models, and `settings` of the backend); None for facts.
         how: further settings of the backend, which change no answer.
+        answering: asked in place of the backend that the settings describe; by `jobs.batches` for instance.
         limits: of what facts are spoken of, as `captioning.facts.gather_rows` takes them.
         """
         self.limits = limits
@@ -55,7 +58,7 @@ class Captioner:
         if backend != "facts":
             asked = dict(model or {})
             asked["settings"] = {**asked.get("settings", {}), **(how or {})}
-            self.model = ModelCaptioner(backend, languages, levels, **asked)
+            self.model = ModelCaptioner(backend, languages, levels, answering=answering, **asked)
 
     def __call__(self, **tables: pa.Table) -> pa.Table:
         """Write the captions, then correct them."""
@@ -78,6 +81,7 @@ class ModelCaptioner:
         levels: Sequence[str],
         *,
         settings: Mapping[str, Any],
+        answering: Backend | None = None,
         prompts: str | None = None,
         prompts_sha256: str = "",
         words: Mapping[str, Sequence[int]] | None = None,
@@ -89,7 +93,7 @@ class ModelCaptioner:
         """Load the backend; the keys are those of `caption` in the YAML. prompts_sha256 only makes a changed prompt visible."""
         bounds = {**WORDS, **{level: (int(low), int(high)) for level, (low, high) in (words or {}).items()}}
         how = Asking(languages=tuple(languages), levels=tuple(levels), words=bounds, **asking)
-        self.writer = Writer(load_backend(backend, settings), name=backend, prompts=Prompts(prompts), asking=how)
+        self.writer = Writer(answering or load_backend(backend, settings), name=backend, prompts=Prompts(prompts), asking=how)
         self._budget = {name: int(settings.get(name, default)) for name, default in PIXELS.items()}
         self._max_fallback_share = max_fallback_share
         self._prices = {name: float(settings.get(name, 0.0)) for name in ("input_price", "output_price")}

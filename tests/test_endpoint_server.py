@@ -12,13 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from asking import ask, picture
+from asking import ask
 from faulty_server import FaultyServer, serving
 from tiny_vlm import build
 
+from captioning.answer import Ask
 from captioning.endpoint import Endpoint
 
-pytest.importorskip("openai", reason="transformers serve needs the package openai: pip install openai")
+for package in ("openai", "accelerate"):
+    pytest.importorskip(package, reason=f"transformers serve needs the package {package}")
 pytestmark = pytest.mark.slow
 START_SECONDS = 240
 
@@ -65,20 +67,23 @@ def test_a_real_server_answers_through_faults(upstream: str, model: str, tmp_pat
         for text, second in zip((text for text in texts if text not in ends), again, strict=True):
             first = replies[text]
             assert first.text is not None and first.finish_reason in ("stop", "length"), (text, first)
-            assert first.input_tokens > 20 and 0 < first.output_tokens <= 8
+            assert first.input_tokens > 20 and 0 < first.output_tokens <= 8 + 10 * (text == "[null]")  # tries are billed
             assert server.answered[text] == 1 and second.text == first.text and second.cached
 
 
 def test_the_servers_own_500_costs_only_the_ask_that_caused_it(upstream: str, model: str) -> None:
     """A text part that the server cannot read gives its own 500, after which it drops the connection of somebody else."""
-    broken = ask("x", image=picture())
     messages = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]}]
-    broken = type(broken)("broken", messages, (), max_tokens=4)
+    broken = Ask("broken", messages, (), max_tokens=4)
     asks = [broken if number % 4 == 1 else ask(f"innocent {number}") for number in range(16)]
     with Endpoint(f"{upstream}/v1", model, concurrency=1, max_tries=2) as client:
         replies = client.answer(asks)
     for one, reply in zip(asks, replies, strict=True):
-        assert (reply.text is not None) == one.key.startswith("innocent"), (one.key, reply)
+        if one is broken:
+            assert reply.error is not None and reply.error[0] == "server_error"
+        else:  # a random model may truly say nothing
+            assert reply.text is not None or (reply.error is not None and reply.error[0] == "no_content"), (one.key, reply)
+    assert sum(reply.text is not None for reply in replies) >= 8
 
 
 def test_a_killed_run_pays_once(upstream: str, model: str, tmp_path: Path) -> None:
