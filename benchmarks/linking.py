@@ -1,7 +1,7 @@
 """Entity linking on the anchors of gensim's sample of English Wikipedia, beside commonness alone.
 
     .venv/bin/python -m benchmarks.linking                  # hand-checked mentions and all others, three splits; 4 CPU minutes
-    .venv/bin/python -m benchmarks.linking --fit            # prints weights from the development articles of split 0
+    .venv/bin/python -m benchmarks.linking --fit            # prints weights from the development articles
     .venv/bin/python -m benchmarks.linking --draw           # prints mentions to check, with their sentences
 
 Every mention is given as a span; what it means is to be found among the entities of a knowledge base that was built without the
@@ -306,11 +306,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(arguments.work or temporary)
         runs = {}
-        for split in splits[:1] if arguments.fit or arguments.draw else splits:
+        for split in splits[:1] if arguments.draw else splits:
             parts = [judge(split, number, folder) for number in range(FOLDS)]
             runs[split] = ([each for part, _ in parts for each in part], [each for _, part in parts for each in part])
     if arguments.fit:
-        for names, weights in zip((RANK, ACCEPT), fit([j for j in runs[splits[0]][0] if is_development(j.article)]), strict=True):
+        development = [each for judged, _ in runs.values() for each in judged if is_development(each.article)]
+        for names, weights in zip((RANK, ACCEPT), fit(development), strict=True):
             print(json.dumps(dict(zip(names, weights.round(2).tolist(), strict=True)), indent=4))
     if arguments.draw:
         for each in draw(runs[splits[0]][0], several=240, single=140):
