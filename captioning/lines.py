@@ -55,7 +55,7 @@ def cut_out(pixels: NDArray[np.uint8], corners: Corners) -> NDArray[np.uint8]:
 
 def _continues(line: Corners, piece: Corners) -> bool:
     """Tell whether `piece` stands right behind `line` in the same row, in the direction of the line's text."""
-    (width, height), (piece_width, piece_height) = _size(line), _size(piece)
+    (width, height), (piece_width, piece_height) = size_of(line), size_of(piece)
     upright = height < VERTICAL_ASPECT * width and piece_height < VERTICAL_ASPECT * piece_width
     low, high = sorted((height, piece_height))
     if not upright or low <= 0 or high > HEIGHT_RATIO * low:
@@ -85,6 +85,6 @@ def _axes(corners: Corners) -> NDArray[np.float64]:
     return np.array([along, [-along[1], along[0]]])
 
 
-def _size(corners: Corners) -> tuple[float, float]:
+def size_of(corners: Corners) -> tuple[float, float]:
     """Return width along the text and height of a line, px."""
     return float(np.linalg.norm(corners[1] - corners[0])), float(np.linalg.norm(corners[3] - corners[0]))

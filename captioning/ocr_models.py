@@ -69,12 +69,34 @@ def packaged_models(cache: Path | None = None) -> OcrModels:
 
 
 def models_at(folder: Path) -> OcrModels:
-    """Return the models of a folder with `det/` and `rec/`, each holding `inference.onnx` and `inference.yml`.
+    """Return the models of a folder with `det/` and `rec/`, each holding `inference.yml` and the model.
 
     Raises ModelError naming the first file that is missing or has no Global.model_name.
     """
     detection, recognition = folder / "det", folder / "rec"
     return OcrModels(detection, recognition, _model_name(detection), _model_name(recognition))
+
+
+def chosen_models(
+    *,
+    models: str | None = None,
+    detection: str | None = None,
+    recognition: str | None = None,
+    detection_name: str | None = None,
+    recognition_name: str | None = None,
+) -> OcrModels:
+    """Return the models a user names, each by a folder in PaddleOCR's layout; what is not named is packaged.
+
+    models: folder with `det/` and `rec/`. detection, recognition: folder of one model, instead of that one. *_name: PaddleOCR's
+    name of the model there, where its inference.yml does not say. Raises ModelError as `models_at` does.
+    """
+    found = models_at(Path(models)) if models else packaged_models()
+    return OcrModels(
+        Path(detection) if detection else found.detection,
+        Path(recognition) if recognition else found.recognition,
+        detection_name or (_model_name(Path(detection)) if detection else found.detection_name),
+        recognition_name or (_model_name(Path(recognition)) if recognition else found.recognition_name),
+    )
 
 
 def cache_folder() -> Path:
@@ -123,9 +145,10 @@ def _write(folder: Path, detection: Path, recognition: Path, keys: Path) -> None
 
 def _model_name(folder: Path) -> str:
     settings = folder / "inference.yml"
-    for path in (settings, folder / "inference.onnx"):
-        if not path.is_file():
-            raise ModelError(f"{path} does not exist; each of det/ and rec/ must hold inference.onnx and inference.yml")
+    if not settings.is_file():
+        raise ModelError(
+            f"{settings} does not exist; a model's folder holds inference.yml and inference.onnx (or Paddle's own files)"
+        )
     for line in settings.read_text(encoding="utf-8").splitlines():
         key, _, name = line.strip().rstrip(",").partition(":")
         if key.strip("\"' ") == "model_name":

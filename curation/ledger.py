@@ -34,6 +34,7 @@ TABLES: Mapping[str, str] = {
     "communities": "joins copies of copies into groups",
     "duplicates": "names one keeper for every group",
     "placeholders": "names pictures that stand where others should",
+    "watermarks": "names lines of text that are on many pictures of a source",
     "selection": "keeps or drops each image, with the reason",
     "mentions": "links names in each image's texts to a knowledge base",
     "captions": "writes captions from what was measured",

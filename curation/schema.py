@@ -71,6 +71,15 @@ LINE = pa.struct(
 )
 OCR = pa.schema([ID, field("lines", pa.list_(LINE), "text lines in reading order", unit="px"), ERROR])
 
+WATERMARKS = pa.schema(
+    [
+        ID,
+        field("text", pa.string(), "the line that is on the most images of the group; null when none is a watermark"),
+        field("share", pa.float32(), "share of the group's readable images, copies counted once, that carry `text`", unit="share"),
+        field("texts", pa.list_(pa.string()), "all lines of the image that are watermarks, in reading order; null: not read"),
+    ]
+)
+
 SCORES = pa.schema(
     [
         ID,

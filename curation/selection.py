@@ -38,6 +38,7 @@ def select(
     ocr: pa.Table | None = None,
     tags: pa.Table | None = None,
     placeholders: pa.Table | None = None,
+    watermarks: pa.Table | None = None,
     hierarchy: pa.Table | None = None,
     rules: Sequence[Mapping[str, object]] = DEFAULT_RULES,
     bases_px: Sequence[int] = BASES_PX,
@@ -51,6 +52,7 @@ def select(
 
     rules: see curation.rules; a rule may name any scalar column as 'table.column', images.flags, and the derived columns
         images.megapixels, images.aspect, tags.labels, tags.best, tags.best_score, ocr.num_lines and ocr.num_characters.
+    watermarks: WATERMARKS.
     placeholders: by image, the reason and size of the placeholder that it is the keeper of, else null.
     bases_px, multiple_px, max_aspect, max_enlargement: see curation.buckets.bucket.
     excluded: why an image goes, by id, before any rule is asked; its reason is "remediated".
@@ -58,7 +60,7 @@ def select(
     Raises ConfigError for unknown columns, keys and impossible comparisons.
     """
     tables = {"metrics": metrics, "scores": scores, "ocr": ocr, "tags": tags, "duplicates": duplicates}
-    tables |= {"placeholders": placeholders, "hierarchy": hierarchy}
+    tables |= {"placeholders": placeholders, "watermarks": watermarks, "hierarchy": hierarchy}
     columns = named_columns({"images": images} | {name: table for name, table in tables.items() if table is not None})
     status, reason, detail = _failed_and_copies(images, duplicates)
     _exclude(excluded or {}, images["id"].to_pylist(), status, reason, detail)

@@ -107,13 +107,30 @@ class ScoreConfig(Section):
 class OcrConfig(Section):
     """Reading text in images."""
 
+    engine: Literal["paddle", "rapidocr"] = Field(
+        "paddle", description="paddle: any PaddleOCR model, by default on ONNX Runtime; rapidocr: needs an environment of its own"
+    )
     models: str | None = Field(
         None, description="folder with PaddleOCR det/ and rec/ models; default: the packaged PP-OCRv5 mobile"
     )
-    max_side_px: int = Field(960, ge=64, description="pictures are shrunk to this long side before detection")
+    detection: str | None = Field(None, description="folder of a detection model, instead of the one in `models`")
+    recognition: str | None = Field(None, description="folder of a recognition model, instead of the one in `models`")
+    detection_name: str | None = Field(None, description="PaddleOCR's name of that model; default: what its inference.yml says")
+    recognition_name: str | None = Field(None, description="PaddleOCR's name of that model; default: what its inference.yml says")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:<n>; a GPU needs onnxruntime-gpu and ray.gpus: {ocr: ...}")
+    max_side_px: int = Field(960, ge=64, description="pictures are shrunk to this long side before detection, strips to tiles of it")
     min_confidence: float = Field(0.6, ge=0, le=1, description="lines read with less are left out")
-    min_image_side_px: int = Field(96, ge=1, description="pictures with a shorter side hold no legible text and are skipped")
+    min_image_side_px: int = Field(
+        96, ge=1, description="pictures with a shorter side hold no legible text and are skipped; long strips are read from 16 px"
+    )
     precheck_side_px: int = Field(640, ge=64, description="long side of the quick look that finds pictures without any text")
+
+
+class WatermarkConfig(Section):
+    """Naming lines of text that are on many images of a source; a rule on watermarks.text or watermarks.share drops them."""
+
+    min_share: float = Field(0.01, ge=0, lt=1, description="more than this share of a group's images carry a line that is named")
+    min_images: int = Field(10, ge=2, description="and at least so many images; copies count once")
 
 
 class DedupConfig(Section):
@@ -596,6 +613,7 @@ class Config(Section):
     communities: CommunityConfig = CommunityConfig()
     duplicates: DuplicateConfig = DuplicateConfig()
     placeholders: PlaceholderConfig = PlaceholderConfig()
+    watermarks: WatermarkConfig = WatermarkConfig()
     select: SelectConfig = SelectConfig()
     caption: CaptionConfig = CaptionConfig()
     vlm: VlmConfig | None = Field(None, description="a vision-language model by path, for stages whose backend is vlm")

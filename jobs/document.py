@@ -48,6 +48,7 @@ TABLES: dict[str, pa.Schema] = {
     "communities": schema.COMMUNITIES,
     "duplicates": schema.DUPLICATES,
     "placeholders": schema.PLACEHOLDERS,
+    "watermarks": schema.WATERMARKS,
     "selection": schema.SELECTION,
     "mentions": schema.MENTIONS,
     "captions": schema.CAPTIONS,

@@ -1,0 +1,178 @@
+"""From detected lines to texts: every line is read the right way up, and long ones in parts.
+
+A detector says where a line is, not which way it runs. Lines are read as if they ran to the right (standing ones: downwards);
+those the recogniser is unsure of are read again turned by half a circle. When that wins for most of a page, the page is upside
+down, and the rest of its lines are read so as well. The corners are returned clockwise from the text's own top left, so they say
+which way it runs; a vertical column of Chinese keeps the top left of its outline.
+
+A line far longer than those a recogniser was trained on loses characters; it is cut where its columns of pixels are quietest.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from captioning.language import SCRIPTS
+from captioning.lines import VERTICAL_ASPECT, Corners, cut_out, size_of
+from captioning.ocr_engines import Engine, Pixels, Recognised
+
+SURE = 0.9
+"""Confidence from which a line is not read a second time, upside down."""
+FLIP_GAIN, FLIP_LEAST = 0.1, 0.7
+"""A line alone is turned when that gains so much confidence and reaches so much."""
+PAGE_SHARE = 0.5
+"""Share of the characters read upside down from which the whole page is."""
+LONG_ASPECT, PART_ASPECT = 28.0, 18.0
+"""Lines longer than this many times their height are cut to parts of about the second number."""
+SPACE = 0.22
+"""A quiet stretch wider than this share of the height is a space."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One line: text, confidence, and its corners clockwise from the text's own top left."""
+
+    text: str
+    confidence: float
+    corners: Corners
+
+
+def read_lines(engine: Engine, bgr: Pixels, polygons: Sequence[Corners]) -> list[Reading]:
+    """Return what stands in every polygon."""
+    crops = [cut_out(bgr, corners) for corners in polygons]
+    upright = _recognise(engine, crops)
+    doubtful = [index for index, (_, confidence) in enumerate(upright) if not confidence >= SURE]
+    flipped = dict(zip(doubtful, _recognise(engine, [_half_turn(crops[index]) for index in doubtful]), strict=True))
+    for standing in (False, True):
+        family = [index for index, corners in enumerate(polygons) if _stands(corners) == standing]
+        if _upside_down(upright, flipped, family):
+            rest = [index for index in family if index not in flipped]
+            flipped |= dict(zip(rest, _recognise(engine, [_half_turn(crops[index]) for index in rest]), strict=True))
+            upright = [
+                ("", -1.0) if index in family and flipped[index][1] > 0.5 * seen[1] else seen
+                for index, seen in enumerate(upright)
+            ]
+    readings = []
+    for index, (seen, corners) in enumerate(zip(upright, polygons, strict=True)):
+        turned = index in flipped and _wins(flipped[index], seen)
+        text, confidence = flipped[index] if turned else seen
+        readings.append(Reading(text, confidence, _from_own_top_left(corners, text, turned)))
+    return _sideways(readings)
+
+
+def _recognise(engine: Engine, crops: Sequence[Pixels]) -> list[Recognised]:
+    """Return text and confidence of every crop, long ones put together from their parts."""
+    parts = [split_long(crop) for crop in crops]
+    found = iter(engine.recognise([part for some in parts for part, _ in some]))
+    return [_joined([(next(found), space) for _, space in some]) for some in parts]
+
+
+def split_long(crop: Pixels) -> list[tuple[Pixels, bool]]:
+    """Return the parts of a level line (h, w, 3), each with whether a space comes before it; one part when it is not long."""
+    height, width = crop.shape[:2]
+    if width <= LONG_ASPECT * height:
+        return [(crop, False)]
+    quiet = _loudness(crop)
+    parts, start, space = [], 0, False
+    while width - start > LONG_ASPECT * height:
+        low, high = start + round(0.6 * PART_ASPECT * height), start + round(1.2 * PART_ASPECT * height)
+        first, last = _widest_quiet(quiet[low:high])
+        middle = low + (first + last) // 2
+        parts.append((np.ascontiguousarray(crop[:, start:middle]), space))
+        start, space = middle, last - first > SPACE * height
+    return [*parts, (np.ascontiguousarray(crop[:, start:]), space)]
+
+
+def _loudness(crop: Pixels) -> NDArray[np.float64]:
+    """Return the contrast of every column of pixels, edges of the crop left out."""
+    grey = crop.mean(axis=2)
+    inner = grey[crop.shape[0] // 8 : -max(1, crop.shape[0] // 8)] if crop.shape[0] >= 16 else grey
+    return np.asarray(inner.max(axis=0) - inner.min(axis=0), np.float64)
+
+
+def _widest_quiet(loudness: NDArray[np.float64]) -> tuple[int, int]:
+    """Return where the widest stretch of quiet columns begins and ends; quiet is near the quietest of them."""
+    lowest, highest = float(loudness.min()), float(loudness.max())
+    quiet = np.concatenate([[False], loudness <= lowest + 0.12 * (highest - lowest) + 2.0, [False]])
+    edges = np.flatnonzero(np.diff(quiet.astype(np.int8))).reshape(-1, 2)
+    first, last = edges[(edges[:, 1] - edges[:, 0]).argmax()]
+    return int(first), int(last)
+
+
+def _joined(parts: Sequence[tuple[Recognised, bool]]) -> Recognised:
+    """Return the text of a line from its parts, and their mean confidence by length."""
+    text, weight, total = "", 0, 0.0
+    for (piece, confidence), space in parts:
+        text += " " + piece if space and text and not (_han(text[-1:]) and _han(piece[:1])) else piece
+        weight += len(piece)
+        total += len(piece) * confidence
+    return text, total / weight if len(parts) > 1 and weight else parts[0][0][1]
+
+
+def _wins(flipped: Recognised, upright: Recognised) -> bool:
+    return bool(flipped[0]) and flipped[1] >= FLIP_LEAST and not flipped[1] < upright[1] + FLIP_GAIN
+
+
+def _upside_down(upright: Sequence[Recognised], flipped: dict[int, Recognised], family: Sequence[int]) -> bool:
+    """Tell whether most characters of these lines are read better when turned by half a circle."""
+    turned = sum(len(flipped[index][0]) for index in family if index in flipped and _wins(flipped[index], upright[index]))
+    straight = sum(len(upright[index][0]) for index in family if not (index in flipped and _wins(flipped[index], upright[index])))
+    return turned > 0 and turned >= PAGE_SHARE * (turned + straight)
+
+
+def _from_own_top_left(corners: Corners, text: str, turned: bool) -> Corners:
+    """Return the corners rolled so that the first is where the text begins, at its top."""
+    if not _stands(corners):
+        return np.roll(corners, 2, axis=0) if turned else corners
+    if turned:
+        return np.roll(corners, 1, axis=0)
+    return corners if is_column(text) else np.roll(corners, -1, axis=0)
+
+
+def is_column(text: str) -> bool:
+    """Tell whether a standing line with this text is a column of upright characters: half of them are Han, kana or Hangul.
+
+    A single letter, and text without any letter, stands upright as well.
+    """
+    letters = [character for character in text if character.isalnum()]
+    return len(letters) < 2 or 2 * sum(_han(letter) for letter in letters) >= len(letters)
+
+
+def _sideways(readings: list[Reading]) -> list[Reading]:
+    """Turn the columns of a page that lies on its side: nothing lies, and some standing line is in a script without columns."""
+    standing = [max(size_of(reading.corners)) for reading in readings if _tall(reading.corners)]
+    lying = [reading for reading in readings if not _tall(reading.corners) and reading.confidence >= SURE]
+    own = [
+        reading
+        for reading in lying
+        if abs(reading.corners[1, 1] - reading.corners[0, 1]) < abs(reading.corners[1, 0] - reading.corners[0, 0])
+    ]
+    downwards = [reading for reading in lying if reading not in own and reading.corners[1, 1] > reading.corners[0, 1]]
+    if not standing or not downwards or own:
+        return readings
+    return [
+        Reading(reading.text, reading.confidence, np.roll(reading.corners, -1, axis=0)) if _tall(reading.corners) else reading
+        for reading in readings
+    ]
+
+
+def _tall(corners: Corners) -> bool:
+    """Tell whether the text's own outline is taller than wide: a column."""
+    width, height = size_of(corners)
+    return height >= VERTICAL_ASPECT * width
+
+
+def _stands(corners: Corners) -> bool:
+    """Tell whether a detected piece, whose first corner is its outline's top left, stands upright."""
+    width, height = size_of(corners)
+    return height >= VERTICAL_ASPECT * width
+
+
+def _half_turn(crop: Pixels) -> Pixels:
+    return np.ascontiguousarray(crop[::-1, ::-1])
+
+
+def _han(character: str) -> bool:
+    return bool(character) and any(SCRIPTS[name].match(character) for name in ("han", "kana", "hangul"))
