@@ -1,10 +1,10 @@
 """How many requests a server takes at once, found out by asking: additive increase, multiplicative decrease.
 
-The window doubles with every window of successes until the first refusal, as TCP's slow start does, and that refusal halves it.
-Later ones (429, 503, a try that timed out) lower it by a tenth, all of them no more than once per window, since the refusals of
-one burst say one thing. Then
-it grows by one per window of successes, and ten times slower near the size that was refused last, so that it stays close below
-the server's limit and tries again rarely.
+The window doubles with every window of successes until the first refusal (429, 503, a try that timed out), as TCP's slow start
+does. A refusal tells more than a lost packet: what is in flight beside the refused request was accepted. So the window falls to
+that number, at least by a twentieth (clients that share a server drift towards equal shares by it) and at most by half per
+window. Then it grows by one per window of successes, and ten times slower near the size that was refused last, so that it stays
+close below the server's limit and tries again rarely.
 
 Jacobson & Karels 1988, Congestion avoidance and control, https://doi.org/10.1145/52325.52356; the plateau is CUBIC's idea,
 https://www.rfc-editor.org/rfc/rfc9438
@@ -12,8 +12,8 @@ https://www.rfc-editor.org/rfc/rfc9438
 
 import math
 
-DECREASE = 0.9
-"""A server's limit is one number, not a queue to drain: a tenth below what it refused is enough, half would idle it."""
+DECREASE = 0.95
+LEAST = 0.5
 PLATEAU = 10
 """Windows of successes before the size that was refused last is tried again."""
 
@@ -21,10 +21,11 @@ PLATEAU = 10
 class Window:
     """The size of the window, between `floor` and `ceiling`; tells nothing of time, so it needs no clock."""
 
-    def __init__(self, *, ceiling: int, start: int = 4, floor: int = 1) -> None:
+    def __init__(self, *, ceiling: int, start: int = 8, floor: int = 1) -> None:
         self._floor, self._ceiling = float(floor), float(ceiling)
         self._size = float(min(max(start, floor), ceiling))
         self._refused: float | None = None  # the size at the last refusal
+        self._least = self._floor  # how far the refusals of one burst may lower it
         self._epoch = 0
         self.refusals = 0
 
@@ -48,12 +49,14 @@ class Window:
             step = 1 / (PLATEAU * self._size)
         self._size = min(self._ceiling, self._size + step)
 
-    def refused(self, epoch: int) -> None:
-        """Note that a request sent in `epoch` was refused for load; those sent before the last decrease say nothing new."""
+    def refused(self, epoch: int, *, accepted: int) -> None:
+        """Note that a request sent in `epoch` was refused for load while `accepted` others were in flight.
+
+        Refusals of one burst tell one thing together: only the first begins a new epoch, the others make the number exact.
+        """
         self.refusals += 1
-        if epoch != self._epoch:
-            return
-        self._epoch += 1
-        factor = 0.5 if self._refused is None else DECREASE
-        self._refused = float(self.size)
-        self._size = max(self._floor, min(self._size * factor, self.size - 1))
+        if epoch == self._epoch:
+            self._epoch += 1
+            self._refused, self._least = float(self.size), max(self._floor, LEAST * self._size)
+            self._size *= DECREASE
+        self._size = max(self._least, min(self._size, float(accepted)))

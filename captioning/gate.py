@@ -46,7 +46,7 @@ class Gate:
             self.window.succeeded()
             self._refused_in_a_row = 0
         elif outcome == "load":
-            self.window.refused(epoch)
+            self.window.refused(epoch, accepted=self.in_flight - 1)
             self._refused_in_a_row += 1
             if wait and self._refused_in_a_row >= max(4, self.window.size):
                 loop = asyncio.get_running_loop()
