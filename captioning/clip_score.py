@@ -26,6 +26,8 @@ class ClipScorer:
 
     def scores(self, pixels: NDArray[np.uint8], texts: Sequence[str]) -> list[float]:
         """Return the CLIPScore of every text with one picture, uint8 (H, W, 3)."""
+        if not texts:
+            return []
         image = _unit(self._encoder.encode_images(self._encoder.prepare(pixels)[None]))
         cosines = _unit(self._encoder.encode_texts(list(texts))) @ image[0]
         return [float(SCALE * max(cosine, 0.0)) for cosine in cosines]

@@ -30,6 +30,8 @@ def with_files(folder: Path, rows: list[dict[str, Any]]) -> dict[str, pa.Table]:
         if not row.pop("missing", False):
             Image.new("RGB", (64, 48), (40 * number % 255, 90, 30)).save(path)
         row |= {"uri": str(path), "offset": 0, "length": path.stat().st_size if path.exists() else 1, "format": "png"}
+        if "error" not in row:
+            row |= {"width": 64, "height": 48}
     return tables(rows)
 
 
