@@ -68,7 +68,7 @@ def measured(server: str, client: str, seed: int) -> dict[str, Any]:
     """Return one row: what one client got out of one server."""
     settings = SERVERS[server]
     capacity = settings.get("slots", settings.get("limit")) / settings["latency_seconds"]
-    number = int(capacity * 14) if client == "imageloom" else 96
+    number = int(capacity * 20) if client == "imageloom" else 96
     asks = [_ask(f"{seed}-{n}", faulty=bool(settings.get("faults")) and n % 20 == 7) for n in range(number)]
     with _running(settings) as (url, pipe):
         cpu = cpu_seconds()
@@ -132,7 +132,7 @@ def _content(response: Any) -> str:
 
 
 def _ask(key: str, *, faulty: bool) -> Ask:
-    fault = ("[500]", "[html]", "[reset]", "[503]", "[cut]")[hash(key) % 5] if faulty else ""
+    fault = ("[500]", "[html]", "[reset]", "[503]", "[cut]")[sum(key.encode()) % 5] if faulty else ""
     text = f"{key} {fault}".strip()
     buffer = io.BytesIO()
     Image.effect_noise((SIDE_PX, SIDE_PX), 60).convert("RGB").save(buffer, format="JPEG", quality=90)
@@ -177,15 +177,16 @@ def page(facts: dict[str, Any], rows: list[dict[str, Any]]) -> str:
         "",
         heading(facts),
         "",
-        "| server | client | share of capacity | right | wrong | lost | refused | requests per ask | CPU ms per ask |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| server | client | share of capacity | most at work | right | wrong | lost | refused | requests/ask | CPU ms/ask |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for server in SERVERS:
         for client in CLIENTS:
             some = [row for row in rows if (row["server"], row["client"]) == (server, client)]
             value = {name: statistics.median(row[name] for row in some) for name in some[0] if name not in ("server", "client")}
             lines.append(
-                f"| {server} | {client} | {value['share_of_capacity']:.3f} | {value['right']:.0f} of {value['asks']:.0f} "
+                f"| {server} | {client} | {value['share_of_capacity']:.3f} | {value['most_in_flight']:.0f} "
+                f"| {value['right']:.0f} of {value['asks']:.0f} "
                 f"| {value['wrong']:.0f} | {value['lost']:.0f} | {value['refused']:.0f} "
                 f"| {value['requests'] / value['asks']:.2f} | {value['cpu_ms_per_ask']:.1f} |"
             )

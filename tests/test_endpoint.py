@@ -370,3 +370,28 @@ def test_the_ledger_of_a_killed_process_is_whole(server: FaultyServer, tmp_path:
         client.answer([ask(f"plain {number}") for number in range(5)])
     lines = [json.loads(line) for path in (tmp_path / "spent").iterdir() for line in path.read_text().splitlines()]
     assert sum(line["requests"] for line in lines) == 5 and sum(line["input_tokens"] for line in lines) == 500
+
+
+@pytest.mark.ray
+def test_an_actor_of_ray_asks_as_a_script_does(server: FaultyServer, shared_ray: dict[str, float], tmp_path: Path) -> None:
+    import ray
+
+    class Asking:
+        def __init__(self, url: str, cache: str) -> None:
+            from captioning.endpoint import Endpoint
+
+            self.client = Endpoint(url, "known", cache=cache)
+
+        async def ask(self, asks: list[Ask]) -> list[str | None]:
+            return [reply.text for reply in self.client.answer(asks)]  # on the actor's running event loop
+
+        async def stop(self, asks: list[Ask]) -> None:
+            self.client.answer(asks)
+
+    actor = ray.remote(num_cpus=0.5)(Asking).remote(server.url, str(tmp_path))
+    texts = [f"{number} [reset]" for number in range(10)]
+    found = ray.get(actor.ask.remote([ask(text) for text in texts]), timeout=120)
+    assert found == [f"answer to {text}" for text in texts]
+    with pytest.raises(EndpointError, match="unauthorized"):
+        ray.get(actor.stop.remote([ask("[401]")]), timeout=60)
+    ray.kill(actor)
