@@ -334,6 +334,8 @@ class SelectConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _moved(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "balance" in values and values["balance"] is None:  # as older runs' config.yaml has it
+            return {key: value for key, value in values.items() if key != "balance"}
         if isinstance(values, dict) and "balance" in values:
             raise ValueError("`balance` is a section of its own now: balance: {mode: communities, by: images.group, alpha: 0.5}")
         return values
