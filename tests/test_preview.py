@@ -1,6 +1,7 @@
 """A look at captions: the same sample every time, of every kind, and no table is touched."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from caption_rows import line, tables
 from PIL import Image
 
 from curation.errors import ConfigError
+from curation.schema import MENTIONS
 from curation.tables import Cost, Run
 from jobs.config import parse_config
 from jobs.preview import estimate, kept_rows, preview, sample
@@ -62,6 +64,28 @@ def test_a_look_stores_nothing_and_shows_what_a_run_would_write(run: Run) -> Non
     json.dumps(told)
     assert summary(found)[0].startswith("6 images, 60 captions by facts")
     assert estimate(found)["seconds"] == pytest.approx(found.seconds * sum(GROUPS.values()) / 6)
+
+
+def test_linked_entities_are_shown_with_what_is_too_unsure_to_be_spoken_of(run: Run, tmp_path: Path) -> None:
+    linked = Run(tmp_path / "run")
+    shutil.copytree(run.root, linked.root)
+    row = dict.fromkeys(field.name for field in MENTIONS.field("mentions").type.value_type)
+    sale = row | {
+        "entity": 1,
+        "title": "Discount sale",
+        "title_zh": "促销",
+        "description": "Sale at low prices",
+        "source": "ocr",
+        "text": "Sale",
+    }
+    weak = row | {"entity": 2, "title": "Sale, Greater Manchester", "score": 0.3, "source": "ocr", "text": "Sale"}
+    ids = run.read("images", ["id"])["id"].to_pylist()
+    rows = [{"id": one, "mentions": [sale | {"score": 0.9}, weak], "error": None} for one in ids]
+    linked.commit_part("mentions", 0, pa.Table.from_pylist(rows, schema=MENTIONS), fingerprint="x", cost=Cost(0, 0))
+    linked.finish("mentions", {"parameters": {}})
+    page = preview_page(linked, preview(linked, config(linked), 3))  # type: ignore[arg-type]
+    assert "The text mentions <" not in page and "The text mentions discount sale, a sale at low prices." in page
+    assert "too unsure to be spoken of" in page and "文字中提到促销" in page
 
 
 def test_a_run_without_text_is_told_what_is_missing(tmp_path: Path) -> None:
