@@ -348,7 +348,7 @@ def report(runs: dict[int, tuple[list[Judged], list[Detected]]], load: float) ->
 
 def page(results: dict[str, Any]) -> str:
     """Return the results as Markdown."""
-    lines = ["# Entity linking", "", heading(results["about"]), ""]
+    lines = ["# Entity linking", "", heading(results["about"]), "", *_NOTES, ""]
     for name, split in results.items():
         if name == "about":
             continue
@@ -367,6 +367,15 @@ def page(results: dict[str, Any]) -> str:
         lines += [f"| {row['from']} | {row['mentions']} | {row['right']} |" for row in split["all_test"]["calibration"]]
         lines.append("")
     return "\n".join(lines)
+
+
+_NOTES = (
+    "A mention is a span with a known target. NIL: the target is not among the entities that the knowledge base has under this",
+    "name; to leave it open is then right. Mentions without any candidate are right for all methods. `commonness with NIL` leaves",
+    "open what is less common than a cut, chosen on the development articles. p: exact McNemar test, two-sided. Our weights are",
+    "from the development articles; the mentions here are from others. `linked by the article` is no precision: authors link a",
+    "name once and leave common ones alone.",
+)
 
 
 def _cell(value: Any) -> str:
