@@ -72,8 +72,8 @@ def pages(dump: Dump, start: int = 0, end: int | None = None) -> Iterator[Page]:
     while not feeder.exhausted:
         try:
             for page in mwxml.Dump.from_file(feeder).pages:
-                yield _page(page, dump.site, feeder.position)
                 yield from feeder.broken()
+                yield _page(page, dump.site, feeder.position)
         except (ParseError, MalformedXML, ValueError, AssertionError, TypeError, AttributeError) as error:
             yield from feeder.broken()
             if not feeder.exhausted:

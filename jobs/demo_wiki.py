@@ -1,7 +1,7 @@
 """The demo's own small encyclopedia: what its photographs, posters, shapes and digits show, in our own sentences.
 
 `data/demo_wiki.txt` holds the articles; what leaves is a MediaWiki dump of them, with redirects, disambiguation pages,
-categories, short descriptions, pictures and language links to Chinese titles, from which `imageloom knowledge build` makes a knowledge base.
+categories, short descriptions, pictures and language links to Chinese titles, for `imageloom knowledge build`.
 
     # Title | Chinese title | categories (or !disambiguation) | picture
     short description

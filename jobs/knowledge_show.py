@@ -42,12 +42,13 @@ def _candidates(kb: Run, name: str) -> list[tuple[int, float | None]]:
     """Return the entities that a name means with their commonness, what the title itself means first."""
     name = " ".join(name.replace("_", " ").split())
     by_text: dict[int, int] = {}
-    for text in dict.fromkeys((name, Site().title(name), name.lower())):
+    for text in dict.fromkeys((name, Site().title(name), name.lower(), name.title())):
         rows = _anchors_of(kb, text)
         for entity, links in zip(rows.column("entity").to_pylist(), rows.column("links").to_pylist(), strict=True):
             by_text[entity] = by_text.get(entity, 0) + links
     total = sum(by_text.values())
-    title = int(index(kb).find(pa.array([Site().title(name)]))[0])
+    titles = index(kb).find(pa.array([Site().title(name), name.title()]))
+    title = int(next((entity for entity in titles if entity >= 0), -1))
     if title >= 0:
         by_text.setdefault(title, 0)
     ranked = sorted(by_text, key=lambda entity: (entity != title, -by_text[entity], entity))

@@ -16,9 +16,8 @@ def show_built(kb: Run) -> None:
     about = summary(kb)
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in pages.items())
     print(f"pages     {sum(pages.values()):,} ({kinds})")
-    print(
-        f"entities  {about['entities']:,}: {articles:,} with an article, {about['entities'] - about['articles']:,} only linked to"
-    )
+    outside = about["entities"] - about["articles"]
+    print(f"entities  {about['entities']:,}: {about['articles']:,} with an article, {outside:,} only linked to")
     for name in ("repeated titles", "redirects in loops", "redirects that lead outside"):
         if about[name]:
             print(f"          {about[name]:,} {name}")
