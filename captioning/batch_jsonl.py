@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from captioning.answer import Ask, Reply
-from captioning.chat_request import Request, RequestForm, why_unsendable
+from captioning.chat_request import UNSENDABLE, Request, RequestForm, why_unsendable
 from captioning.response_cache import ResponseCache
 from captioning.verdicts import verdict
-from curation.errors import DecodeError, SourceError
+from curation.errors import SourceError
 
 MAX_LINES = 50_000
 MAX_BYTES = 190_000_000
@@ -72,7 +72,7 @@ class BatchExport:
     def _one(self, ask: Ask) -> Reply:
         try:
             request = self._form.request(ask)
-        except (DecodeError, ValueError) as error:
+        except UNSENDABLE as error:
             self.unsendable += 1
             return Reply(error=why_unsendable(error))
         cached = self._cache.get(request.key)

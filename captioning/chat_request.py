@@ -21,6 +21,8 @@ from curation.errors import DecodeError
 FORMAT = 1
 """Raised when the same ask would be sent in another form, so that old answers are not taken for new ones."""
 ANY_SHAPE = DecodePolicy(min_side_px=1, max_aspect=float("inf"))
+UNSENDABLE = (DecodeError, ValueError, TypeError, LookupError, AttributeError)
+"""What `RequestForm.request` raises for an ask with a broken picture, or of another shape than `captioning.answer.Ask` says."""
 _METADATA = (b"Exif\x00\x00", b"http://ns.adobe.com/", b"ICC_PROFILE\x00")
 
 
@@ -114,9 +116,9 @@ def estimated_tokens(messages: Sequence[Mapping[str, Any]], sizes: Sequence[tupl
     return math.ceil(ascii_characters / 4) + len(text) - ascii_characters + 4 * len(messages) + pictures
 
 
-def why_unsendable(error: DecodeError | ValueError) -> tuple[str, str]:
+def why_unsendable(error: Exception) -> tuple[str, str]:
     """Return the error of a reply for an ask that cannot be sent."""
-    return ("bad_image", str(error)) if isinstance(error, DecodeError) else ("bad_request", str(error))
+    return ("bad_image", str(error)) if isinstance(error, DecodeError) else ("bad_request", f"{type(error).__name__}: {error}")
 
 
 def _messages(request: Request) -> Iterator[dict[str, Any]]:

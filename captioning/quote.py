@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from itertools import islice
 
 from captioning.answer import Ask, Reply
-from captioning.chat_request import RequestForm, why_unsendable
+from captioning.chat_request import UNSENDABLE, RequestForm, why_unsendable
 from captioning.response_cache import ResponseCache
 from captioning.spending import cost_of
-from curation.errors import DecodeError
 
 SAMPLED = 500
 """Answers of the cache that the mean length is taken from."""
@@ -68,7 +67,7 @@ class Quoting:
     def _one(self, ask: Ask) -> Reply:
         try:
             request = self._form.request(ask)
-        except (DecodeError, ValueError) as error:
+        except UNSENDABLE as error:
             self._unsendable += 1
             return Reply(error=why_unsendable(error))
         cached = self._cache.get(request.key)

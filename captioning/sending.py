@@ -13,14 +13,14 @@ from typing import Any
 from captioning.answer import Ask, Reply
 from captioning.backoff import asked_wait
 from captioning.channel import Channel, Response
-from captioning.chat_request import Request, RequestForm, estimated_tokens, why_unsendable
+from captioning.chat_request import UNSENDABLE, Request, RequestForm, estimated_tokens, why_unsendable
 from captioning.gate import Gate
 from captioning.patience import Patience
 from captioning.rate_limit import RateLimit
 from captioning.response_cache import ResponseCache
 from captioning.spending import Ledgers, Spent, cost_of
 from captioning.verdicts import Verdict
-from curation.errors import DecodeError, EndpointError
+from curation.errors import EndpointError
 
 log = logging.getLogger(__name__)
 ENCODERS = 2
@@ -92,7 +92,7 @@ class Sender:
             raise self._stopped
         try:
             request = await asyncio.get_running_loop().run_in_executor(self._encoders, self.form.request, ask)
-        except (DecodeError, ValueError) as error:
+        except UNSENDABLE as error:
             return Reply(error=why_unsendable(error))
         while request.key in self._under_way:  # the same question is being asked: one request serves both
             first = self._under_way[request.key]

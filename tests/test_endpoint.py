@@ -175,6 +175,14 @@ def test_a_plain_picture_of_the_right_size_is_sent_as_it_is(server: FaultyServer
     assert base64.b64decode(url.partition(",")[2]) == picture((80, 60))
 
 
+def test_an_ask_of_another_shape_is_its_own_error(server: FaultyServer) -> None:
+    shapes: list[Any] = [[{"role": "user"}], [{"role": "user", "content": None}], [None], [{"content": [{"text": "x"}]}], 7]
+    odd = [Ask(str(number), messages) for number, messages in enumerate(shapes)]
+    with endpoint(server) as client:
+        *replies, good = client.answer([*odd, Ask("bytes", [{"role": "user", "content": b"x"}]), ask("good")])
+    assert [reply.error and reply.error[0] for reply in replies] == ["bad_request"] * 6 and good.text
+
+
 def test_the_key_is_sent_and_shown_nowhere(
     server: FaultyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
