@@ -370,11 +370,11 @@ def page(results: dict[str, Any]) -> str:
 
 
 _NOTES = (
-    "A mention is a span with a known target. NIL: the target is not among the entities that the knowledge base has under this",
-    "name; to leave it open is then right. Mentions without any candidate are right for all methods. `commonness with NIL`",
-    "leaves open what is less common than a cut, chosen on the development articles. p: exact McNemar test, two-sided. Ours has",
-    "weights from the development articles; the mentions here are from others. `linked by the article` is no precision: authors link a",
-    "name once and leave common ones alone.",
+    "A mention is a span with a known target. NIL: the target is not among the entities that the knowledge base has",
+    "under this name; to leave it open is then right. Mentions without any candidate are right for all methods.",
+    "`commonness with NIL` leaves open what is less common than a cut, chosen on the development articles. p: exact",
+    "McNemar test, two-sided. Ours has weights from the development articles; the mentions here are from others.",
+    "`linked by the article` is no precision: authors link a name once and leave common ones alone.",
 )
 
 
