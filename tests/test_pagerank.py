@@ -21,7 +21,7 @@ def by_networkx(edges, nodes, **arguments):
     graph.add_weighted_edges_from(edges)
     if not nodes:
         return np.zeros(0)
-    found = networkx.pagerank(graph, tol=1e-14, max_iter=1000, **arguments)
+    found = networkx.pagerank(graph, tol=1e-13, max_iter=20_000, **arguments)
     return np.array([found[node] for node in range(nodes)])
 
 
