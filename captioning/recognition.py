@@ -10,6 +10,7 @@ A line far longer than those a recogniser was trained on loses characters; it is
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,16 +19,20 @@ from captioning.language import SCRIPTS
 from captioning.lines import VERTICAL_ASPECT, Corners, cut_out, size_of
 from captioning.ocr_engines import Engine, Pixels, Recognised
 
-SURE = 0.9
+SURE = 0.92
 """Confidence from which a line is not read a second time, upside down."""
-FLIP_GAIN, FLIP_LEAST = 0.1, 0.7
+FLIP_GAIN, FLIP_LEAST = 0.06, 0.8
 """A line alone is turned when that gains so much confidence and reaches so much."""
+PLAIN = 0.85
+"""Confidence of a line whose letters are beyond doubt."""
 PAGE_SHARE = 0.5
 """Share of the characters read upside down from which the whole page is."""
 LONG_ASPECT, PART_ASPECT = 28.0, 18.0
 """Lines longer than this many times their height are cut to parts of about the second number."""
 SPACE = 0.22
 """A quiet stretch wider than this share of the height is a space."""
+SUSPECT_LETTERS, LOST_SPACE, STANDOUT = 10, 0.3, 2.5
+"""A word of so many Latin letters may be two: there is a stretch this wide, and this many times wider than between its letters."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,37 @@ def _recognise(engine: Engine, crops: Sequence[Pixels]) -> list[Recognised]:
     """Return text and confidence of every crop, long ones put together from their parts."""
     parts = [split_long(crop) for crop in crops]
     found = iter(engine.recognise([part for some in parts for part, _ in some]))
-    return [_joined([(next(found), space) for _, space in some]) for some in parts]
+    lines = [_joined([(next(found), space) for _, space in some]) for some in parts]
+    return [_spaced(engine, crop, line) if _is_suspect(line) else line for crop, line in zip(crops, lines, strict=True)]
+
+
+def _is_suspect(line: Recognised) -> bool:
+    """Tell whether a word is so long that a space may have been lost, which recognisers do between capitals."""
+    return line[1] >= PLAIN and any(len(word) >= SUSPECT_LETTERS and word.isascii() for word in line[0].split())
+
+
+def _spaced(engine: Engine, crop: Pixels, line: Recognised) -> Recognised:
+    """Return the line read in parts cut at its wide gaps, when that gives the same letters; else the line as it is."""
+    places = _wide_gaps(crop)
+    if len(places) < len(line[0].split()):
+        return line
+    edges = [0, *places, crop.shape[1]]
+    found = engine.recognise([np.ascontiguousarray(crop[:, low:high]) for low, high in pairwise(edges)])
+    joined = " ".join(text for text, _ in found)
+    same = "".join(joined.split()).casefold() == "".join(line[0].split()).casefold()
+    return (joined, line[1]) if same and min(confidence for _, confidence in found) >= PLAIN else line
+
+
+def _wide_gaps(crop: Pixels) -> list[int]:
+    """Return the middles of the stretches of a level line that are as wide as a space and stand out among its gaps."""
+    loudness = _loudness(crop)
+    inked = np.flatnonzero(loudness > loudness.min() + 0.25 * (loudness.max() - loudness.min()))
+    steps = np.diff(inked)
+    gaps = steps[steps > 1]
+    if not len(gaps):
+        return []
+    wide = np.flatnonzero((steps > LOST_SPACE * crop.shape[0]) & (steps > STANDOUT * np.median(gaps)))
+    return [int(inked[index] + steps[index] // 2) for index in wide]
 
 
 def split_long(crop: Pixels) -> list[tuple[Pixels, bool]]:

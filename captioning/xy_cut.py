@@ -50,7 +50,7 @@ def _parts(blocks: Sequence[Block], members: list[int]) -> list[list[int]]:
     """Return `members` cut to parts, in order; one part when there is no valley."""
     rows, columns = _valleys(blocks, members, axis=1), _valleys(blocks, members, axis=0)
     if len(rows) == 1 or len(columns) == 1:
-        return rows if len(columns) == 1 else columns
+        return _runs(blocks, rows) if len(columns) == 1 else columns
     for number, cuts in ((1, _is_headline), (len(rows) - 1, _is_foot)):
         above, below = _flat(rows[:number]), _flat(rows[number:])
         if cuts(blocks, above, below):
@@ -62,6 +62,17 @@ def _parts(blocks: Sequence[Block], members: list[int]) -> list[list[int]]:
         return [above, below]
     sideways = max(_gap(blocks, first, second, axis=0) for first, second in pairwise(columns))
     return [above, below] if gaps[widest] > sideways else columns
+
+
+def _runs(blocks: Sequence[Block], rows: list[list[int]]) -> list[list[int]]:
+    """Return rows joined to runs that a valley between columns goes through: what stands over and under them spans it."""
+    runs = [rows[0]]
+    for row in rows[1:]:
+        if len(_valleys(blocks, runs[-1] + row, axis=0)) > 1:
+            runs[-1] = runs[-1] + row
+        else:
+            runs.append(row)
+    return runs
 
 
 def _flat(parts: Sequence[list[int]]) -> list[int]:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -98,3 +99,39 @@ def test_order_ignores_scale_shift_and_the_order_of_detection(name, scale, shift
     random.shuffle(positions)
     polygons = [[scale * value + shift for value in polygon(boxes[position])] for position in positions]
     assert [positions[index] for index in reading_order(polygons)] == list(range(len(boxes)))
+
+
+def test_columns_of_unequal_breaks_under_a_wide_headline_are_read_one_by_one() -> None:
+    boxes: list[Box] = [
+        (40, 60, 520, 54),
+        *[(42.0, 163.0 + 26 * row, 120.0, 20.0) for row in range(6)],
+        *[(42.0, 365.0 + 28 * row, 150.0, 22.0) for row in range(3)],
+        *[(326.0, 163.0 + 26 * row, 230.0, 20.0) for row in range(3)],
+    ]
+    assert read(boxes) == list(range(len(boxes)))
+
+
+def test_a_price_belongs_to_its_dish_however_far_the_rows_are_apart() -> None:
+    boxes: list[Box] = [(200, 20, 300, 60)]
+    for row in range(4):
+        boxes += [(80.0, 140.0 + 70 * row, 180.0, 22.0), (560.0, 140.0 + 70 * row, 90.0, 22.0)]
+    texts = ["Menu", *[text for row in range(4) for text in (f"Noodle soup {'abcd'[row]}", f"${row + 4}.50")]]
+    assert reading_order([polygon(box) for box in boxes], texts) == list(range(len(boxes)))
+
+
+def test_columns_of_short_words_are_no_table() -> None:
+    boxes: list[Box] = [(x, 100.0 + 40 * row, 100.0, 28.0) for x in (50.0, 250.0) for row in range(5)]
+    texts = ["Fishing", "Bakery", "Harbour", "Museum", "Castle", "Sunset", "Winter", "Village", "Garden", "Candle"]
+    assert reading_order([polygon(box) for box in boxes], texts) == list(range(10))
+
+
+def test_arabic_columns_are_read_from_the_right() -> None:
+    boxes: list[Box] = [(x, 100.0 + 40 * row, 300.0, 28.0) for x in (450.0, 50.0) for row in range(3)]
+    assert reading_order([polygon(box) for box in boxes], ["مرحبا بالعالم"] * 6) == list(range(6))
+
+
+def test_thousands_of_lines_are_ordered_in_seconds() -> None:
+    boxes: list[Box] = [(300.0 * column, 30.0 * row, 250.0, 20.0) for column in range(8) for row in range(400)]
+    started = time.process_time()
+    assert read(boxes) == list(range(len(boxes)))
+    assert time.process_time() - started < 10
