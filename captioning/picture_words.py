@@ -81,7 +81,10 @@ PICTURE_WORDS: dict[str, tuple[str, str, Words]] = {
     "tilt +": (
         "tilt",
         "attribute",
-        [("tilt the picture slightly clockwise", "把画面稍微顺时针倾斜"), ("lean the picture a little to the right", "让画面略向右倾")],
+        [
+            ("tilt the picture slightly clockwise", "把画面稍微顺时针倾斜"),
+            ("lean the picture a little to the right", "让画面略向右倾"),
+        ],
     ),
     "tilt -": (
         "tilt",
