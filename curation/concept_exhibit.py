@@ -58,7 +58,7 @@ def before_after(names: Sequence[str], before: np.ndarray, after: np.ndarray) ->
     drawn = []
 
     def across(value: float) -> float:
-        return left + np.log10(1 + value) / np.log10(1 + high) * (width - left - 60)
+        return float(left + np.log10(1 + value) / np.log10(1 + high) * (width - left - 60))
 
     for tick in [10**power for power in range(int(np.log10(high)) + 1)]:
         x = across(tick)
