@@ -41,7 +41,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 SIDE_PX = 128
 SERVERS = {
     "refuses above 16": {"limit": 16, "latency_seconds": 0.4},
-    "refuses above 64": {"limit": 64, "latency_seconds": 0.8},
+    "refuses above 64": {"limit": 64, "latency_seconds": 0.4},
     "queues, 16 at a time": {"slots": 16, "latency_seconds": 0.4},
     "refuses above 16, every 20th fails once": {"limit": 16, "latency_seconds": 0.4, "faults": True},
 }

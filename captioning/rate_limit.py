@@ -44,7 +44,7 @@ class RateLimit:
             self._full_at, wait = _reserved(self._full_at, now, units * self._seconds_per_unit)
             return wait
         with self._file.open("r+b") as file:
-            fcntl.lockf(file, fcntl.LOCK_EX)
+            fcntl.flock(file, fcntl.LOCK_EX)  # of this open file: lockf would let threads of one process pass
             stored = file.read(8)
             full_at = struct.unpack("<d", stored)[0] if len(stored) == 8 else 0.0
             full_at, wait = _reserved(full_at, now, units * self._seconds_per_unit)

@@ -136,7 +136,21 @@ def test_the_window_finds_the_servers_limit(limit: int) -> None:
     window, answered = simulated(limit, ceiling=1024, rounds=200)
     settled = answered[40:]
     assert sum(settled) >= 0.95 * limit * len(settled)
-    assert window.refusals <= 200 / 8 + 3 * limit  # one in about ten windows, and the first overshoot
+    assert window.refusals <= 200 * 0.6 + 3 * limit  # at most every second window, and the first overshoot
+
+
+def test_refusals_that_have_nothing_to_do_with_the_size_do_not_pin_it() -> None:
+    """A server that takes 32 and refuses every hundredth request whatever the load: 90 % of its throughput is still found."""
+    generator, window, answered = random.Random(0), Window(ceiling=1024), []
+    for _ in range(400):
+        size, epoch = window.size, window.epoch
+        unlucky = sum(generator.random() < 0.01 for _ in range(min(size, 32)))
+        for _ in range(min(size, 32) - unlucky):
+            window.succeeded()
+        for refused in range(max(0, size - 32) + unlucky):
+            window.refused(epoch, accepted=max(min(size, 32) - unlucky, size - 1 - refused))
+        answered.append(min(size, 32))
+    assert sum(answered[20:]) >= 0.9 * 32 * 380
 
 
 def test_without_refusals_the_window_reaches_its_ceiling_and_no_more() -> None:
@@ -155,8 +169,9 @@ def test_the_refusals_of_one_burst_lower_the_window_to_what_was_accepted() -> No
     assert window.size == 50
 
 
-def test_clients_of_one_server_drift_towards_equal_shares() -> None:
+def test_clients_of_one_server_have_equal_shares_in_the_long_run() -> None:
     """Two windows of 50 and 14 on a server that takes 64: in random order each request beyond the limit is refused."""
+    answered = [0, 0]
     generator = random.Random(1)
     windows = [Window(ceiling=1024, start=50), Window(ceiling=1024, start=14)]
     for _ in range(4000):
@@ -166,7 +181,8 @@ def test_clients_of_one_server_drift_towards_equal_shares() -> None:
             window.refused(epoch, accepted=sum(other is window for other, _ in sent[:64]))
         for window, _ in sent[:64]:
             window.succeeded()
-    assert abs(windows[0].size - windows[1].size) < 20 and sum(window.size for window in windows) >= 58
+            answered[windows.index(window)] += 1
+    assert 0.8 < answered[0] / answered[1] < 1.25 and sum(answered) >= 0.95 * 64 * 4000
 
 
 @given(st.lists(st.booleans(), max_size=300), st.integers(1, 64))
