@@ -60,8 +60,7 @@ class Pairer:
         self._encoding = encoding
         names = Settings.__dataclass_fields__
         self._settings = Settings(**{name: value for name, value in parameters.items() if name in names})
-        self._model = {"settings": {**(settings or {}), **(how or {})}, "prompts": prompts}
-        self._backend = backend
+        self._backend, self._prompts, self._model = backend, prompts, {**(settings or {}), **(how or {})}
         self._reader: Reader | None = None
         self._teller: Teller | None = None
 
@@ -156,7 +155,7 @@ class Pairer:
     def _mined(self, run: Run, units: Sequence[Mapping[str, Any]], album: Album) -> list[Row]:
         settings = self._settings
         if units and self._teller is None:
-            self._teller = teller(self._backend, **self._model)
+            self._teller = teller(self._backend, settings=self._model, prompts=self._prompts)
         if not units or self._teller is None:
             return []
         limits = {"min_ssim": settings.min_ssim, "max_ssim": settings.max_ssim}
