@@ -118,7 +118,7 @@ def _concept(kb: Run, entity: int) -> dict[str, Any] | None:
     """Return the CONCEPTS row with the titles of its parents, nearest first; None before that stage has run."""
     if not kb.has("concepts"):
         return None
-    (row,) = kb.take("concepts", np.array([entity])).to_pylist()
+    row: dict[str, Any] = kb.take("concepts", np.array([entity])).to_pylist()[0]
     parents: list[int] = []
     above = row["parent"]
     while above is not None and above not in parents:

@@ -4,18 +4,41 @@ from pathlib import Path
 
 import pytest
 
+from curation.tables import Run
 from jobs.config import read_config
+from jobs.demo_wiki import write_wiki
+from jobs.knowledge import build
 from jobs.pipeline import pipeline
+from jobs.progress import Lines
+from jobs.runner import Limits
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=[path.stem for path in EXAMPLES])
-def test_an_example_is_a_valid_configuration_with_stages(path: Path) -> None:
-    names = [planned.stage.name for planned in pipeline(read_config(path, {}))]
+def needs_knowledge(path: Path) -> bool:
+    return read_config(path, {}).knowledge is not None
+
+
+CASES = [pytest.param(path, id=path.stem, marks=[pytest.mark.ray] if needs_knowledge(path) else []) for path in EXAMPLES]
+
+
+@pytest.fixture(scope="module")
+def encyclopedia(tmp_path_factory: pytest.TempPathFactory, shared_ray: dict[str, float]) -> Path:
+    """The demo's knowledge base, as `make demo` builds it."""
+    folder = tmp_path_factory.mktemp("knowledge")
+    write_wiki(folder / "wiki.xml")
+    build(Run(folder / "kb"), dumps=[folder / "wiki.xml"], limits=Limits(), progress=Lines())
+    return folder / "kb"
+
+
+@pytest.mark.parametrize("path", CASES)
+def test_an_example_is_a_valid_configuration_with_stages(path: Path, request: pytest.FixtureRequest) -> None:
+    built = {"knowledge": {"path": str(request.getfixturevalue("encyclopedia"))}} if needs_knowledge(path) else {}
+    names = [planned.stage.name for planned in pipeline(read_config(path, built))]
     assert names[0] == "ingest"
     assert "duplicates" in names
+    assert ("link" in names) == bool(built)
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=[path.stem for path in EXAMPLES])
