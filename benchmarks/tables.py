@@ -89,7 +89,7 @@ def _summary(tool: str, rows: list["Row"]) -> str:
         pair = [f"{median(getattr(row.score, name) for row in rows):.3f}" for name in ("precision", "recall")]
     names = ("distinct_lost", "duplicates_left", "wrong_drops")
     outcome = [f"{median(getattr(row.survivors, name) for row in rows):.0f}" for name in names]
-    memory = median(row.peak_bytes for row in rows)
+    memory = median([row.peak_bytes for row in rows if row.peak_bytes] or [0])  # 0: not known
     cost = [f"{median(row.cpu_seconds for row in rows):.1f}", f"{memory / 1e6:.0f}" if memory else "-"]
     return "| " + " | ".join([tool, rows[0].setting, *pair, *outcome, *cost]) + " |"
 
