@@ -43,7 +43,8 @@ class Gate:
     def leave(self, epoch: int, outcome: Outcome, wait: float | None = None) -> None:
         """Give the place back; wait: the seconds that the server asks for."""
         if outcome == "answered":
-            self.window.succeeded()
+            if self._waiting or self.in_flight >= self.window.size:  # a window that is not full proves nothing
+                self.window.succeeded()
             self._refused_in_a_row = 0
         elif outcome == "load":
             self.window.refused(epoch, accepted=self.in_flight - 1)
