@@ -31,8 +31,8 @@ LONG_ASPECT, PART_ASPECT = 28.0, 18.0
 """Lines longer than this many times their height are cut to parts of about the second number."""
 SPACE = 0.22
 """A quiet stretch wider than this share of the height is a space."""
-SUSPECT_LETTERS, LOST_SPACE, STANDOUT = 10, 0.3, 2.5
-"""A word of so many Latin letters may be two: there is a stretch this wide, and this many times wider than between its letters."""
+SUSPECT_LETTERS, LOST_SPACE, STANDOUT = 10, 0.2, 2.2
+"""A word of so many Latin letters may be two: where a stretch is this wide, and this many times wider than between letters."""
 
 
 @dataclass(frozen=True)
@@ -96,12 +96,11 @@ def _wide_gaps(crop: Pixels) -> list[int]:
     """Return the middles of the stretches of a level line that are as wide as a space and stand out among its gaps."""
     loudness = _loudness(crop)
     inked = np.flatnonzero(loudness > loudness.min() + 0.25 * (loudness.max() - loudness.min()))
-    steps = np.diff(inked)
-    gaps = steps[steps > 1]
-    if not len(gaps):
+    gaps = np.diff(inked) - 1
+    if not gaps.any():
         return []
-    wide = np.flatnonzero((steps > LOST_SPACE * crop.shape[0]) & (steps > STANDOUT * np.median(gaps)))
-    return [int(inked[index] + steps[index] // 2) for index in wide]
+    wide = np.flatnonzero((gaps > LOST_SPACE * crop.shape[0]) & (gaps > STANDOUT * np.median(gaps[gaps > 0])))
+    return [int(inked[index] + gaps[index] // 2) + 1 for index in wide]
 
 
 def split_long(crop: Pixels) -> list[tuple[Pixels, bool]]:
