@@ -105,9 +105,9 @@ def _within(
     drawn = fixed[rows].copy()
     drawn[free] = draw([names[place] for place in free], weights[free], max(0, number - int(drawn.sum())), seed=seed)
     key = keys(names, weights, seed=seed)
-    least = key[free][drawn[free]].min() if drawn[free].any() else 0.0
+    least = f"is below {key[free][drawn[free]].min():.6g}" if drawn[free].any() else "counts for nothing, those that stay fill it"
     for place in np.flatnonzero(~drawn).tolist():
-        detail[rows[place]] = f"{number} of {len(rows)} images: key {key[place]:.6g} is below {least:.6g}"
+        detail[rows[place]] = f"{number} of {len(rows)} images: key {key[place]:.6g} {least}"
     return rows[drawn], detail
 
 

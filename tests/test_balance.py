@@ -184,6 +184,9 @@ def test_what_the_budget_leaves_out_says_so_and_what_is_fixed_stays() -> None:
     assert all(row["keep"] for row in made[:6])
     assert sum(row["keep"] for row in made) == 8
     assert all(row["detail"].startswith("8 of 20 images: key -") for row in made if not row["keep"])
+    full = balance(ids=ids, kept=np.ones(20, bool), weighing=none, budget=4, fixed=fixed).to_pylist()
+    assert [row["keep"] for row in full] == fixed.tolist()
+    assert full[9]["detail"].endswith("counts for nothing, those that stay fill it")
     columns = {"id": ids, "keep": [True] * 20, "status": ["kept"] * 20, "reason": None, "detail": None, "bucket": ["32x32"] * 20}
     selection = pa.table({n: v or [None] * 20 for n, v in columns.items()}, schema=SELECTION)
     decided = overlaid(selection, pa.Table.from_pylist(made, schema=BALANCE)).to_pylist()
