@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from captioning.language import language
-from captioning.lines import Corners, Line, join_pieces
+from captioning.lines import Corners, Line, join_pieces, size_of
 from captioning.ocr_engines import Engine, PaddleEngine, Pixels, RapidEngine
 from captioning.ocr_models import chosen_models
 from captioning.reading_order import reading_order
@@ -95,7 +95,8 @@ class Reader:
         if min(height, width) < LEAST_SIDE_PX or not self._may_hold_text(pixels):
             return []
         bgr = np.ascontiguousarray(pixels[..., ::-1])
-        polygons = join_pieces([corners for corners in self._detect(bgr) if np.isfinite(corners).all()])
+        pieces = [np.clip(corners, 0, [width, height]) for corners in self._detect(bgr) if np.isfinite(corners).all()]
+        polygons = join_pieces([corners for corners in pieces if min(size_of(corners)) >= 1.0])
         lines = [
             _line(found, width, height, scale)
             for found in read_lines(self.engine, bgr, polygons)

@@ -79,7 +79,7 @@ class PaddleEngine:
                 engine_config=SINGLE_THREAD if runtimes[models.recognition] == "onnxruntime" else None,
                 device=place,
             )
-        except (RuntimeError, ValueError, OSError, ImportError, KeyError, TypeError, AttributeError) as error:
+        except _load_errors() as error:
             raise ModelError(f"PaddleOCR cannot load {models.detection} and {models.recognition} on {place}: {error}") from error
         self._batch_size = 1 if place == "cpu" else 16
         onnx = models.detection / "inference.onnx"
@@ -135,7 +135,6 @@ class RapidEngine:
             raise ModelError(f"ocr.device = {device}: the engine rapidocr runs on cpu here; take engine paddle for a GPU")
         try:
             rapidocr = import_module("rapidocr")
-            recognition = import_module("rapidocr.ch_ppocr_rec")
         except ImportError as error:
             raise ModelError(
                 f"ocr.engine = rapidocr, but it cannot be imported ({error}). Install it with `pip install rapidocr` in an "
@@ -144,25 +143,35 @@ class RapidEngine:
         threads = {f"EngineConfig.onnxruntime.{name}": 1 for name in ("intra_op_num_threads", "inter_op_num_threads")}
         limits = {"Det.limit_side_len": side_px, "Det.limit_type": "max", "Global.log_level": "error"}
         self._ocr = rapidocr.RapidOCR(params={**limits, **threads})
-        self._input = recognition.TextRecInput
 
     def detect(self, bgr: Pixels) -> list[Corners]:
         """Return the corners of every piece of text."""
-        found = self._ocr.text_det(bgr).boxes
-        return [] if found is None else [np.asarray(corners, dtype=np.float64) for corners in found]
+        found = self._ocr(bgr, use_det=True, use_cls=False, use_rec=False)
+        boxes = getattr(found, "boxes", None)  # a picture without text gives another type, without boxes
+        return [] if boxes is None else [np.asarray(corners, dtype=np.float64) for corners in boxes]
 
     def recognise(self, crops: Sequence[Pixels]) -> list[Recognised]:
         """Return text and confidence of level lines."""
         lines: list[Recognised] = []
         for crop in crops:
-            found = self._ocr.text_rec(self._input(img=[crop], return_word_box=False))
-            texts, scores = found.txts or ("",), found.scores or (0.0,)
-            lines.append((str(texts[0]), float(scores[0])))
+            found = self._ocr(crop, use_det=False, use_cls=False, use_rec=True)
+            read = bool(found.txts)
+            lines.append((str(found.txts[0]), float(found.scores[0])) if read else ("", 0.0))
         return lines
 
     def glimpse(self, bgr: Pixels) -> bool:
         """Tell whether any text is found."""
         return bool(self.detect(bgr))
+
+
+def _load_errors() -> tuple[type[Exception], ...]:
+    """Return what PaddleOCR and ONNX Runtime raise on models that they cannot load; ONNX Runtime's have no common base class."""
+    state = import_module("onnxruntime.capi.onnxruntime_pybind11_state")
+    own = (
+        getattr(state, name)
+        for name in ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoSuchFile", "NotImplemented")
+    )
+    return (RuntimeError, ValueError, OSError, ImportError, KeyError, TypeError, AttributeError, *own)
 
 
 def paddle_device(device: str) -> str:
