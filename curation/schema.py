@@ -75,7 +75,9 @@ WATERMARKS = pa.schema(
     [
         ID,
         field("text", pa.string(), "the line that is on the most images of the group; null when none is a watermark"),
-        field("share", pa.float32(), "share of the group's readable images, copies counted once, that carry `text`", unit="share"),
+        field(
+            "share", pa.float32(), "share of the group's readable images, copies counted once, that carry `text`", unit="share"
+        ),
         field("texts", pa.list_(pa.string()), "all lines of the image that are watermarks, in reading order; null: not read"),
     ]
 )

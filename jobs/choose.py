@@ -20,5 +20,14 @@ def work(run: Run, item: Item, *, exclude: str | None = None, exclude_sha256: st
     if exclude is not None:
         parameters["excluded"] = checked_remedies(exclude, exclude_sha256).drops
     named = by_image(run.read("placeholders"), num_images=int(run.offsets("images")[-1]))
-    tables = ("images", "metrics", "scores", "ocr", "tags", "duplicates", "watermarks", *(("hierarchy",) if run.has("hierarchy") else ()))
+    tables = (
+        "images",
+        "metrics",
+        "scores",
+        "ocr",
+        "tags",
+        "duplicates",
+        "watermarks",
+        *(("hierarchy",) if run.has("hierarchy") else ()),
+    )
     return over_all(run, tables, select, placeholders=named, **parameters)

@@ -118,7 +118,9 @@ class OcrConfig(Section):
     detection_name: str | None = Field(None, description="PaddleOCR's name of that model; default: what its inference.yml says")
     recognition_name: str | None = Field(None, description="PaddleOCR's name of that model; default: what its inference.yml says")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:<n>; a GPU needs onnxruntime-gpu and ray.gpus: {ocr: ...}")
-    max_side_px: int = Field(960, ge=64, description="long side of what is detected: pictures are shrunk to it, strips cut to tiles")
+    max_side_px: int = Field(
+        960, ge=64, description="long side of what is detected: pictures are shrunk to it, strips cut to tiles"
+    )
     min_confidence: float = Field(0.6, ge=0, le=1, description="lines read with less are left out")
     min_image_side_px: int = Field(
         96, ge=1, description="pictures with a shorter side hold no legible text and are skipped; long strips are read from 16 px"

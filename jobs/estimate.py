@@ -39,8 +39,8 @@ NOT_PLANNED = ("train", "sample", "evaluate", "report")
 READS_PIXELS = ("ingest", "profile", "embed", "ocr", "keypoints", "shard")
 """Stages that read the images' own bytes."""
 
-ONE_TASK = ("exact", "hierarchy", "quantise", "components", "communities", "duplicates", "placeholders", "watermarks", "select", "concepts",
-            "balance", "shares")  # fmt: skip
+ONE_TASK = ("exact", "hierarchy", "quantise", "components", "communities", "duplicates", "placeholders", "watermarks",
+            "select", "concepts", "balance", "shares")  # fmt: skip
 """Stages that look at the whole collection in one task."""
 
 

@@ -69,9 +69,7 @@ def summary(found: Preview) -> list[str]:
             f", {whole['requests']:,.0f} requests, {whole['input_tokens']:,.0f} tokens in and {whole['output_tokens']:,.0f} out"
         )
         line += (
-            f", at a cost of {whole['cost']:,.2f}"
-            if whole["cost"]
-            else "; set caption.input_price and output_price for the cost"
+            f", at a cost of {whole['cost']:,.2f}" if whole["cost"] else "; set caption.input_price and output_price for the cost"
         )
     return [*lines, line + "."]
 

@@ -77,7 +77,7 @@ def _text(row: Mapping[str, Any]) -> list[str]:
 
 def _mentions(row: Mapping[str, Any]) -> list[str]:
     return [
-        f"{found['title']} {found['score']:.2f}: {found['source']} {found['field']} says \"{found['text']}\""
+        f'{found["title"]} {found["score"]:.2f}: {found["source"]} {found["field"]} says "{found["text"]}"'
         for found in row.get("mentions") or []
     ]
 
