@@ -9,7 +9,7 @@ A line far longer than those a recogniser was trained on loses characters; it is
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -35,7 +35,7 @@ SUSPECT_LETTERS, LOST_SPACE, STANDOUT = 10, 0.2, 2.2
 """A word of so many Latin letters may be two: where a stretch is this wide, and this many times wider than between letters."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reading:
     """One line: text, confidence, and its corners clockwise from the text's own top left."""
 
@@ -48,7 +48,7 @@ def read_lines(engine: Engine, bgr: Pixels, polygons: Sequence[Corners]) -> list
     """Return what stands in every polygon."""
     crops = [cut_out(bgr, corners) for corners in polygons]
     upright = _recognise(engine, crops)
-    doubtful = [index for index, (_, confidence) in enumerate(upright) if not confidence >= SURE]
+    doubtful = [index for index, line in enumerate(upright) if not line[1] >= SURE and not _is_ornament(line[0])]
     flipped = dict(zip(doubtful, _recognise(engine, [_half_turn(crops[index]) for index in doubtful]), strict=True))
     for standing in (False, True):
         family = [index for index, corners in enumerate(polygons) if _stands(corners) == standing]
@@ -65,6 +65,11 @@ def read_lines(engine: Engine, bgr: Pixels, polygons: Sequence[Corners]) -> list
         text, confidence = flipped[index] if turned else seen
         readings.append(Reading(text, confidence, _from_own_top_left(corners, text, turned)))
     return _sideways(readings)
+
+
+def _is_ornament(text: str) -> bool:
+    """Tell whether only dots and symbols were read: turned by half a circle, they are dots and symbols again."""
+    return bool(text.strip()) and not any(character.isalnum() for character in text)
 
 
 def _recognise(engine: Engine, crops: Sequence[Pixels]) -> list[Recognised]:
@@ -175,21 +180,20 @@ def is_column(text: str) -> bool:
 
 
 def _sideways(readings: list[Reading]) -> list[Reading]:
-    """Turn the columns of a page that lies on its side: nothing lies, and some standing line is in a script without columns."""
-    standing = [max(size_of(reading.corners)) for reading in readings if _tall(reading.corners)]
-    lying = [reading for reading in readings if not _tall(reading.corners) and reading.confidence >= SURE]
-    own = [
-        reading
-        for reading in lying
-        if abs(reading.corners[1, 1] - reading.corners[0, 1]) < abs(reading.corners[1, 0] - reading.corners[0, 0])
-    ]
-    downwards = [reading for reading in lying if reading not in own and reading.corners[1, 1] > reading.corners[0, 1]]
-    if not standing or not downwards or own:
+    """Turn the columns of a page on its side: no line is level, and some line in a script without columns runs down."""
+    runs = [_runs(reading.corners) for reading in readings if reading.confidence >= SURE and not _tall(reading.corners)]
+    if "down" not in runs or "level" in runs:
         return readings
     return [
-        Reading(reading.text, reading.confidence, np.roll(reading.corners, -1, axis=0)) if _tall(reading.corners) else reading
+        replace(reading, corners=np.roll(reading.corners, -1, axis=0)) if _tall(reading.corners) else reading
         for reading in readings
     ]
+
+
+def _runs(corners: Corners) -> str:
+    """Return where a line runs: level (either way), down or up."""
+    across, down = corners[1] - corners[0]
+    return "level" if abs(down) < abs(across) else "down" if down > 0 else "up"
 
 
 def _tall(corners: Corners) -> bool:

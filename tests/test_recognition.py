@@ -64,3 +64,10 @@ def test_long_lines_are_cut_at_spaces() -> None:
 def test_columns_are_told_from_sideways_lines_by_their_script() -> None:
     assert is_column("床前明月光") and is_column("7") and is_column("第3章")
     assert not is_column("Harbour") and not is_column("19:30 Uhr")
+
+
+def test_level_lines_among_sideways_ones_are_no_error(reader: Reader) -> None:
+    sheet = page(ENGLISH[:2])
+    sheet.turned(sheet.region("sideways", "en"), "Harbour stage", (580, 220), latin("DejaVuSans.ttf", 28), 90)
+    sheet.column(sheet.region("vertical", "zh"), "海港音乐会", (480, 200), cjk(500, 34), 1.1)
+    assert {line["text"] for line in reader.read(np.asarray(sheet.image))} == {*ENGLISH[:2], "Harbour stage", "海港音乐会"}
