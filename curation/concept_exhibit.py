@@ -11,6 +11,10 @@ from curation.tables import Run
 from curation.targets import effective_number
 
 
+LABEL = 110.0
+"""Room right of the longest bar for its two numbers, px."""
+
+
 def concepts(run: Run, *, num: int = 24) -> dict[str, Any] | None:
     """Return the effective number of concepts before and after, and the most frequent ones as a chart; None without any."""
     if not (run.has("concept_shares") and run.has("taxonomy")):
@@ -58,7 +62,7 @@ def before_after(names: Sequence[str], before: np.ndarray, after: np.ndarray) ->
     drawn = []
 
     def across(value: float) -> float:
-        return float(left + np.log10(1 + value) / np.log10(1 + high) * (width - left - 60))
+        return float(left + np.log10(1 + value) / np.log10(1 + high) * (width - left - LABEL))
 
     for tick in [10**power for power in range(int(np.log10(high)) + 1)]:
         x = across(tick)
