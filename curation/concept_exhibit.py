@@ -10,7 +10,6 @@ from curation.charts import short, svg
 from curation.tables import Run
 from curation.targets import effective_number
 
-
 LABEL = 110.0
 """Room right of the longest bar for its two numbers, px."""
 
