@@ -151,7 +151,9 @@ def _joined(parts: Sequence[tuple[Recognised, bool]]) -> Recognised:
 
 
 def _wins(flipped: Recognised, upright: Recognised) -> bool:
-    return bool(flipped[0]) and flipped[1] >= FLIP_LEAST and not flipped[1] < upright[1] + FLIP_GAIN
+    """Tell whether a line is read better turned by half a circle; one character alone turns only with its page."""
+    letters = sum(map(str.isalnum, flipped[0]))
+    return letters > (upright[1] >= 0) and flipped[1] >= FLIP_LEAST and not flipped[1] < upright[1] + FLIP_GAIN
 
 
 def _upside_down(upright: Sequence[Recognised], flipped: dict[int, Recognised], family: Sequence[int]) -> bool:
