@@ -19,6 +19,8 @@ import numpy as np
 import pyarrow as pa
 
 from captioning import dictionary, profiles
+from captioning.answer import Backend
+from captioning.choice import choose
 from captioning.dictionary import Dictionary
 from captioning.linking import LINKABLE, Linked, Span, link
 from captioning.passages import METADATA_KEYS, SOURCES, Passage, passages
@@ -134,7 +136,8 @@ class Linker:
     """Maps IMAGES, TAGS and OCR to MENTIONS.
 
     knowledge: folder of the knowledge base; knowledge_digest: what `digest` said when the run was planned. min_score: entities
-    that are less surely meant are left out. The other parameters are those of `passages` and `link`.
+    that are less surely meant are left out. backend: a model that chooses where the score is unsure (captioning/choice.py).
+    The other parameters are those of `passages` and `link`.
     Raises ConfigError when the knowledge base is not there or has changed since.
     """
 
@@ -147,12 +150,14 @@ class Linker:
         min_link_probability: float = 0.03,
         metadata_keys: Sequence[str] = METADATA_KEYS,
         min_line_confidence: float = 0.8,
+        backend: Backend | None = None,
     ) -> None:
         if knowledge_digest and digest(knowledge) != knowledge_digest:
             raise ConfigError(f"knowledge.path {knowledge} has changed since the run was planned; start the run again")
         self.knowledge = Knowledge(knowledge)
         self._min_score, self._min_link_probability = min_score, min_link_probability
         self._metadata_keys, self._min_line_confidence = tuple(metadata_keys), min_line_confidence
+        self._backend = backend
 
     def __call__(self, *, images: pa.Table, tags: pa.Table, ocr: pa.Table) -> pa.Table:
         """Return MENTIONS, one row per row of `images`; a failed image keeps its error and has null mentions."""
@@ -183,7 +188,10 @@ class Linker:
         """Return the mentions of every image from its passages, those of the most trusted texts first."""
         flat = [passage for found in read for passage in found]
         sample = np.repeat(np.arange(len(read)), [len(found) for found in read])
-        linked = self.knowledge.link([passage.text for passage in flat], sample, min_link_probability=self._min_link_probability)
+        texts = [passage.text for passage in flat]
+        linked = self.knowledge.link(texts, sample, min_link_probability=self._min_link_probability)
+        if self._backend is not None:
+            linked = self._chosen(linked, texts, self._backend)
         made: list[list[Mention]] = [[] for _ in read]
         for row in _best_of_each(linked, flat, sample, self._allowed(linked, flat)):
             made[sample[linked.text[linked.rows.span[linked.best[row]]]]].append(_mention(linked, row, flat))
@@ -191,6 +199,13 @@ class Linker:
         for mention, told in zip(every, self.knowledge.told([mention["entity"] for mention in every]), strict=True):
             mention |= told
         return made
+
+    def _chosen(self, linked: Linked, texts: Sequence[str], backend: Backend) -> Linked:
+        """Return the same names with the entities that a model chose among unsure candidates."""
+        choice = choose(linked, texts, self.knowledge.told(linked.rows.entity.tolist()), backend)
+        if choice.failed:
+            log.warning("%d of %d choices among names had no usable answer; the statistics decided", choice.failed, choice.asked)
+        return linked._replace(best=choice.best, score=choice.score)
 
     def _allowed(self, linked: Linked, flat: Sequence[Passage]) -> Integers:
         """Return the rows of `linked.best` that are sure enough, without persons seen by a tagger."""

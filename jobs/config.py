@@ -438,6 +438,9 @@ class LinkConfig(Section):
     metadata_keys: list[str] | None = Field(
         None, description="keys of the source's metadata that speak of the picture; default: title, keywords, location and such"
     )
+    backend: Literal["none", "vlm", "endpoint"] = Field(
+        "none", description="who chooses among unsure candidates: none (statistics), or the model of section vlm or endpoint"
+    )
 
 
 class ConceptConfig(Section):

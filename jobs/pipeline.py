@@ -78,7 +78,7 @@ STAGES: tuple[Stage, ...] = (
     Stage("select", "selection",
           ("images", "metrics", "scores", "ocr", "tags", "duplicates", "placeholders", "watermarks"), "jobs.choose:work",
           "keep or drop, with the reason", plan="jobs.choose:plan", optional=("hierarchy",), version=2),
-    Stage("link", "mentions", ("images", "tags", "ocr"), "captioning.knowledge:Linker",
+    Stage("link", "mentions", ("images", "tags", "ocr"), "jobs.linker:NameLinker",
           "entities that the texts of an image name"),
     Stage("caption", "captions", ("images", "metrics", "tags", "ocr", "selection"), "jobs.caption:Captioner",
           "captions from evidence, five levels in two languages", optional=("mentions",), version=4),
@@ -253,7 +253,8 @@ def model_parameters(config: Config, *, prompts: str | None) -> dict[str, Any]:
 
 def _how(name: str, config: Config) -> dict[str, Any]:
     """Return the settings of a stage that change no result: where a model runs, how much at a time."""
-    section = {"caption": config.caption, "pairs": config.pairs, "concepts": config.concepts}.get(name)
+    asking = {"link": config.link, "caption": config.caption, "pairs": config.pairs, "concepts": config.concepts}
+    section = asking.get(name)
     if section is None or section.backend in ("facts", "none"):
         return {}
     settings = backend_settings(config, section.backend)
@@ -292,7 +293,11 @@ def _pair_parameters(name: str, config: Config, section: PairConfig) -> dict[str
 def _link_parameters(config: Config) -> dict[str, Any]:
     """Return what the stage `link` depends on: its section, and the knowledge base by content."""
     assert config.knowledge is not None
-    return config.link.model_dump(mode="json", exclude_none=True) | knowledge_parameters(config.knowledge.path, LINK_TABLES)
+    values = config.link.model_dump(mode="json", exclude_none=True) | knowledge_parameters(config.knowledge.path, LINK_TABLES)
+    if config.link.backend != "none":
+        settings = backend_settings(config, config.link.backend)
+        values["settings"] = {key: value for key, value in settings.items() if key not in FREE[config.link.backend]}
+    return values
 
 
 def _concept_parameters(config: Config) -> dict[str, Any]:

@@ -1,11 +1,17 @@
 """The stage `link` in a run's plan, and its worker over a run's tables."""
 
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
+from aiohttp import web
+from faulty_server import FaultyServer, completion, serving
 
 from curation.errors import ConfigError
+from curation.schema import IMAGES
 from jobs.config import parse_config
+from jobs.linker import NameLinker
 from jobs.pipeline import pipeline
 from jobs.stage import load
 from jobs.story import tell
@@ -49,3 +55,43 @@ def test_explain_tells_the_linked_entities(capsys: pytest.CaptureFixture[str]) -
     mention = {"title": "Moon", "score": 0.93, "source": "caption", "field": "en", "text": "the moon"}
     tell([{"images": image, "verdict": "kept", "mentions": {"mentions": [mention], "error": None}}])
     assert 'Moon 0.93: caption en says "the moon"' in capsys.readouterr().out
+
+
+class _Chooser(FaultyServer):
+    """A server whose every answer is one number."""
+
+    def __init__(self, says: str) -> None:
+        super().__init__()
+        self.says = says
+
+    async def pass_on(self, body: dict[str, Any], text: str) -> web.StreamResponse:
+        return web.json_response(completion(self.says))
+
+
+def _linked(tmp_path: Path, **sections: object) -> list[dict[str, Any]]:
+    config = parse_config({"source": "in", "out": str(tmp_path / "out"), **sections}, origin="test")
+    (planned,) = [planned for planned in pipeline(config) if planned.stage.name == "link"]
+    how = {"how": planned.how["how"]} if planned.how else {}
+    image = {name: None for name in IMAGES.names} | {"id": "0", "caption": "A PHONE BY APPLE"}
+    tables = {
+        "images": pa.table({name: [value] for name, value in image.items()}),
+        "tags": pa.table({"id": ["0"], "tags": [[]]}),
+        "ocr": pa.table({"id": ["0"], "lines": [[]]}),
+    }
+    found = NameLinker(**{**planned.parameters, **how, "min_score": 0.15})(**tables)
+    return list(found["mentions"][0].as_py())
+
+
+def test_a_model_behind_a_server_chooses_among_unsure_candidates(tmp_path: Path) -> None:
+    base = {"path": str(write_knowledge(tmp_path / "kb"))}
+    alone = _linked(tmp_path, knowledge=base)
+    assert [mention["text"] for mention in alone] == ["APPLE"] and 0.2 < alone[0]["score"] < 0.8
+    chosen: dict[str, list[dict[str, Any]]] = {}
+    for says in ("0", "1", "2"):
+        with serving(_Chooser(says)) as server:
+            endpoint = {"url": server.url, "model": "known", "cache": str(tmp_path / says)}
+            chosen[says] = _linked(tmp_path, knowledge=base, link={"backend": "endpoint"}, endpoint=endpoint)
+            assert server.questions.total() == 1
+    assert chosen["0"] == []
+    assert {chosen[says][0]["title"] for says in "12"} == {"Apple", "Apple Inc."}
+    assert all(chosen[says][0]["score"] == pytest.approx(0.9) for says in "12")
