@@ -28,7 +28,7 @@ from curation.schema import IMAGES, conform
 
 Lines = list[tuple[str, list[float]]]
 RESULTS = Path(__file__).parent / "results"
-NAMES = {"imageloom": "imageloom", "paddleocr": "paddleocr pipeline", "rapidocr": "rapidocr"}
+NAMES = {"imageloom": "imageloom", "paddleocr": "paddleocr pipeline", "rapidocr": "rapidocr 3.10 (own models)"}
 
 
 def main() -> None:
