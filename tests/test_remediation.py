@@ -179,7 +179,7 @@ def test_approved_proposals_become_a_new_run_that_drops_and_corrects(run: Run, f
     decided = select(images=run.read("images"), duplicates=run.read("duplicates"), rules=[], excluded=remedies.drops)
     dropped = [row for row in decided.to_pylist() if row["reason"] == "remediated"]
     assert {row["id"] for row in dropped} == set(remedies.drops)
-    assert all(row["detail"].startswith("proposal 1: ") and row["weight"] == 0 for row in dropped)
+    assert all(row["detail"].startswith("proposal 1: ") and not row["keep"] for row in dropped)
     texts = [
         one["text"]
         for row in corrected(run.read("captions"), remedies.relabels).to_pylist()

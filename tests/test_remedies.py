@@ -10,7 +10,7 @@ from searchable import write_run, write_table
 from curation.errors import ConfigError
 from curation.metrics import profile
 from curation.remedies import file_sha256
-from curation.schema import OCR, PLACEHOLDERS, SCORES, TAGS
+from curation.schema import OCR, PLACEHOLDERS, SCORES, TAGS, WATERMARKS
 from curation.tables import Run
 from jobs.config import Config
 from jobs.pipeline import pipeline
@@ -49,7 +49,7 @@ def run(tmp_path: Path) -> Run:
     write_table(again, "images", images)
     write_table(again, "metrics", profile(images=images))
     rows = [{"id": image["id"], "tags": [], "lines": [], "error": image["error"]} for image in images.to_pylist()]
-    for name, schema in (("tags", TAGS), ("ocr", OCR), ("scores", SCORES)):
+    for name, schema in (("tags", TAGS), ("ocr", OCR), ("scores", SCORES), ("watermarks", WATERMARKS)):
         write_table(again, name, pa.Table.from_pylist(rows, schema=schema))
     write_table(again, "placeholders", PLACEHOLDERS.empty_table())
     return again
