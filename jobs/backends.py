@@ -28,6 +28,16 @@ def backend_settings(config: Config, name: str) -> dict[str, Any]:
     return pixels | _of_the_run(config) | settings if name == "endpoint" else pixels | settings
 
 
+def answer_settings(config: Config, name: str) -> dict[str, Any]:
+    """Return those settings of a backend that its answers depend on."""
+    return {key: value for key, value in backend_settings(config, name).items() if key not in FREE[name]}
+
+
+def free_settings(config: Config, name: str) -> dict[str, Any]:
+    """Return the other ones: where a model runs, how much is asked at a time."""
+    return {key: value for key, value in backend_settings(config, name).items() if key in FREE[name]}
+
+
 def _of_the_run(config: Config) -> dict[str, Any]:
     """Return what a server's client takes from elsewhere in the YAML: prices, the run's folder."""
     cache = Path(config.out).expanduser().absolute() / "_cache"

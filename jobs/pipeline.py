@@ -9,7 +9,7 @@ from rapidfuzz import process
 from curation.errors import ConfigError
 from curation.remedies import file_sha256
 from curation.tables import Run, fingerprint
-from jobs.backends import FREE, backend_settings
+from jobs.backends import answer_settings, free_settings
 from jobs.config import CaptionConfig, Config, LinkConfig, PairConfig
 from jobs.link import LINK_TABLES, TAXONOMY_TABLES, knowledge_parameters
 from jobs.runner import Planned
@@ -243,7 +243,7 @@ def model_parameters(config: Config, *, prompts: str | None) -> dict[str, Any]:
     from captioning.prompting import CAPTION_TEMPLATES, Prompts
 
     name = config.caption.backend
-    settings = {key: value for key, value in backend_settings(config, name).items() if key not in FREE[name]}
+    settings = answer_settings(config, name)
     found = Prompts(_absolute(prompts) if prompts else None)
     found.check()
     return {"settings": settings, "prompts_sha256": fingerprint(found.sources(CAPTION_TEMPLATES))} | (
@@ -257,8 +257,7 @@ def _how(name: str, config: Config) -> dict[str, Any]:
     section = asking.get(name)
     if section is None or section.backend in ("facts", "none"):
         return {}
-    settings = backend_settings(config, section.backend)
-    return {"how": {key: value for key, value in settings.items() if key in FREE[section.backend]}}
+    return {"how": free_settings(config, section.backend)}
 
 
 _BACKEND_KEYS = {"min_pixels", "max_pixels", "input_price", "output_price"}
@@ -283,8 +282,7 @@ def _pair_parameters(name: str, config: Config, section: PairConfig) -> dict[str
     from captioning.difference import TEMPLATES
     from captioning.prompting import Prompts
 
-    free = FREE[section.backend]
-    settings = {key: value for key, value in backend_settings(config, section.backend).items() if key not in free}
+    settings = answer_settings(config, section.backend)
     folder = _absolute(section.prompts) if section.prompts else None
     values |= {"settings": settings, "prompts_sha256": fingerprint(Prompts(folder).sources(TEMPLATES))}
     return values | ({"prompts": folder} if folder else {})
@@ -295,8 +293,7 @@ def _link_parameters(config: Config) -> dict[str, Any]:
     assert config.knowledge is not None
     values = config.link.model_dump(mode="json", exclude_none=True) | knowledge_parameters(config.knowledge.path, LINK_TABLES)
     if config.link.backend != "none":
-        settings = backend_settings(config, config.link.backend)
-        values["settings"] = {key: value for key, value in settings.items() if key not in FREE[config.link.backend]}
+        values["settings"] = answer_settings(config, config.link.backend)
     return values
 
 
@@ -311,8 +308,7 @@ def _concept_parameters(config: Config) -> dict[str, Any]:
             raise ConfigError(f"concepts.prompts: there is no file {path}")
         values |= {"prompts": str(path), "prompts_sha256": fingerprint(path.read_text(encoding="utf-8", errors="replace"))}
     if config.concepts.backend != "none":
-        settings = backend_settings(config, config.concepts.backend)
-        values["settings"] = {key: value for key, value in settings.items() if key not in FREE[config.concepts.backend]}
+        values["settings"] = answer_settings(config, config.concepts.backend)
     return values
 
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.config import DiTConfig
-from model.layout import Layout, Packing, text_packing, text_to_image_layout
+from model.layout import Layout, Packing, check_latent, text_packing, text_to_image_layout, with_padding
 from model.omni import OmniSample, RefinedCondition, velocity
 from model.rope import rotate
 
@@ -236,7 +236,7 @@ class DiT(nn.Module):
             device=self.x_pad_token.device,
         )
         tokens: Tensor = self.cap_embedder(torch.cat(tuple(text)))
-        tokens = _with_padding(tokens, self.cap_pad_token, rows)
+        tokens = with_padding(tokens, self.cap_pad_token, rows)
         for block in self.context_refiner:
             tokens = block(tokens, packing)
         return RefinedText(tokens, lengths)
@@ -267,7 +267,7 @@ class DiT(nn.Module):
         layout = self.layout(shapes, refined.lengths)
         cond_R = self.t_embedder(t_B * self.config.t_scale)
         x_TD = self.all_x_embedder[self.patch_key](patchify(latents, self.config.patch_px))
-        x_TD = _with_padding(x_TD, self.x_pad_token, layout.pad_image_T)
+        x_TD = with_padding(x_TD, self.x_pad_token, layout.pad_image_T)
         for block in self.noise_refiner:
             x_TD = block(x_TD, layout.image, cond_R)
         x_TD = _join(x_TD, refined.tokens_TD, layout)
@@ -279,12 +279,8 @@ class DiT(nn.Module):
     def layout(self, shapes: Sequence[tuple[int, int, int]], text_lengths: tuple[int, ...]) -> Layout:
         """Return the cached layout for latents of `shapes` (C, h, w) and texts of `text_lengths` tokens."""
         config, patch = self.config, self.config.patch_px
-        for channels, height, width in shapes:
-            if channels != config.in_channels or height % patch or width % patch:
-                raise ValueError(
-                    f"a latent is {(channels, height, width)}; "
-                    f"the model takes {config.in_channels} channels and sides in multiples of {patch}"
-                )
+        for shape in shapes:
+            check_latent(shape, channels=config.in_channels, patch=patch)
         if len(shapes) != len(text_lengths):
             raise ValueError(f"{len(shapes)} latents, but {len(text_lengths)} texts")
         sizes = tuple((height // patch, width // patch) for _, height, width in shapes)
@@ -300,10 +296,6 @@ class DiT(nn.Module):
 
 def _blocks(config: DiTConfig, count: int, *, modulated: bool) -> nn.ModuleList:
     return nn.ModuleList([Block(config, modulated=modulated) for _ in range(count)])
-
-
-def _with_padding(tokens_TD: Tensor, pad_1D: Tensor, rows: Tensor | None) -> Tensor:
-    return tokens_TD if rows is None else torch.cat([tokens_TD, pad_1D.to(tokens_TD.dtype)]).index_select(0, rows)
 
 
 def _join(image_TD: Tensor, text_TD: Tensor, layout: Layout) -> Tensor:

@@ -9,6 +9,7 @@ token in row r and column s is (Lc + 1, r, s) where Lc is the padded text length
 [image ; text].
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -54,6 +55,17 @@ class Layout:
 def padded(length: int, pad_to: int) -> int:
     """Return `length` rounded up to a multiple of `pad_to`."""
     return -(-length // pad_to) * pad_to
+
+
+def with_padding(tokens_TD: Tensor, pad_1D: Tensor, rows_T: Tensor | None) -> Tensor:
+    """Return the rows of [tokens ; pad token] that fill a packing; rows None: the tokens as they are."""
+    return tokens_TD if rows_T is None else torch.cat([tokens_TD, pad_1D.to(tokens_TD.dtype)]).index_select(0, rows_T)
+
+
+def check_latent(shape: Sequence[int], *, channels: int, patch: int) -> None:
+    """Raise ValueError for a latent (C, h, w) that the model does not take."""
+    if shape[0] != channels or shape[1] % patch or shape[2] % patch:
+        raise ValueError(f"a latent is {tuple(shape)}; the model takes {channels} channels and sides in multiples of {patch}")
 
 
 @lru_cache(maxsize=64)

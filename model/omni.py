@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from model.omni_layout import Filling, OmniLayout, OmniShape, omni_layout
+from model.layout import check_latent, with_padding
+from model.omni_layout import OmniLayout, OmniShape, omni_layout
 
 if TYPE_CHECKING:
     from model.dit import DiT
@@ -72,7 +73,7 @@ def refine(model: "DiT", samples: Sequence[OmniSample]) -> RefinedCondition:
     """Return texts and SigLIP features after embedding, padding and refiners; what a whole sampling run can reuse."""
     layout = layout_of(model, samples)
     text = model.cap_embedder(torch.cat([features for sample in samples for features in sample.text]))
-    text = _filled(text, model.cap_pad_token, layout.text)
+    text = with_padding(text, model.cap_pad_token, layout.text.rows_T)
     for block in model.context_refiner:
         text = block(text, layout.text.packing)
     if layout.siglip is None:
@@ -81,7 +82,7 @@ def refine(model: "DiT", samples: Sequence[OmniSample]) -> RefinedCondition:
     flat = [_flattened(grid, scrambled=model.config.scrambled_siglip) for grid in grids]
     width = model.config.siglip_feat_dim or 0
     siglip = model.siglip_embedder(torch.cat(flat) if flat else model.x_pad_token.new_empty(0, width))
-    siglip = _filled(siglip, model.siglip_pad_token, layout.siglip)
+    siglip = with_padding(siglip, model.siglip_pad_token, layout.siglip.rows_T)
     for block in model.siglip_refiner:
         siglip = block(siglip, layout.siglip.packing)
     return RefinedCondition(text, siglip)
@@ -100,7 +101,7 @@ def velocity(model: "DiT", samples: Sequence[OmniSample], t_B: Tensor, condition
     cond_R = model.t_embedder(times * model.config.t_scale)
     images = [image for sample in samples for image in sample.images if image is not None]
     x_TD = model.all_x_embedder[model.patch_key](patchify(images, model.config.patch_px))
-    x_TD = _filled(x_TD, model.x_pad_token, layout.image)
+    x_TD = with_padding(x_TD, model.x_pad_token, layout.image.rows_T)
     for block in model.noise_refiner:
         x_TD = block(x_TD, layout.image.packing, cond_R)
     parts = [condition.text_TD, x_TD, *([] if condition.siglip_TD is None else [condition.siglip_TD])]
@@ -126,11 +127,8 @@ def _shape(model: "DiT", sample: OmniSample) -> OmniShape:
             f"{'without' if config.siglip_feat_dim is None else 'with'} siglip_feat_dim; None stands for a missing one"
         )
     for image in sample.images:
-        if image is not None and (image.shape[0] != config.in_channels or image.shape[1] % patch or image.shape[2] % patch):
-            raise ValueError(
-                f"a latent is {tuple(image.shape)}; "
-                f"the model takes {config.in_channels} channels and sides in multiples of {patch}"
-            )
+        if image is not None:
+            check_latent(image.shape, channels=config.in_channels, patch=patch)
     if sample.images[-1] is None:
         raise ValueError("an omni sample needs a target: its last image must not be None")
     return OmniShape(
@@ -147,7 +145,3 @@ def _flattened(grid: Tensor, *, scrambled: bool) -> Tensor:
     """Return the features of a grid (h, w, S) as (h * w, S); scrambled: channels read as positions, as the released code does."""
     rows, columns, width = grid.shape
     return (grid.permute(2, 0, 1) if scrambled else grid).reshape(rows * columns, width)
-
-
-def _filled(tokens_TD: Tensor, pad_1D: Tensor, filling: Filling) -> Tensor:
-    return torch.cat([tokens_TD, pad_1D.to(tokens_TD.dtype)]).index_select(0, filling.rows_T)
