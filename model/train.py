@@ -11,7 +11,7 @@ import logging
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,31 +20,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from curation.errors import ConfigError, StageFailed, StaleInput
+from curation.errors import ConfigError, StaleInput
 from model.autoencoder import Autoencoder, FluxVAE, PCAAutoencoder, parse_autoencoder, to_signed
-from model.checkpoint import (
-    Progress,
-    latest_checkpoint,
-    load_autoencoder,
-    prune,
-    read_config,
-    read_progress,
-    save_checkpoint,
-)
+from model.checkpoint import Progress, latest_checkpoint, load_autoencoder, read_config, read_progress
 from model.config import TrainConfig, to_dict
 from model.data import Batches, ShardReader, TrainBatch
-from model.dit import DiT
-from model.flow import interpolate, per_sample_loss, velocity_target
+from model.objective import sample_losses
 from model.plan import Plan
+from model.schedule import learning_rate
 from model.text import TextCache, text_encoder
+from model.train_log import TrainLog, stop_at_nan
+from model.train_state import TrainState
+from model.watch import Update, Watch
 
 logger = logging.getLogger(__name__)
 
 BOOKKEEPING = frozenset({"num_threads", "checkpoint_every", "keep_checkpoints", "device"})
 """Settings that may change when a run is resumed; all others decide what is learned."""
-
-MOMENTS = ("step", "exp_avg", "exp_avg_sq")
-"""What AdamW remembers of a parameter."""
 
 PCA_IMAGES = 4096
 """Images the PCA autoencoder is fitted to: evenly spaced rows of the index."""
@@ -63,27 +55,6 @@ class TrainResult:
     num_parameters: int
 
 
-@dataclass
-class _State:
-    model: DiT
-    ema: dict[str, Tensor]
-    optimizer: torch.optim.AdamW
-    progress: Progress
-
-
-def learning_rate(step: int, config: TrainConfig) -> float:
-    """Return the rate of update `step` (from 0): linear warm-up, constant, linear to final_lr_share at the last step."""
-    warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
-    start = config.constant_share * config.num_steps
-    fall = max(0.0, (step + 1 - start) / max(1.0, config.num_steps - start))
-    return config.learning_rate * min(warm, 1 - (1 - config.final_lr_share) * min(1.0, fall))
-
-
-def ema_decay(step: int, limit: float) -> float:
-    """Return the decay of the moving average after update `step` (from 0): short at first, then `limit`."""
-    return min(limit, (1 + step) / (10 + step))
-
-
 def train(
     config: TrainConfig,
     *,
@@ -91,12 +62,14 @@ def train(
     out: Path,
     progress: Callable[[dict[str, Any]], None] | None = None,
     resume: bool = True,
+    watches: Sequence[Watch] = (),
 ) -> TrainResult:
     """Train on the shards of a folder until config.num_steps and return the result; a finished run returns at once.
 
     While another process trains in `out`, this one waits: the worker of a killed driver lives on for some seconds.
     progress: called after every step with its log line.
     resume: go on from the newest complete checkpoint in `out`; false starts over and removes what is there.
+    watches: called after every update, before it is logged; see model/watch.py.
     Raises StaleInput if `out` was trained on other shards or settings, ConfigError if model, autoencoder and text do not fit,
     StageFailed if the loss stops being finite (the batch is saved as nan-step-NNNNNN.json).
     """
@@ -104,7 +77,7 @@ def train(
     torch.set_num_threads(config.num_threads)
     try:
         with _alone(Path(out)):
-            return _train(config, Path(shards), Path(out), progress, resume, started)
+            return _train(config, Path(shards), Path(out), progress, resume, watches, started)
     finally:
         torch.set_num_threads(threads)
 
@@ -128,6 +101,7 @@ def _train(
     out: Path,
     progress: Callable[[dict[str, Any]], None] | None,
     resume: bool,
+    watches: Sequence[Watch],
     started: float,
 ) -> TrainResult:
     if not resume:
@@ -146,9 +120,9 @@ def _train(
     folder = None if config.text.startswith("hash:") else out / "text_features"  # hashing is faster than a disk
     text = TextCache(text_encoder(config.text, device=config.device), folder=folder, max_bytes=config.data.cache_bytes)
     _check_fit(config, autoencoder, text.encoder.width)
-    state = _state(config, checkpoint, plan.digest)
+    state = TrainState.create(config, checkpoint, plan.digest)
     batches = Batches(plan, reader, autoencoder, text, config, patch=config.model.patch_px)
-    losses = _loop(state, batches, config, out, progress)
+    losses = _loop(state, batches, config, out, progress, watches)
     seconds = time.monotonic() - started
     final = latest_checkpoint(out)
     assert final is not None
@@ -180,95 +154,54 @@ def make_plan(config: TrainConfig, reader: ShardReader, *, unit_px: int) -> Plan
 
 
 def _loop(
-    state: _State,
+    state: TrainState,
     batches: Batches,
     config: TrainConfig,
     out: Path,
     progress: Callable[[dict[str, Any]], None] | None,
+    watches: Sequence[Watch],
 ) -> list[float]:
     losses: list[float] = []
     at = state.progress
     began = time.monotonic()
-    with _Log(out, at.step) as log:
+    with TrainLog(out, at.step) as log:
         for batch in batches.run(at.epoch, at.number, count=config.num_steps - at.step):
             step = state.progress.step
-            loss, grad_norm = _update(state, batch, config, step)
+            each, grad_norm = _update(state, batch, config, step)
+            loss = float(each.mean())
             if not (math.isfinite(loss) and math.isfinite(grad_norm)):
-                _stop_at_nan(out, step + 1, batch, loss, grad_norm)
+                stop_at_nan(out, step + 1, batch, loss, grad_norm)
             losses.append(loss)
             state.progress = Progress(step + 1, batch.epoch, batch.number + 1, at.plan_digest)
             rate = len(losses) * config.batch_size / (time.monotonic() - began)
             record = {"step": step + 1, "epoch": batch.epoch, "loss": loss, "grad_norm": grad_norm,
                       "lr": learning_rate(step, config), "images_per_second": round(rate, 2)}  # fmt: skip
+            for watch in watches:
+                record |= watch(Update(step + 1, batch, each, state))
             log.write(record)
             if progress is not None:
                 progress(record)
             if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.num_steps:
-                _save(state, batches.autoencoder, config, out)
+                state.save(batches.autoencoder, config, out)
     return losses
 
 
-def _update(state: _State, batch: TrainBatch, config: TrainConfig, step: int) -> tuple[float, float]:
-    """One optimiser step on one batch; returns loss and gradient norm before clipping. Not finite: nothing is updated."""
+def _update(state: TrainState, batch: TrainBatch, config: TrainConfig, step: int) -> tuple[Tensor, float]:
+    """One optimiser step on one batch; returns the samples' losses and the gradient norm before clipping.
+
+    Not finite: nothing is updated.
+    """
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate(step, config)
-    data, noise, t = (x.to(config.device) for x in (batch.latents, batch.noise, batch.t))
-    text = [features.to(config.device) for features in batch.text]
-    with torch.autocast(torch.device(config.device).type, torch.bfloat16, enabled=config.precision == "bf16"):
-        velocity = torch.stack(state.model(interpolate(data, noise, t.view(-1, 1, 1, 1)), t, text))
-    loss = per_sample_loss(velocity, velocity_target(data, noise)).mean()
+    losses = sample_losses(state.model, batch, config)
     state.optimizer.zero_grad(set_to_none=True)
-    torch.autograd.backward(loss)
-    grad_norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), config.max_grad_norm)
-    value, norm = float(loss.detach()), float(grad_norm)
-    if math.isfinite(value) and math.isfinite(norm):
+    torch.autograd.backward(losses.mean())
+    grad_norm = float(torch.nn.utils.clip_grad_norm_(state.model.parameters(), config.max_grad_norm))
+    losses = losses.detach().cpu()
+    if math.isfinite(float(losses.mean())) and math.isfinite(grad_norm):
         state.optimizer.step()
-        decay = ema_decay(step, config.ema_decay)
-        torch._foreach_lerp_(list(state.ema.values()), [p.detach() for p in state.model.parameters()], 1 - decay)
-    return value, norm
-
-
-def _state(config: TrainConfig, checkpoint: Path | None, digest: str) -> _State:
-    model = DiT(config.model).initialize(seed=config.seed).to(config.device)
-    parameters = dict(model.named_parameters())
-    optimizer = torch.optim.AdamW(
-        parameters.values(), lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay, fused=True
-    )
-    ema = {name: p.detach().clone() for name, p in parameters.items()}
-    at = Progress(0, 0, 0, digest)
-    if checkpoint is not None:
-        at = read_progress(checkpoint)
-        _restore(checkpoint, parameters, ema, optimizer)
-    return _State(model.train(), ema, optimizer, at)
-
-
-def _restore(checkpoint: Path, parameters: dict[str, Any], ema: dict[str, Tensor], optimizer: torch.optim.AdamW) -> None:
-    from safetensors.torch import load_file
-
-    saved, averaged, moments = (load_file(checkpoint / f"{n}.safetensors") for n in ("model", "ema", "optimizer"))
-    with torch.no_grad():
-        for name, parameter in parameters.items():
-            parameter.copy_(saved[name])
-            ema[name].copy_(averaged[name])
-            # A parameter that never had a gradient (a pad token nothing was padded with) has no moments.
-            optimizer.state[parameter] = {
-                kind: moments[f"{kind}/{name}"].to(parameter.device) for kind in MOMENTS if f"{kind}/{name}" in moments
-            }
-
-
-def _save(state: _State, autoencoder: Autoencoder, config: TrainConfig, out: Path) -> None:
-    named = dict(state.model.named_parameters())
-    moments = {f"{kind}/{name}": x for name, p in named.items() for kind, x in state.optimizer.state.get(p, {}).items()}
-    save_checkpoint(
-        out,
-        progress=state.progress,
-        config=config,
-        weights=dict(named),
-        ema=state.ema,
-        optimizer=moments,
-        autoencoder=autoencoder,
-    )
-    prune(out, keep=config.keep_checkpoints)
+        state.follow(step, config.ema_decay)
+    return losses, grad_norm
 
 
 def _fitted_pca(config: TrainConfig, reader: ShardReader, plan: Plan) -> PCAAutoencoder:
@@ -307,35 +240,3 @@ def _clear(out: Path) -> None:
     for path in [*out.glob("step-*"), *out.glob(".step-*"), out / "tensorboard"]:
         shutil.rmtree(path, ignore_errors=True)
     (out / "log.jsonl").unlink(missing_ok=True)
-
-
-def _stop_at_nan(out: Path, step: int, batch: TrainBatch, loss: float, grad_norm: float) -> None:
-    path = out / f"nan-step-{step:06d}.json"
-    slots = [{"id": i, "t": float(t), "caption": c} for i, t, c in zip(batch.ids, batch.t, batch.captions, strict=True)]
-    path.write_text(json.dumps({"loss": str(loss), "grad_norm": str(grad_norm), "batch": slots}, indent=1) + "\n")
-    raise StageFailed(f"step {step}: loss {loss}, gradient norm {grad_norm}; the batch is in {path}; lower learning_rate")
-
-
-class _Log:
-    """log.jsonl and TensorBoard events, cut back to the step training goes on from."""
-
-    def __init__(self, out: Path, step: int) -> None:
-        from tensorboardX import SummaryWriter
-
-        path = out / "log.jsonl"
-        lines = path.read_text().splitlines() if path.is_file() else []
-        path.write_text("".join(f"{line}\n" for line in lines[:step]))
-        self._file = path.open("a", buffering=1)
-        self._events = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1 if step else None)
-
-    def write(self, record: dict[str, Any]) -> None:
-        self._file.write(json.dumps(record) + "\n")
-        for name in ("loss", "grad_norm", "lr", "images_per_second"):
-            self._events.add_scalar(f"train/{name}", record[name], record["step"])
-
-    def __enter__(self) -> "_Log":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-        self._events.close()

@@ -20,7 +20,8 @@ from curation.errors import ConfigError, ModelError, StageFailed, StaleInput
 from model.checkpoint import is_complete, latest_checkpoint, load_model, read_config, read_progress
 from model.config import DataConfig, TrainConfig, from_dict, to_dict
 from model.sampler import Sampler
-from model.train import ema_decay, learning_rate, train
+from model.schedule import ema_decay, learning_rate
+from model.train import train
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,43 @@
+"""The record of a training run: log.jsonl and TensorBoard events, and the batch that made the loss infinite."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from curation.errors import StageFailed
+from model.data import TrainBatch
+
+
+class TrainLog:
+    """log.jsonl (one line per update) and TensorBoard events, cut back to the step that training goes on from."""
+
+    def __init__(self, out: Path, step: int) -> None:
+        from tensorboardX import SummaryWriter
+
+        path = out / "log.jsonl"
+        lines = path.read_text().splitlines() if path.is_file() else []
+        path.write_text("".join(f"{line}\n" for line in lines[:step]))
+        self._file = path.open("a", buffering=1)
+        self._events = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1 if step else None)
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Append the record of an update: `step` and any numbers."""
+        self._file.write(json.dumps(record) + "\n")
+        for name, value in record.items():
+            if name not in ("step", "epoch") and isinstance(value, int | float):
+                self._events.add_scalar(f"train/{name}", value, record["step"])
+
+    def __enter__(self) -> "TrainLog":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        self._events.close()
+
+
+def stop_at_nan(out: Path, step: int, batch: TrainBatch, loss: float, grad_norm: float) -> None:
+    """Write nan-step-NNNNNN.json with the batch of update `step` and raise StageFailed."""
+    path = out / f"nan-step-{step:06d}.json"
+    slots = [{"id": i, "t": float(t), "caption": c} for i, t, c in zip(batch.ids, batch.t, batch.captions, strict=True)]
+    path.write_text(json.dumps({"loss": str(loss), "grad_norm": str(grad_norm), "batch": slots}, indent=1) + "\n")
+    raise StageFailed(f"step {step}: loss {loss}, gradient norm {grad_norm}; the batch is in {path}; lower learning_rate")
