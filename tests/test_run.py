@@ -117,6 +117,7 @@ def test_a_killed_run_resumes_to_the_same_bytes(finished: Path, photos: Path, tm
     assert driver.poll() is None, "the run ended before it could be killed"
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait()
+    assert (run / "config.yaml").is_file(), "nobody can tell what the killed run was"
     kept = {path: path.stat().st_mtime_ns for path in run.glob("*/part-*.parquet")}
     command(*arguments)
     assert {path: path.stat().st_mtime_ns for path in kept} == kept, "a finished part was written again"
