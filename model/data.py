@@ -28,6 +28,8 @@ from model.config import DataConfig, TrainConfig
 from model.flow import dynamic_shift, logit_normal
 from model.plan import Plan, PlannedBatch, Shape, caption_weight, draws
 from model.text import TextCache
+from model.train_batch import TrainBatch as TrainBatch
+from model.train_batch import slots_of
 
 
 def read_index(shards: Path) -> pa.Table:
@@ -107,20 +109,6 @@ def draw_caption(
     return captions[int(np.searchsorted(np.cumsum(weights) / weights.sum(), uniform, side="right"))].text
 
 
-@dataclass(frozen=True)
-class TrainBatch:
-    """Everything one step needs; slot by slot, t = 0 noise, t = 1 data."""
-
-    latents: Tensor  # float32 (B, C, h, w)
-    noise: Tensor  # float32 (B, C, h, w)
-    t: Tensor  # float32 (B,)
-    text: list[Tensor]  # (L_i, width) each
-    captions: list[str]
-    ids: list[str]
-    epoch: int
-    number: int
-
-
 class Batches:
     """Loads the batches of a plan."""
 
@@ -134,10 +122,7 @@ class Batches:
 
     def load(self, planned: PlannedBatch, *, rank: int = 0, world_size: int = 1) -> TrainBatch:
         """Return slice `rank` of a planned batch; what is in a slot does not depend on the slicing."""
-        if len(planned.rows) % world_size:
-            raise ValueError(f"a batch of {len(planned.rows)} cannot be cut into {world_size} equal slices")
-        share = len(planned.rows) // world_size
-        slots = range(rank * share, (rank + 1) * share)
+        slots = slots_of(len(planned.rows), rank=rank, world_size=world_size)
         latents = torch.stack([self._latent(planned.rows[slot], planned.shape) for slot in slots])
         shift = self.config.shift
         if self.config.dynamic_shift:
@@ -153,20 +138,24 @@ class Batches:
             ids=[self.reader.ids[planned.rows[slot]] for slot in slots],
             epoch=planned.epoch,
             number=planned.number,
+            global_size=len(planned.rows),
         )
 
-    def run(self, epoch: int, number: int, *, count: int) -> Iterator[TrainBatch]:
-        """Yield `count` batches from (epoch, number) on; the next one is loaded while the present one is used."""
+    def run(self, epoch: int, number: int, *, count: int, rank: int = 0, world_size: int = 1) -> Iterator[TrainBatch]:
+        """Yield slice `rank` of `count` global batches from (epoch, number) on; the next is loaded while the present one is used.
+
+        Raises ConfigError for a batch of fewer samples than ranks.
+        """
         with ThreadPoolExecutor(1) as pool:
             pending: Future[TrainBatch] | None = None
             for left in range(count, 0, -1):
                 if pending is None:
                     epoch, number = self.plan.after(epoch, number)
-                    pending = pool.submit(self.load, self.plan.batch(epoch, number))
+                    pending = pool.submit(self.load, self.plan.batch(epoch, number), rank=rank, world_size=world_size)
                 batch = pending.result()
                 if left > 1:
                     epoch, number = self.plan.after(epoch, number + 1)
-                    pending = pool.submit(self.load, self.plan.batch(epoch, number))
+                    pending = pool.submit(self.load, self.plan.batch(epoch, number), rank=rank, world_size=world_size)
                 yield batch
 
     def _draw(self, planned: PlannedBatch, slot: int, size: tuple[int, ...], shift: float) -> tuple[str, float, np.ndarray]:

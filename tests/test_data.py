@@ -5,7 +5,7 @@ import pytest
 import torch
 from tiny_shards import Picture, squares, write_tiny_shards
 
-from curation.errors import SourceError
+from curation.errors import ConfigError, SourceError
 from model.autoencoder import PCAAutoencoder, to_signed
 from model.config import DataConfig, TrainConfig
 from model.data import Batches, Caption, ShardReader, cover_crop, draw_caption, read_index
@@ -80,8 +80,29 @@ def test_a_slice_holds_what_the_whole_batch_holds_in_its_slots(shards: Path):
         assert part.captions == whole.captions[slots]
         for a, b in ((part.latents, whole.latents), (part.noise, whole.noise), (part.t, whole.t)):
             assert torch.equal(a, b[slots])
-    with pytest.raises(ValueError, match="3 equal slices"):
-        loader.load(planned, rank=0, world_size=3)
+
+
+def test_ranks_hold_every_slot_once_also_when_they_do_not_divide_the_batch(shards: Path):
+    loader = batches(shards)
+    whole = next(loader.run(0, 1, count=1))
+    parts = [next(loader.run(0, 1, count=1, rank=rank, world_size=3)) for rank in range(3)]
+    assert [len(part) for part in parts] == [2, 3, 3]
+    assert [i for part in parts for i in part.ids] == whole.ids
+    assert torch.equal(torch.cat([part.noise for part in parts]), whole.noise)
+    assert {part.global_size for part in parts} == {8}
+    with pytest.raises(ConfigError, match="a batch of 8 cannot be cut into 9 parts"):
+        loader.load(loader.plan.batch(0, 1), rank=0, world_size=9)
+
+
+def test_micro_batches_are_the_batch_in_order(shards: Path):
+    whole = batches(shards).load(batches(shards).plan.batch(0, 0))
+    parts = whole.split(3)
+    assert [len(part) for part in parts] == [2, 3, 3]
+    assert [c for part in parts for c in part.captions] == whole.captions
+    assert torch.equal(torch.cat([part.latents for part in parts]), whole.latents)
+    assert [x for part in parts for x in part.text] == whole.text
+    with pytest.raises(ConfigError, match="cannot be cut into 9 parts"):
+        whole.split(9)
 
 
 def test_running_from_the_middle_gives_the_same_batches(shards: Path):
