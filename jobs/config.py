@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from curation.errors import ConfigError
 from jobs.config_errors import explain_errors
-from model.config import DataConfig, DiTConfig, TrainConfig
+from model.config import SECTIONS, TrainConfig
 
-for _settings in (TrainConfig, DataConfig, DiTConfig):  # pydantic reads this attribute of a plain dataclass
+for _settings in (TrainConfig, *SECTIONS.values()):  # pydantic reads this attribute of a plain dataclass
     setattr(_settings, "__pydantic_config__", ConfigDict(extra="forbid"))  # noqa: B010
 
 

@@ -23,7 +23,7 @@ from jobs.config import Config
 from jobs.model_page import model_page
 from jobs.pipeline import STAGES
 from jobs.scale_page import scale_page
-from model.config import DataConfig, DiTConfig, TrainConfig
+from model.config import SECTIONS, TrainConfig
 
 TABLES: dict[str, pa.Schema] = {
     "images": schema.IMAGES,
@@ -143,7 +143,7 @@ def _field(field: pa.Field) -> str:
 def _described(name: str, annotation: Any) -> list[str]:
     kind = next((arg for arg in (annotation, *getattr(annotation, "__args__", ())) if inspect.isclass(arg)), None)
     if kind is TrainConfig:
-        pieces = [("train", TrainConfig), ("train.data", DataConfig), ("train.model", DiTConfig)]
+        pieces = [("train", TrainConfig), *((f"train.{key}", section) for key, section in SECTIONS.items())]
         return [line for place, settings in pieces for line in _dataclass(place, settings)]
     if kind is None or not issubclass(kind, BaseModel):
         return []

@@ -118,6 +118,73 @@ class DataConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ValidationConfig:
+    """Loss on images that training never sees, at fixed times and with fixed noise, with and without averaged weights."""
+
+    every: int = 100
+    """Updates between validations; the last update always has one."""
+    samples: int = 64
+    """Images it is computed on: the first of those held out, by the hash of their ids."""
+    times: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7, 0.9)
+    """Times of the loss, each logged by itself; t = 0 is noise."""
+    share: float = 0.05
+    """Share of the images held out of training by a hash of their id."""
+    seed: int = 0
+    """Of that hash and of the noise; apart from the training's seed, so that all stages of a curriculum hold out the same."""
+
+    def __post_init__(self) -> None:
+        """Check ranges; raises ConfigError with the value and the allowed range."""
+        _positive("validation", every=self.every, samples=self.samples)
+        _times("validation", self.times)
+        if not 0 < self.share < 1:
+            raise ConfigError(f"validation.share is {self.share}; it must be between 0 and 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreviewConfig:
+    """Grids of samples while training: samples/step-NNNNNN.png beside the checkpoints, and images in TensorBoard."""
+
+    every: int = 500
+    """Updates between grids; the last update always has one."""
+    prompts: tuple[str, ...] = ()
+    """What is sampled; empty: captions of `count` images, held-out ones first."""
+    count: int = 8
+    """How many prompts are taken from the data when none are given."""
+    num_steps: int = 8
+    """Euler steps of a sample."""
+    guidance: float = 3.0
+    """w in u + w (c - u); 1 is none."""
+    width_px: int | None = None
+    """Width of a sample; default: data.resolution_px."""
+    height_px: int | None = None
+    """Height of a sample; default: data.resolution_px."""
+    seed: int = 0
+    """Of the noise; the same in every grid."""
+
+    def __post_init__(self) -> None:
+        """Check ranges; raises ConfigError with the value and the allowed range."""
+        _positive("preview", every=self.every, count=self.count, num_steps=self.num_steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraConfig:
+    """Low-rank adapters: only they are trained, the base weights stay as `init` gave them (Hu et al., arXiv 2106.09685)."""
+
+    rank: int = 16
+    """Rank of the update of each matrix."""
+    alpha: float = 16.0
+    """The update is scaled by alpha / rank."""
+    targets: tuple[str, ...] = ("to_q", "to_k", "to_v", "to_out.0", "w1", "w2", "w3")
+    """Linear layers that get an adapter, by the end of their name."""
+
+    def __post_init__(self) -> None:
+        """Check ranges; raises ConfigError with the value and the allowed range."""
+        _positive("lora", rank=self.rank, alpha=self.alpha)
+        if not self.targets:
+            raise ConfigError("lora.targets is empty; name at least one layer, such as to_q")
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """One training run. Steps are optimiser updates; the schedule counts steps, never seconds."""
 
@@ -169,6 +236,14 @@ class TrainConfig:
     """Updates between checkpoints; the last update always has one."""
     keep_checkpoints: int = 2
     """Older checkpoints are removed; 0 keeps all."""
+    validation: ValidationConfig | None = None
+    """Section `train.validation` below; absent: nothing is held out."""
+    preview: PreviewConfig | None = None
+    """Section `train.preview` below; absent: no grids."""
+    lora: LoraConfig | None = None
+    """Section `train.lora` below; absent: all weights are trained."""
+    peak_tflops: float | None = None
+    """Dense peak of the device at `precision`, for the logged MFU; default: that of a known accelerator, none on a CPU."""
 
     def __post_init__(self) -> None:
         """Check ranges; raises ConfigError with the value and the allowed range."""
@@ -191,6 +266,11 @@ class TrainConfig:
         if self.precision not in ("fp32", "bf16"):
             raise ConfigError(f"precision is {self.precision!r}; it must be fp32 or bf16")
 
+
+SECTIONS: dict[str, type] = {
+    "data": DataConfig, "validation": ValidationConfig, "preview": PreviewConfig, "lora": LoraConfig, "model": DiTConfig
+}  # fmt: skip
+"""Fields of TrainConfig that are configurations of their own."""
 
 Z_IMAGE = DiTConfig()
 """The released 6B model: 6,154,908,736 parameters."""
@@ -215,8 +295,12 @@ def from_dict(kind: type[T], values: dict[str, Any]) -> T:
     unknown = sorted(set(values) - set(known))
     if unknown:
         raise ConfigError(f"{kind.__name__} has no {unknown[0]!r}; it has {', '.join(known)}")
-    nested = {"model": DiTConfig, "data": DataConfig}
-    return kind(**{key: from_dict(nested[key], value) if key in nested else _frozen(value) for key, value in values.items()})
+    return kind(
+        **{
+            key: from_dict(SECTIONS[key], value) if key in SECTIONS and value is not None else _frozen(value)
+            for key, value in values.items()
+        }
+    )
 
 
 def _plain(value: Any) -> Any:
@@ -227,3 +311,14 @@ def _plain(value: Any) -> Any:
 
 def _frozen(value: Any) -> Any:
     return tuple(_frozen(inner) for inner in value) if isinstance(value, list) else value
+
+
+def _positive(section: str, **numbers: float) -> None:
+    for name, value in numbers.items():
+        if not value > 0:
+            raise ConfigError(f"{section}.{name} is {value}; it must be greater than 0")
+
+
+def _times(section: str, times: tuple[float, ...]) -> None:
+    if not times or not all(0 <= t <= 1 for t in times):
+        raise ConfigError(f"{section}.times is {list(times)}; it must name at least one time in [0, 1]")
