@@ -52,6 +52,7 @@ def tags(facts: Facts) -> Parts:
     if facts.quotes:
         items.append([Clause("文字", "ocr", f"{len(facts.quotes)} lines")])
         items += [[quoted(quote, MARKS)] for quote in prominent(facts, 1, max_words=8)]
+    items += [[Clause("水印", "watermark", mark.text)] for mark in facts.marks[:1]]
     return joined(items, "，", "，")
 
 
@@ -98,7 +99,7 @@ def long(facts: Facts) -> Parts:
         parts += ["画面内容为", *_listed(listed), "。"]
     parts += _light(facts)
     parts += _described(facts)
-    return parts + _all_text(facts) + _mentioned(facts, 3)
+    return parts + _all_text(facts) + _watermark(facts) + _mentioned(facts, 3)
 
 
 def prompt(facts: Facts) -> Parts:
@@ -244,6 +245,12 @@ def _all_text(facts: Facts) -> Parts:
     groups = [(place, list(group)) for place, group in groupby(facts.quotes, key=lambda quote: quote.place)]
     said = [[Clause(PLACES[place], "ocr", f"place {place}"), verb, *_quotes(lines)] for place, lines in groups]
     return [*parts, *joined(said, "；", "；"), "。"]
+
+
+def _watermark(facts: Facts) -> Parts:
+    """Return a sentence that names the source's mark, verbatim, as what it is."""
+    marks: list[Parts] = [[quoted(mark, MARKS, "watermark")] for mark in facts.marks]
+    return ["带有水印", *joined(marks, "", "和"), "。"] if marks else []
 
 
 def _quotes(lines: list[Quote]) -> Parts:

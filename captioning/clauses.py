@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 from captioning.evidence import Facts, Quote
 
-Source = Literal["metric", "colour", "tag", "ocr", "caption", "entity"]
+Source = Literal["metric", "colour", "tag", "ocr", "caption", "entity", "watermark"]
 
 
 class Clause(NamedTuple):
@@ -51,11 +51,11 @@ def joined(items: Sequence[Sequence[Part]], separator: str, last: str) -> Parts:
     return parts
 
 
-def quoted(quote: Quote, marks: tuple[str, str]) -> Clause:
+def quoted(quote: Quote, marks: tuple[str, str], source: Source = "ocr") -> Clause:
     """Return a line verbatim between quotation marks: `marks`, or the first pair that does not occur in the line."""
     pairs = (marks, *QUOTATION_MARKS)
     opening, closing = next((pair for pair in pairs if not set(pair) & set(quote.text)), marks)
-    return Clause(f"{opening}{quote.text}{closing}", "ocr", quote.text)
+    return Clause(f"{opening}{quote.text}{closing}", source, quote.text)
 
 
 def prominent(facts: Facts, number: int, *, max_words: int = 1000) -> list[Quote]:

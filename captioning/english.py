@@ -52,6 +52,7 @@ def tags(facts: Facts) -> Parts:
     if facts.quotes:
         items.append([Clause("text", "ocr", f"{len(facts.quotes)} lines")])
         items += [[quoted(quote, MARKS)] for quote in prominent(facts, 1, max_words=8)]
+    items += [[Clause("watermark", "watermark", mark.text)] for mark in facts.marks[:1]]
     return joined(items, ", ", ", ")
 
 
@@ -100,7 +101,7 @@ def long(facts: Facts) -> Parts:
         parts += [" It shows ", *joined(listed, ", ", " and "), *_kind_of(facts, named[-1].en), "."]
     parts += _light(facts)
     parts += _described(facts)
-    return parts + _all_text(facts) + _mentioned(facts, 3)
+    return parts + _all_text(facts) + _watermark(facts) + _mentioned(facts, 3)
 
 
 def prompt(facts: Facts) -> Parts:
@@ -271,6 +272,13 @@ def _all_text(facts: Facts) -> Parts:
         where = Clause(PLACES[place].capitalize(), "ocr", f"place {place}")
         parts += [" ", where, " ", verb, *_quotes(list(group)), "."]
     return parts
+
+
+def _watermark(facts: Facts) -> Parts:
+    """Return a sentence that names the source's mark, verbatim, as what it is."""
+    marks: list[Parts] = [[quoted(mark, MARKS, "watermark")] for mark in facts.marks]
+    carrier = " A watermark reads " if len(marks) == 1 else " Watermarks read "
+    return [carrier, *joined(marks, ", ", " and "), "."] if marks else []
 
 
 def _quotes(lines: list[Quote]) -> Parts:

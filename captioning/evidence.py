@@ -1,4 +1,4 @@
-"""What is known of one image, gathered from its rows of IMAGES, METRICS, TAGS, OCR and MENTIONS into one Facts.
+"""What is known of one image, gathered from its rows of IMAGES, METRICS, TAGS, OCR, WATERMARKS and MENTIONS into one Facts.
 
 Only what was measured gets in, each with the number that says so. Text that comes from outside (a picture's words, the
 source's caption) is data: control and format characters are taken out, its length is capped, and text that reads like an
@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 from captioning.colours import colour_name
 from captioning.language import UNDETERMINED, language
+from captioning.marks import parted
 from captioning.outside import INJECTION, cleaned
 from captioning.spoken_entities import Entity, entities
 
@@ -21,6 +22,7 @@ Medium = Literal["photograph", "graphic", "image"]
 Row = Mapping[str, Any]  # one row of an Arrow table as Python values
 
 MAX_LINE_CHARACTERS, MAX_LINES, MAX_SOURCE_CHARACTERS = 200, 60, 600
+MAX_MARKS = 3
 CAMERA_NOISE = 0.4
 DARK_BELOW, BRIGHT_ABOVE = 0.2, 0.8
 """METRICS.brightness beyond which captions speak of the light."""
@@ -75,6 +77,7 @@ class Facts:
     sources: Mapping[str, str]  # language -> the source's own words, cleaned
     flags: tuple[str, ...]
     entities: tuple[Entity, ...] = ()
+    marks: tuple[Quote, ...] = ()  # lines that are watermarks of the source; not among the quotes
 
     def foreign_words(self, spoken: str) -> str:
         """Return the source's words in another language than `spoken`, where it has none in that; else ""."""
@@ -106,10 +109,16 @@ def gather(
     mentions: Sequence[Row] = (),
     min_mention_score: float = 1.0,
     max_entities: int = 0,
+    watermarks: Sequence[str] = (),
 ) -> Facts:
-    """Return the facts of one image from its rows; a missing measurement leaves its fact out."""
+    """Return the facts of one image from its rows; a missing measurement leaves its fact out.
+
+    watermarks: texts of lines that are the source's mark and not the picture's text.
+    """
     lines = ocr.get("lines") or []
-    quotes = quotable(lines, image["width"], image["height"], min_confidence=min_line_confidence)
+    quotes, marks = (
+        quotable(kind, image["width"], image["height"], min_confidence=min_line_confidence) for kind in parted(lines, watermarks)
+    )
     originals = source_captions(image)
     flags = []
     # Together as well as one by one: an order may run over two lines.
@@ -141,6 +150,7 @@ def gather(
         sources={name: text for name, text in sources.items() if text},
         flags=tuple(flags),
         entities=entities(mentions, min_score=min_mention_score, limit=max_entities),
+        marks=marks[:MAX_MARKS],
     )
 
 

@@ -8,7 +8,7 @@ chinese.py hold the wording.
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -66,6 +66,7 @@ def gather_rows(
     ocr: pa.Table,
     selection: pa.Table | None = None,
     mentions: pa.Table | None = None,
+    watermarks: pa.Table | None = None,
     min_tag_score: float = 0.7,
     max_tags: int = 3,
     min_line_confidence: float = 0.8,
@@ -77,6 +78,7 @@ def gather_rows(
 
     selection: rows that it does not keep have no facts; None keeps every row that has no error.
     mentions: linked entities; None: there is no knowledge base.
+    watermarks: lines that belong to the source and not to the picture; None: all lines are the picture's.
     min_tag_score: labels below are not spoken of; a classifier's label is no fact without a high cut.
     min_line_confidence: text lines below stay in OCR but are not quoted.
     min_colour_share: colour families below this share of the picture are not named.
@@ -98,22 +100,21 @@ def gather_rows(
         tags.select(["tags"]).to_pylist(),
         ocr.select(["lines"]).to_pylist(),
         [None] * images.num_rows if mentions is None else mentions["mentions"].to_pylist(),
+        [None] * images.num_rows if watermarks is None else watermarks["texts"].to_pylist(),
         kept,
         strict=True,
     )
     return [
-        _known(image, measured, labels, lines, linked or (), keep, limits)
-        for image, measured, labels, lines, linked, keep in rows
+        _known(image, keep, metrics=measured, tags=labels, ocr=lines, mentions=linked or (), watermarks=marks or (), **limits)
+        for image, measured, labels, lines, linked, marks, keep in rows
     ]
 
 
-def _known(
-    image: Row, measured: Row, labels: Row, lines: Row, linked: Sequence[Row], keep: bool, limits: Mapping[str, Any]
-) -> Known:
+def _known(image: Row, keep: bool, **gathering: Any) -> Known:
     if not keep or image["error"] is not None:
         return Known(image, None, image["error"])
     try:
-        return Known(image, gather(image=image, metrics=measured, tags=labels, ocr=lines, mentions=linked, **limits))
+        return Known(image, gather(image=image, **gathering))
     except Exception as failure:  # the per-image boundary: one odd row must not lose the part
         return Known(image, None, f"{type(failure).__name__}: {failure}"[:200])
 
@@ -137,7 +138,9 @@ def compose(facts: Facts, *, languages: Sequence[str], levels: Sequence[str]) ->
         for level in levels:
             text, evidence = render(WRITERS[language][level](facts))
             spoken = {row["source"] for row in evidence}
-            flags = [flag for flag in facts.flags if ("caption" if flag.startswith("source") else "ocr") in spoken]
+            flags = [
+                flag for flag in facts.flags if spoken & ({"caption"} if flag.startswith("source") else {"ocr", "watermark"})
+            ]
             if "caption" in spoken and language not in facts.sources:
                 flags.append("mixed_language")
             captions.append(

@@ -15,8 +15,10 @@ def grounds(text: str, *, evidence: Evidence) -> list[dict[str, str]]:
     """Return EVIDENCE rows, in the order of the caption: the clause as the caption has it, the kind of fact, and its value."""
     facts = evidence.facts
     found: list[tuple[int, dict[str, str]]] = []
-    for quotation in quotations(text, evidence.lines):
-        source = "ocr" if in_evidence(quotation.words, evidence.lines, ()) else "caption"
+    for quotation in quotations(text, evidence.written):
+        source = "caption"
+        if in_evidence(quotation.words, evidence.written, ()):
+            source = "ocr" if in_evidence(quotation.words, evidence.lines, ()) else "watermark"
         clause = text[max(0, quotation.start - 1) : quotation.end + 1]
         found.append((quotation.start - 1, _row(clause, source, quotation.words)))
     spoken: list[tuple[str, str, str]] = []

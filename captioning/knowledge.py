@@ -133,7 +133,7 @@ def _parts(run: Run, table: str, columns: Sequence[str] | None = None) -> Iterat
 
 
 class Linker:
-    """Maps IMAGES, TAGS and OCR to MENTIONS.
+    """Maps IMAGES, TAGS, OCR and WATERMARKS to MENTIONS.
 
     knowledge: folder of the knowledge base; knowledge_digest: what `digest` said when the run was planned. min_score: entities
     that are less surely meant are left out. backend: a model that chooses where the score is unsure (captioning/choice.py).
@@ -159,12 +159,14 @@ class Linker:
         self._metadata_keys, self._min_line_confidence = tuple(metadata_keys), min_line_confidence
         self._backend = backend
 
-    def __call__(self, *, images: pa.Table, tags: pa.Table, ocr: pa.Table) -> pa.Table:
+    def __call__(self, *, images: pa.Table, tags: pa.Table, ocr: pa.Table, watermarks: pa.Table | None = None) -> pa.Table:
         """Return MENTIONS, one row per row of `images`; a failed image keeps its error and has null mentions."""
         read: list[list[Passage]] = []
         errors: list[str | None] = []
         rows = images.select(["id", "caption", "metadata", "error"]).to_pylist()
-        for image, labels, lines in zip(rows, tags.select(["tags"]).to_pylist(), ocr.select(["lines"]).to_pylist(), strict=True):
+        marks = [None] * len(rows) if watermarks is None else watermarks["texts"].to_pylist()
+        others = (tags.select(["tags"]).to_pylist(), ocr.select(["lines"]).to_pylist(), marks)
+        for image, labels, lines, own in zip(rows, *others, strict=True):
             error, found = image["error"], []
             if error is None:
                 try:
@@ -172,6 +174,7 @@ class Linker:
                         image=image,
                         tags=labels,
                         ocr=lines,
+                        watermarks=own or (),
                         metadata_keys=self._metadata_keys,
                         min_line_confidence=self._min_line_confidence,
                     )

@@ -29,16 +29,25 @@ class Passage(NamedTuple):
 
 
 def passages(
-    *, image: Row, tags: Row, ocr: Row, metadata_keys: Sequence[str] = METADATA_KEYS, min_line_confidence: float = 0.8
+    *,
+    image: Row,
+    tags: Row,
+    ocr: Row,
+    watermarks: Sequence[str] = (),
+    metadata_keys: Sequence[str] = METADATA_KEYS,
+    min_line_confidence: float = 0.8,
 ) -> list[Passage]:
-    """Return the texts of one image from its rows of IMAGES, TAGS and OCR, most trusted first; long ones are cut."""
+    """Return the texts of one image from its rows of IMAGES, TAGS and OCR, most trusted first; long ones are cut.
+
+    watermarks: lines that say whose the picture is and not what it shows; they are left out.
+    """
     found = [
         *_metadata(image, metadata_keys),
         *(Passage("caption", language, text) for language, text in source_captions(image).items()),
         *(
             Passage("ocr", str(number), line["text"] or "")
             for number, line in enumerate(ocr.get("lines") or [])
-            if (line["confidence"] or 0.0) >= min_line_confidence
+            if (line["confidence"] or 0.0) >= min_line_confidence and line["text"] not in watermarks
         ),
         *(Passage("tag", str(number), tag["label"] or "") for number, tag in enumerate(tags.get("tags") or [])),
     ]

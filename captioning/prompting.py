@@ -100,12 +100,13 @@ _ANY: dict[str, Any] = {
 }
 EVERYTHING: dict[str, Any] = _ANY | {
     "lines": [{"text": "Tea Tasting", "place": "top", "language": "en"}],
+    "watermarks": ["StockPix.com"],
     "sources": {"en": "A poster."},
     "metadata": {"title": "Tea"},
     "entities": [{"title": "Tea", "title_zh": "茶", "description": "drink", "mentioned_as": "Tea"}],
     "labels": {"teapot": 0.9},
 }
-NOTHING: dict[str, Any] = _ANY | {"lines": [], "sources": {}, "metadata": {}, "entities": [], "labels": {}}
+NOTHING: dict[str, Any] = _ANY | {"lines": [], "watermarks": [], "sources": {}, "metadata": {}, "entities": [], "labels": {}}
 
 
 def as_data(value: Any) -> str:
@@ -150,6 +151,7 @@ def caption_values(
         "height": facts.height_px,
         "medium": facts.medium,
         "lines": [{"text": quote.text, "place": quote.place, "language": quote.language} for quote in facts.quotes],
+        "watermarks": list(evidence.marks),
         "sources": dict(facts.sources),
         "metadata": dict(evidence.metadata),
         "entities": [

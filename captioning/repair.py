@@ -31,7 +31,7 @@ def repaired(text: str, *, language: str, level: str, evidence: Evidence, min_te
         if mended != text:
             text = mended
             done.append(name)
-    describes = level == "long" and word_count(unquoted(text, evidence.lines, blank=" ")) >= MIN_OWN_WORDS
+    describes = level == "long" and word_count(unquoted(text, evidence.written, blank=" ")) >= MIN_OWN_WORDS
     if describes and evidence.lines and text_recall(evidence.lines, text) < min_text_recall:
         text = _with_missing_lines(text, language, evidence)
         done.append("text_added")
@@ -58,26 +58,26 @@ def _without_prefix(text: str, *_: object) -> str:
 
 def _unwrapped(text: str, language: str, level: str, evidence: Evidence) -> str:
     """Return a caption that stands in quotation marks as a whole without them, unless it is a line of the picture."""
-    found = quotations(text, evidence.lines)
+    found = quotations(text, evidence.written)
     whole = len(found) == 1 and found[0].start == 1 and found[0].end == len(text) - 1
     return (
         text[1:-1]
-        if whole and not in_evidence(found[0].words, evidence.lines, ()) and closest_line(text, evidence.lines) is None
+        if whole and not in_evidence(found[0].words, evidence.written, ()) and closest_line(text, evidence.written) is None
         else text
     )
 
 
 def _exact_quotes(text: str, language: str, level: str, evidence: Evidence) -> str:
     """Return the caption with badly copied quotations as the picture has them, and stops moved out of the marks."""
-    for quotation in reversed(quotations(text, evidence.lines)):
+    for quotation in reversed(quotations(text, evidence.written)):
         words = quotation.words
-        if in_evidence(words, evidence.lines, evidence.others):
+        if in_evidence(words, evidence.written, evidence.others):
             continue
         bare = words.rstrip(STOPS)
-        if bare and bare != words and in_evidence(bare, evidence.lines, evidence.others):
+        if bare and bare != words and in_evidence(bare, evidence.written, evidence.others):
             mark = text[quotation.end]
             text = f"{text[: quotation.start]}{bare}{mark}{words[len(bare) :]}{text[quotation.end + 1 :]}"
-        elif line := closest_line(words, evidence.lines):
+        elif line := closest_line(words, evidence.written):
             text = text[: quotation.start] + line + text[quotation.end :]
     return text
 

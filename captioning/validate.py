@@ -11,6 +11,7 @@ is described well is not among it (CLIPScore, captioning/clip_score.py, says a l
     special_token    a chat format's tokens, HTML, our marks     name_not_in_evidence  a person, place or work nobody mentioned
     loop             repeats itself                              address_not_in_evidence  a URL or e-mail nobody mentioned
     refusal, meta    speaks of itself or of its task             obeys_order, lost_description  a text in the picture took over
+    watermark_as_text   quotes the source's watermark as text of the scene
 """
 
 import re
@@ -23,6 +24,7 @@ from captioning.clauses import word_count
 from captioning.evidence import Facts
 from captioning.language_share import wrong_language
 from captioning.loops import loop
+from captioning.marks import quoted_as_scene
 from captioning.names import evidence_words, unknown_names
 from captioning.orders import demands, lost, obeyed
 from captioning.outside import INJECTION
@@ -64,8 +66,18 @@ class Evidence:
 
     @cached_property
     def lines(self) -> list[str]:
-        """Return the picture's lines in reading order."""
+        """Return the picture's lines in reading order, without watermarks."""
         return [quote.text for quote in self.facts.quotes]
+
+    @cached_property
+    def marks(self) -> list[str]:
+        """Return the lines that are watermarks."""
+        return [mark.text for mark in self.facts.marks]
+
+    @cached_property
+    def written(self) -> list[str]:
+        """Return everything that is written in the picture, watermarks behind its lines."""
+        return [*self.lines, *self.marks]
 
     @cached_property
     def others(self) -> list[str]:
@@ -77,23 +89,23 @@ class Evidence:
     @cached_property
     def all_text(self) -> str:
         """Return lines and other texts as one, for containment."""
-        return "\n".join([*self.lines, " ".join(self.lines), *self.others])
+        return "\n".join([*self.written, " ".join(self.lines), *self.others])
 
     @cached_property
     def known_words(self) -> set[str]:
         """Return the words that names may be made of."""
-        return evidence_words([*self.lines, *self.others])
+        return evidence_words([*self.written, *self.others])
 
     @cached_property
     def demanded(self) -> list[str]:
         """Return what orders in the outside texts want said."""
         told = [*self.facts.sources.values(), *self.metadata.values()]
-        return demands([*self.lines, " ".join(self.lines), *told])
+        return demands([*self.written, " ".join(self.lines), *told])
 
     @cached_property
     def harmless(self) -> str:
         """Return the evidence without the texts that give orders."""
-        kept = [text for text in [*self.lines, *self.others] if not INJECTION.search(text)]
+        kept = [text for text in [*self.written, *self.others] if not INJECTION.search(text)]
         return "\n".join(text for text in kept if not any(demand in text for demand in self.demanded))
 
 
@@ -113,7 +125,7 @@ def faults(
     """
     if not text.strip():
         return [Fault("empty", "the caption is empty")]
-    outside = unquoted(text, evidence.lines)
+    outside = unquoted(text, evidence.written)
     found = [
         *_damage(text, outside),
         *_talk(outside),
@@ -122,6 +134,7 @@ def faults(
         *_language(outside, language, evidence),
         *_length(text, outside, level, words),
         *_quotes(text, evidence),
+        *_watermarks(text, evidence, level),
         *_names(outside, evidence, level),
     ]
     if evidence.lines:
@@ -188,12 +201,17 @@ def _length(text: str, outside: str, level: str, words: Mapping[str, tuple[int, 
 def _quotes(text: str, evidence: Evidence) -> list[Fault]:
     found = [
         Fault("quote_not_in_ocr", f"quotes {quotation.words[:80]!r}, which is not in the picture's text")
-        for quotation in quotations(text, evidence.lines)
-        if not in_evidence(quotation.words, evidence.lines, evidence.others)
+        for quotation in quotations(text, evidence.written)
+        if not in_evidence(quotation.words, evidence.lines, [*evidence.marks, *evidence.others])
     ]
-    if is_unbalanced(text, evidence.lines):
+    if is_unbalanced(text, evidence.written):
         found.append(Fault("unbalanced_quote", "a quotation mark stands alone"))
     return found
+
+
+def _watermarks(text: str, evidence: Evidence, level: str) -> list[Fault]:
+    said = quoted_as_scene(text, lines=evidence.lines, marks=evidence.marks, level=level)
+    return [Fault("watermark_as_text", f"quotes {words[:80]!r} as text of the scene; it is a watermark") for words in said]
 
 
 def _names(outside: str, evidence: Evidence, level: str) -> list[Fault]:
@@ -217,7 +235,7 @@ def _text(text: str, outside: str, evidence: Evidence, level: str, min_text_reca
 def _own_words(outside: str, evidence: Evidence) -> str:
     """Return the caption without words of the evidence that it may repeat in their own language, unquoted."""
     own = outside
-    for told in sorted({*evidence.lines, *evidence.others}, key=len, reverse=True):
+    for told in sorted({*evidence.written, *evidence.others}, key=len, reverse=True):
         if len(told) > 1 and (len(units(told)) > 1 or not told.isascii()):
             own = own.replace(told, " ")
     return own

@@ -65,7 +65,8 @@ def text_lines(run: Run, *, num_examples: int = 8, max_parts: int = 40) -> list[
     pictures = thumbnails(run, chosen, side_px=420, max_total_bytes=1_200_000)
     known = described(run, chosen)
     return [
-        known[row] | {"picture": pictures.get(row), "lines": lines[row], "outlines": _outlines(lines[row], known[row])}
+        known[row]
+        | {"row": row, "picture": pictures.get(row), "lines": lines[row], "outlines": _outlines(lines[row], known[row])}
         for row in chosen
     ]
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from curation.charts import polygons
 from curation.exhibits import Exhibit, by_level, described, thumbnails
+from curation.mark_exhibit import marks_of
 from curation.tables import Run
 
 
@@ -28,7 +29,13 @@ def poster(run: Run, *, max_parts: int = 40) -> Exhibit | None:
     image = described(run, [row])[row]
     outlines = polygons([line["polygon"] or [] for line in lines], width_px=image["width"], height_px=image["height"])
     picture = thumbnails(run, [row], side_px=640, max_total_bytes=600_000).get(row)
-    found = {"picture": picture, "lines": lines, "outlines": outlines, "levels": by_level(captions)}
+    found = {
+        "picture": picture,
+        "lines": lines,
+        "outlines": outlines,
+        "levels": by_level(captions),
+        "marks": marks_of(run, [row])[0],
+    }
     return image | found | {"mentions": None if mentions is None else [_spoken(one) for one in mentions]}
 
 

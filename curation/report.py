@@ -22,6 +22,7 @@ from markupsafe import Markup
 from curation import charts, exhibits, learning, ledger
 from curation.concept_exhibit import concepts
 from curation.decisions import decisions
+from curation.mark_exhibit import marks_of, watermark_rows
 from curation.poster import poster
 from curation.tables import Run
 
@@ -47,7 +48,8 @@ def render(run: Run, *, copies: Mapping[str, Any] | None = None, neighbourhood: 
         "neighbourhood": None if neighbourhood is None else svg_uri(neighbourhood),
         "copies": copies,
         "poster": poster(run),
-        "texts": exhibits.text_lines(run) if run.has("ocr") else [],
+        "texts": _texts(run),
+        "watermarks": watermark_rows(run),
         "captions": exhibits.captioned(run) if run.has("captions") else [],
         "failures": ledger.failure_rows(run),
         "max_failures": ledger.MAX_FAILURES,
@@ -108,6 +110,12 @@ def _sizes(run: Run) -> Markup | None:
         return None
     table = run.read("images", ["width", "height"]).drop_null()
     return charts.size_map(table["width"].to_numpy(), table["height"].to_numpy()) if table.num_rows else None
+
+
+def _texts(run: Run) -> list[exhibits.Exhibit]:
+    """Return the examples of text lines, each with those of its lines that are watermarks."""
+    found = exhibits.text_lines(run) if run.has("ocr") else []
+    return [one | {"marks": marks} for one, marks in zip(found, marks_of(run, [one["row"] for one in found]), strict=True)]
 
 
 def _top_tags(run: Run, *, num: int = 24) -> list[tuple[str, int]]:

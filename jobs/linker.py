@@ -10,7 +10,7 @@ from jobs.backends import load_backend
 
 
 class NameLinker:
-    """Holds the knowledge base and, when asked for, the model; maps IMAGES, TAGS and OCR to MENTIONS."""
+    """Holds the knowledge base and, when asked for, the model; maps IMAGES, TAGS, OCR and WATERMARKS to MENTIONS."""
 
     def __init__(
         self,
@@ -24,6 +24,6 @@ class NameLinker:
         asked = None if backend == "none" else load_backend(backend, {**(settings or {}), **(how or {})})
         self._linker = Linker(**parameters, backend=asked)
 
-    def __call__(self, *, images: pa.Table, tags: pa.Table, ocr: pa.Table) -> pa.Table:
+    def __call__(self, *, images: pa.Table, tags: pa.Table, ocr: pa.Table, watermarks: pa.Table | None = None) -> pa.Table:
         """Return MENTIONS of a part."""
-        return self._linker(images=images, tags=tags, ocr=ocr)
+        return self._linker(images=images, tags=tags, ocr=ocr, watermarks=watermarks)

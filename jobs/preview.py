@@ -54,7 +54,7 @@ def preview(run: Run, config: Config, number: int) -> Preview:
         parameters["model"] = {**parameters["model"], "max_fallback_share": 1.0}
     kept = kept_rows(run)
     rows = sample(run, kept, number)
-    names = [*INPUTS, *(["mentions"] if run.has("mentions") else [])]
+    names = [*INPUTS, *(name for name in ("watermarks", "mentions") if run.has(name))]
     tables = {name: run.take(name, np.array(rows, np.int64)) for name in names}
     captioner = Captioner(**parameters)
     begun = time.perf_counter()

@@ -1,6 +1,6 @@
 """`explain` as text for a person."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 
@@ -24,8 +24,7 @@ def _lines(story: Mapping[str, Any]) -> list[str]:
         )
     if image["caption"]:
         lines.append(_row("said of it", image["caption"]))
-    parts = {"metrics": _numbers, "scores": _numbers, "tags": _tags, "ocr": _text, "mentions": _mentions, "captions": _captions}
-    for table, write in parts.items():
+    for table, write in PARTS.items():
         lines += [_row(table, text) for text in write(story.get(table) or {})]
     return lines + _relations(story)
 
@@ -75,6 +74,10 @@ def _text(row: Mapping[str, Any]) -> list[str]:
     return [f'"{line["text"]}" ({line["language"]}, {line["confidence"]:.2f})' for line in row.get("lines") or []]
 
 
+def _watermark(row: Mapping[str, Any]) -> list[str]:
+    return [f'"{row["text"]}" is on {100 * row["share"]:.3g} % of its sub-collection'] if row.get("text") else []
+
+
 def _mentions(row: Mapping[str, Any]) -> list[str]:
     return [
         f'{found["title"]} {found["score"]:.2f}: {found["source"]} {found["field"]} says "{found["text"]}"'
@@ -84,6 +87,18 @@ def _mentions(row: Mapping[str, Any]) -> list[str]:
 
 def _captions(row: Mapping[str, Any]) -> list[str]:
     return [f"[{caption['level']}, {caption['language']}] {caption['text']}" for caption in row.get("captions") or []]
+
+
+PARTS: Mapping[str, Callable[[Mapping[str, Any]], list[str]]] = {
+    "metrics": _numbers,
+    "scores": _numbers,
+    "tags": _tags,
+    "ocr": _text,
+    "watermarks": _watermark,
+    "mentions": _mentions,
+    "captions": _captions,
+}
+"""What is told of an image, table by table."""
 
 
 def _row(name: str, text: str) -> str:

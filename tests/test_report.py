@@ -17,7 +17,7 @@ from curation.charts import curve, histogram, size_map, ticks
 from curation.ledger import balance
 from curation.metrics import profile
 from curation.report import shown
-from curation.schema import CAPTIONS, DUPLICATES, IMAGES, MENTIONS, OCR, SCORES, TAGS
+from curation.schema import CAPTIONS, DUPLICATES, IMAGES, MENTIONS, OCR, SCORES, TAGS, WATERMARKS
 from curation.selection import select
 from curation.shards import plan_shards, write_shard
 from curation.tables import Cost, Run
@@ -346,3 +346,24 @@ def test_images_outside_the_budget_are_counted_as_dropped(run: Run, tmp_path: Pa
     small.finish("balance", {})
     counted = balance(small)
     assert (counted["kept"], counted["dropped"]["budget"], counted["adds_up"]) == (5, kept_before - 5, True)
+
+
+def test_watermarks_are_listed_with_their_share_and_marked_among_the_lines(run: Run, tmp_path: Path) -> None:
+    marked = Run(tmp_path / "marked")
+    for name in ("images", "ocr", "captions"):
+        marked.commit_part(name, 0, run.read(name), fingerprint="f", cost=Cost(0, 0))
+        marked.finish(name, {})
+    num, own = run.read("images").num_rows, HOSTILE[2]
+    named = [own if row in (8, 9) else None for row in range(num)]
+    table = _table(
+        WATERMARKS,
+        id=run.read("images")["id"].to_pylist(),
+        text=named,
+        share=[0.25 if text else None for text in named],
+        texts=[[text] if text else [] for text in named],
+    )
+    marked.commit_part("watermarks", 0, table, fingerprint="f", cost=Cost(0, 0))
+    marked.finish("watermarks", {})
+    page = render(marked)
+    assert re.search(r"&lt;/script&gt;&lt;b&gt;</bdi></th><td[^>]*><bdi>posters</bdi></td><td[^>]*>1</td><td[^>]*>25 %", page)
+    assert page.count('<span class="drop">watermark</span>') == 2  # in the list of texts and in the one picture
