@@ -1,17 +1,18 @@
 """One small interface over where a run lives: keys are relative POSIX paths, values are bytes.
 
-A local folder today; an object store answers the same calls (`create` is its If-None-Match put, `publish` its server-side
-copy). Nothing is ever seen half-written: a put goes to a temporary name in the same folder, is flushed and renamed.
+A local folder, or an object store (curation/object_store.py) that answers the same calls. Nothing is ever seen half-written: a
+put goes to a temporary name in the same folder, is flushed and renamed.
 """
 
 import hashlib
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from curation.errors import AlreadyExists
+from curation.object_store import ObjectStore, checked_key
 
 
 class Store(Protocol):
@@ -22,6 +23,9 @@ class Store(Protocol):
 
     def get_range(self, key: str, offset: int, length: int) -> bytes:
         """Return `length` bytes from `offset`; raises FileNotFoundError, EOFError when the value is shorter."""
+
+    def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Return the bytes of several (offset, length) ranges, in their order; raises as `get_range` does."""
 
     def put(self, key: str, value: bytes) -> None:
         """Write `value` at `key`, replacing what was there, all or nothing."""
@@ -48,6 +52,14 @@ class Store(Protocol):
         """Return the sha256 in hex and the number of bytes of the value at `key`."""
 
 
+def open_store(root: str | Path) -> Store:
+    """Return the store at `root`: a folder, or a URL that begins with s3://, gs://, az:// or, to be read only, http(s)://.
+
+    Raises ConfigError for another kind of URL.
+    """
+    return ObjectStore(root) if isinstance(root, str) and "://" in root else LocalStore(root)
+
+
 class LocalStore:
     """A folder on a local or shared file system."""
 
@@ -56,9 +68,7 @@ class LocalStore:
 
     def path(self, key: str) -> Path:
         """Return the local path of `key`; raises ValueError when it would leave the root."""
-        if key.startswith("/") or ".." in key.split("/"):
-            raise ValueError(f"key {key!r} leaves the store")
-        return self.root / key
+        return self.root / checked_key(key)
 
     def get(self, key: str) -> bytes:
         """Return the bytes at `key`."""
@@ -66,12 +76,16 @@ class LocalStore:
 
     def get_range(self, key: str, offset: int, length: int) -> bytes:
         """Return `length` bytes from `offset`."""
-        with self.path(key).open("rb") as file:
-            file.seek(offset)
-            value = file.read(length)
-        if len(value) != length:
-            raise EOFError(f"{key}: wanted {length} bytes at {offset}, found {len(value)}")
-        return value
+        return self.get_ranges(key, [(offset, length)])[0]
+
+    def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Return several (offset, length) ranges of one file."""
+        with self.path(key).open("rb", buffering=0) as file:
+            values = [os.pread(file.fileno(), length, offset) for offset, length in ranges]
+        for (offset, length), value in zip(ranges, values, strict=True):
+            if len(value) != length:
+                raise EOFError(f"{key}: wanted {length} bytes at {offset}, found {len(value)}")
+        return values
 
     def put(self, key: str, value: bytes) -> None:
         """Write `value` at `key` through a temporary file."""
