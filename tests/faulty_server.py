@@ -2,7 +2,8 @@
 
 A question whose text holds `[429x2]` meets status 429 in its first two requests and is then passed on; `[reset]` is x1, several
 faults follow each other. Without an upstream it answers by itself, after a fixed latency, and refuses what is above its limit or
-lets it wait, which makes a server of known capacity. It counts every request by its question.
+lets it wait, which makes a server of known capacity; what it says is told beforehand, and `[says]` has it say that in place of
+the real server. It counts every request by its question.
 """
 
 import asyncio
@@ -32,6 +33,7 @@ class FaultyServer:
     limit: int = 10_000  # more requests at once are refused with 429
     retry_after: str | None = "0.05"
     secret: str | None = None
+    says: str | None = None  # its answer; None: one that repeats the question
     url: str = ""
     questions: Counter[str] = field(default_factory=Counter)  # requests by question
     answered: Counter[str] = field(default_factory=Counter)
@@ -85,6 +87,9 @@ class FaultyServer:
             return web.Response(body=b"")
         if fault == "error200":
             return web.json_response({"error": {"message": "upstream failed", "code": 502}})
+        if fault == "says":
+            self.answered[question_of(body)] += 1
+            return web.json_response(completion(self.says))
         if fault == "null":
             return web.json_response(completion(None))
         if fault == "blank":
@@ -129,7 +134,7 @@ class FaultyServer:
                 self._working -= 1
             self.answered[text] += 1
             self.last_answer = asyncio.get_running_loop().time()
-            return web.json_response(completion(f"answer to {text}"))
+            return web.json_response(completion(f"answer to {text}" if self.says is None else self.says))
         async with ClientSession(timeout=ClientTimeout(total=60)) as session:
             async with session.post(f"{self.upstream}/v1/chat/completions", json=body) as response:
                 content, status = await response.read(), response.status

@@ -5,8 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from aiohttp import web
-from faulty_server import FaultyServer, completion, serving
+from faulty_server import FaultyServer, serving
 
 from curation.errors import ConfigError
 from curation.schema import IMAGES
@@ -57,17 +56,6 @@ def test_explain_tells_the_linked_entities(capsys: pytest.CaptureFixture[str]) -
     assert 'Moon 0.93: caption en says "the moon"' in capsys.readouterr().out
 
 
-class _Chooser(FaultyServer):
-    """A server whose every answer is one number."""
-
-    def __init__(self, says: str) -> None:
-        super().__init__()
-        self.says = says
-
-    async def pass_on(self, body: dict[str, Any], text: str) -> web.StreamResponse:
-        return web.json_response(completion(self.says))
-
-
 def _linked(tmp_path: Path, **sections: object) -> list[dict[str, Any]]:
     config = parse_config({"source": "in", "out": str(tmp_path / "out"), **sections}, origin="test")
     (planned,) = [planned for planned in pipeline(config) if planned.stage.name == "link"]
@@ -88,7 +76,7 @@ def test_a_model_behind_a_server_chooses_among_unsure_candidates(tmp_path: Path)
     assert [mention["text"] for mention in alone] == ["APPLE"] and 0.2 < alone[0]["score"] < 0.8
     chosen: dict[str, list[dict[str, Any]]] = {}
     for says in ("0", "1", "2"):
-        with serving(_Chooser(says)) as server:
+        with serving(FaultyServer(says=says)) as server:
             endpoint = {"url": server.url, "model": "known", "cache": str(tmp_path / says)}
             chosen[says] = _linked(tmp_path, knowledge=base, link={"backend": "endpoint"}, endpoint=endpoint)
             assert server.questions.total() == 1
