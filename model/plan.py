@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from curation.errors import ConfigError
+from model.held_out import is_held_out
 
 
 class Shape(NamedTuple):
@@ -89,10 +90,13 @@ class Plan:
         level_weights: Mapping[str, float],
         language_weights: Mapping[str, float],
         use_weights: bool = True,
+        held_out_share: float = 0.0,
+        held_out_seed: int = 0,
     ) -> None:
         """Plan over `index` (SHARDS rows).
 
         unit_px: sides of training images are multiples of it: the autoencoder's downsample times the patch.
+        held_out_share, held_out_seed: samples that are kept for validation, see model/held_out.py; `held_out` lists them.
         Raises ConfigError when no sample is left or a group is not in the index.
         """
         if resolution_px % unit_px:
@@ -100,14 +104,18 @@ class Plan:
         self.batch_size, self.seed = batch_size, seed
         settings = [batch_size, resolution_px, unit_px, seed, sorted(groups), dict(sorted(level_weights.items())),
                     dict(sorted(language_weights.items())), use_weights]  # fmt: skip
+        settings += [held_out_share, held_out_seed] if held_out_share else []
         self.digest = hashlib.sha256((index_digest(index) + json.dumps(settings)).encode()).hexdigest()
         usable, self.excluded = _usable(index, groups, level_weights, language_weights, use_weights)
+        usable, kept_back = _held_out(index, usable, held_out_share, held_out_seed)
+        self.excluded |= {"held out for validation": len(kept_back)} if len(kept_back) else {}
         if not len(usable):
             raise ConfigError(f"no sample is left to train on; excluded: {self.excluded or 'none, the index is empty'}")
         weights = _relative_weights(index, usable) if use_weights else np.ones(len(usable))
         phases = np.random.Generator(np.random.Philox(key=seed)).random(len(usable))
         names = np.array(index.column("bucket").to_pylist(), dtype=object)[usable]
         self.buckets = _buckets(usable, names, weights, phases, resolution_px, unit_px)
+        self.held_out = _kept_back(index, kept_back, resolution_px, unit_px)
         self._enlarged = _enlarged(index, self.buckets)
         self._order = lru_cache(maxsize=2)(self._epoch_order)
         self._stream = lru_cache(maxsize=2 * len(self.buckets) + 2)(self._pass)
@@ -212,6 +220,20 @@ def _usable(
         else:
             excluded[reason] = excluded.get(reason, 0) + 1
     return np.array(rows, dtype=np.int64), excluded
+
+
+def _held_out(index: pa.Table, rows: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Divide rows into those to train on and those held out."""
+    if not share:
+        return rows, rows[:0]
+    ids = index.column("id").to_pylist()
+    chosen = np.array([is_held_out(ids[row], share, seed) for row in rows], dtype=bool)
+    return rows[~chosen], rows[chosen]
+
+
+def _kept_back(index: pa.Table, rows: np.ndarray, resolution_px: int, unit_px: int) -> list[Bucket]:
+    names = np.array(index.column("bucket").to_pylist(), dtype=object)[rows]
+    return _buckets(rows, names, np.ones(len(rows)), np.zeros(len(rows)), resolution_px, unit_px)
 
 
 def _relative_weights(index: pa.Table, rows: np.ndarray) -> np.ndarray:

@@ -32,11 +32,12 @@ from model.text import TextCache, text_encoder
 from model.train_log import TrainLog, stop_at_nan
 from model.train_state import TrainState
 from model.watch import Update, Watch
+from model.watches import configured
 
 logger = logging.getLogger(__name__)
 
-BOOKKEEPING = frozenset({"num_threads", "checkpoint_every", "keep_checkpoints", "device"})
-"""Settings that may change when a run is resumed; all others decide what is learned."""
+BOOKKEEPING = frozenset({"num_threads", "checkpoint_every", "keep_checkpoints", "device", "validation", "preview", "peak_tflops"})
+"""Settings that may change when a run is resumed; all others decide what is learned. What validation holds out is in the plan."""
 
 PCA_IMAGES = 4096
 """Images the PCA autoencoder is fitted to: evenly spaced rows of the index."""
@@ -150,6 +151,8 @@ def make_plan(config: TrainConfig, reader: ShardReader, *, unit_px: int) -> Plan
         level_weights=data.level_weights,
         language_weights=data.language_weights,
         use_weights=data.use_weights,
+        held_out_share=config.validation.share if config.validation else 0.0,
+        held_out_seed=config.validation.seed if config.validation else 0,
     )
 
 
@@ -163,26 +166,33 @@ def _loop(
 ) -> list[float]:
     losses: list[float] = []
     at = state.progress
-    began = time.monotonic()
+    watches = [*configured(config, batches, out), *watches]
     with TrainLog(out, at.step) as log:
+        asked = time.monotonic()
         for batch in batches.run(at.epoch, at.number, count=config.num_steps - at.step):
-            step = state.progress.step
+            step, ready = state.progress.step, time.monotonic()
             each, grad_norm = _update(state, batch, config, step)
+            done = time.monotonic()
             loss = float(each.mean())
             if not (math.isfinite(loss) and math.isfinite(grad_norm)):
                 stop_at_nan(out, step + 1, batch, loss, grad_norm)
             losses.append(loss)
             state.progress = Progress(step + 1, batch.epoch, batch.number + 1, at.plan_digest)
-            rate = len(losses) * config.batch_size / (time.monotonic() - began)
-            record = {"step": step + 1, "epoch": batch.epoch, "loss": loss, "grad_norm": grad_norm,
-                      "lr": learning_rate(step, config), "images_per_second": round(rate, 2)}  # fmt: skip
+            record = {
+                "step": step + 1,
+                "epoch": batch.epoch,
+                "loss": loss,
+                "grad_norm": grad_norm,
+                "lr": learning_rate(step, config),
+            }
             for watch in watches:
-                record |= watch(Update(step + 1, batch, each, state))
+                record |= watch(Update(step + 1, batch, each, state, seconds=done - asked, data_seconds=ready - asked))
             log.write(record)
             if progress is not None:
                 progress(record)
             if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.num_steps:
                 state.save(batches.autoencoder, config, out)
+            asked = time.monotonic()
     return losses
 
 

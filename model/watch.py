@@ -21,6 +21,10 @@ class Update:
     """Loss of each sample of `batch`, float32 (B,), on the CPU."""
     state: TrainState
     """The run after the update; to be read only."""
+    seconds: float
+    """From asking for the batch to the end of the update; what watches and checkpoints took is not in it."""
+    data_seconds: float
+    """Part of `seconds` spent waiting for the batch."""
 
 
 class Watch(Protocol):

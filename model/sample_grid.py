@@ -1,0 +1,70 @@
+"""Grids of samples while training: always the same prompts from the same noise, so that two grids differ by the model alone."""
+
+from pathlib import Path
+from typing import Any
+
+from model.config import PreviewConfig, TrainConfig
+from model.contact_sheet import contact_sheet
+from model.data import Batches
+from model.held_out import held_out_place
+from model.released import Pipeline
+from model.sampler import Sampler
+from model.validation import fixed_caption
+from model.watch import Update
+
+COLUMNS = 8
+"""Samples side by side."""
+
+
+class SampleGrid:
+    """The watch that samples with the averaged weights: samples/step-NNNNNN.png and an image in TensorBoard."""
+
+    def __init__(self, batches: Batches, config: TrainConfig, settings: PreviewConfig, *, out: Path, writes: bool = True) -> None:
+        """Prepare the prompts; writes: false on ranks that only take part in sampling."""
+        self.batches, self.config, self.settings, self.out, self.writes = batches, config, settings, out, writes
+        self.prompts = settings.prompts or prompts_of(batches, count=settings.count)
+        batches.text.encode(["", *self.prompts])  # now: while training, another thread reads captions ahead
+
+    def __call__(self, update: Update) -> dict[str, Any]:
+        """Return `samples`, the path of the grid, on the steps that have one."""
+        if update.step % self.settings.every and update.step != self.config.num_steps:
+            return {}
+        with update.state.averaged() as model:
+            images = self._sampler(model).generate(
+                self.prompts,
+                width_px=self.settings.width_px or self.config.data.resolution_px,
+                height_px=self.settings.height_px or self.config.data.resolution_px,
+                num_steps=self.settings.num_steps,
+                guidance=self.settings.guidance,
+                seed=self.settings.seed,
+                batch_size=self.config.batch_size,
+            )
+        path = self.out / "samples" / f"step-{update.step:06d}.png"
+        if self.writes:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            contact_sheet(list(images), list(self.prompts), columns=COLUMNS).save(path)
+        return {"samples": path}
+
+    def _sampler(self, model: Any) -> Sampler:
+        parts = Pipeline(
+            model=model,
+            autoencoder=self.batches.autoencoder,
+            text=self.batches.text.encoder,
+            shift=self.config.shift,
+            dynamic_shift=self.config.dynamic_shift,
+        )
+        sampler = Sampler(parts, device=self.config.device)
+        sampler.text = self.batches.text  # its features are cached
+        return sampler
+
+
+def prompts_of(batches: Batches, *, count: int) -> tuple[str, ...]:
+    """Return different captions of the data, those of held-out images first, in the order of the images' hashes."""
+    ids, found = batches.reader.ids, dict[str, None]()
+    for buckets in (batches.plan.held_out, batches.plan.buckets):
+        rows = sorted({int(row) for bucket in buckets for row in bucket.rows}, key=lambda row: (held_out_place(ids[row], 0), row))
+        for row in rows:
+            if len(found) == count:
+                return tuple(found)
+            found[fixed_caption(ids[row], batches.reader.captions(row), batches.config.data)] = None
+    return tuple(found)
