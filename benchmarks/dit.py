@@ -19,6 +19,7 @@ from torch import Tensor
 
 from model.config import DiTConfig, to_dict
 from model.dit import DiT
+from model.released import OWN_FIELDS
 
 CONFIG = DiTConfig(dim=512, n_layers=6, n_heads=8, n_kv_heads=8, cap_feat_dim=256, axes_dims=(16, 24, 24))
 BATCHES = {  # name -> (latent sides, caption lengths)
@@ -58,7 +59,8 @@ def models() -> tuple[DiT, torch.nn.Module]:
 
     torch.manual_seed(0)
     fields = to_dict(CONFIG)
-    del fields["pad_to"]
+    for own in OWN_FIELDS:
+        del fields[own]
     theirs = ZImageTransformer2DModel(**fields)
     with torch.no_grad():
         for name in ("x_pad_token", "cap_pad_token"):

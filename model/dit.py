@@ -14,12 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.attention import Attention
 from model.config import DiTConfig
 from model.layout import Layout, Packing, check_latent, text_packing, text_to_image_layout, with_padding
+from model.modulation import gated_sum, may_overwrite, modulate, scaled_norm
 from model.omni import OmniSample, RefinedCondition, velocity
-from model.rope import rotate
 
-# B samples, T tokens of all samples, D width, H heads, K head dim, R rows of time conditioning, C latent channels
+# B samples, T tokens of all samples, D width, R rows of time conditioning, C latent channels
 
 
 @dataclass(frozen=True)
@@ -28,48 +29,6 @@ class RefinedText:
 
     tokens_TD: Tensor
     lengths: tuple[int, ...]
-
-
-def attend(q_THK: Tensor, k_THK: Tensor, v_THK: Tensor, groups: tuple[tuple[int, int], ...]) -> Tensor:
-    """Return full attention inside each sequence of a packing, (T, H * K); one product per distinct length."""
-    outputs = []
-    start = 0
-    for count, length in groups:
-        stop = start + count * length
-        q, k, v = (x[start:stop].view(count, length, *x.shape[1:]).transpose(1, 2) for x in (q_THK, k_THK, v_THK))
-        outputs.append(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(0, 1).flatten(1))
-        start = stop
-    return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
-
-
-def modulate(x_TD: Tensor, factor_RD: Tensor, packing: Packing) -> Tensor:
-    """Return each token of `x_TD` times the row of `factor_RD` it follows."""
-    if len(factor_RD) == 1:
-        return x_TD * factor_RD
-    if packing.uniform:
-        return (x_TD.view(len(factor_RD), -1, x_TD.shape[-1]) * factor_RD.unsqueeze(1)).view(x_TD.shape)
-    return x_TD * factor_RD.index_select(0, packing.rows_T)
-
-
-class Attention(nn.Module):
-    """Multi-head attention with QK-norm and RoPE; no biases."""
-
-    def __init__(self, config: DiTConfig) -> None:
-        super().__init__()
-        self.heads = config.n_heads
-        self.to_q, self.to_k, self.to_v = (nn.Linear(config.dim, config.dim, bias=False) for _ in range(3))
-        self.to_out = nn.ModuleList([nn.Linear(config.dim, config.dim, bias=False)])
-        self.norm_q, self.norm_k = (
-            nn.RMSNorm(config.head_dim, eps=config.norm_eps) if config.qk_norm else nn.Identity() for _ in range(2)
-        )
-
-    def forward(self, x_TD: Tensor, packing: Packing) -> Tensor:
-        """Return the attended tokens, (T, D)."""
-        q, k, v = (linear(x_TD).view(len(x_TD), self.heads, -1) for linear in (self.to_q, self.to_k, self.to_v))
-        q = rotate(self.norm_q(q), packing.rope_TP)
-        k = rotate(self.norm_k(k), packing.rope_TP)
-        out: Tensor = self.to_out[0](attend(q, k, v, packing.groups))
-        return out
 
 
 class FeedForward(nn.Module):
@@ -83,7 +42,8 @@ class FeedForward(nn.Module):
 
     def forward(self, x_TD: Tensor) -> Tensor:
         """Return (T, D)."""
-        out: Tensor = self.w2(F.silu(self.w1(x_TD)) * self.w3(x_TD))
+        gate, value = self.w1(x_TD), self.w3(x_TD)
+        out: Tensor = self.w2(F.silu(gate, inplace=True).mul_(value) if may_overwrite(gate) else F.silu(gate) * value)
         return out
 
 
@@ -92,23 +52,29 @@ class Block(nn.Module):
 
     def __init__(self, config: DiTConfig, *, modulated: bool) -> None:
         super().__init__()
-        self.attention = Attention(config)
-        self.feed_forward = FeedForward(config.dim, config.ffn_dim)
+        self.eps = config.norm_eps
+        self.attention: nn.Module = Attention(config)
+        self.feed_forward: nn.Module = FeedForward(config.dim, config.ffn_dim)
         self.attention_norm1, self.attention_norm2 = (nn.RMSNorm(config.dim, eps=config.norm_eps) for _ in range(2))
         self.ffn_norm1, self.ffn_norm2 = (nn.RMSNorm(config.dim, eps=config.norm_eps) for _ in range(2))
         self.adaLN_modulation = nn.Sequential(nn.Linear(config.cond_dim, 4 * config.dim)) if modulated else None
 
     def forward(self, x_TD: Tensor, packing: Packing, cond_R: Tensor | None = None) -> Tensor:
         """Return the tokens after attention and feed-forward, (T, D)."""
+        before, after, before_ffn, after_ffn = self._factors(cond_R)
+        attended = self.attention(scaled_norm(x_TD, before, packing, eps=self.eps), packing)
+        x_TD = gated_sum(x_TD, attended, after, packing, eps=self.eps)
+        fed = self.feed_forward(scaled_norm(x_TD, before_ffn, packing, eps=self.eps))
+        return gated_sum(x_TD, fed, after_ffn, packing, eps=self.eps)
+
+    def _factors(self, cond_R: Tensor | None) -> list[Tensor]:
+        """Return what normed tokens are multiplied by at the block's four places, (R, D) each: gain of the norm and time."""
+        norms = (self.attention_norm1, self.attention_norm2, self.ffn_norm1, self.ffn_norm2)
+        gains = [norm.weight.unsqueeze(0) for norm in norms]
         if self.adaLN_modulation is None:
-            x_TD = x_TD + self.attention_norm2(self.attention(self.attention_norm1(x_TD), packing))
-            out: Tensor = x_TD + self.ffn_norm2(self.feed_forward(self.ffn_norm1(x_TD)))
-            return out
+            return gains
         s1, g1, s2, g2 = self.adaLN_modulation(cond_R).chunk(4, dim=-1)
-        attended = self.attention(modulate(self.attention_norm1(x_TD), 1 + s1, packing), packing)
-        x_TD = x_TD + modulate(self.attention_norm2(attended), g1.tanh(), packing)
-        fed = self.feed_forward(modulate(self.ffn_norm1(x_TD), 1 + s2, packing))
-        return x_TD + modulate(self.ffn_norm2(fed), g2.tanh(), packing)
+        return [gain * factor for gain, factor in zip(gains, (1 + s1, g1.tanh(), 1 + s2, g2.tanh()), strict=True)]
 
 
 class TimeEmbedder(nn.Module):
@@ -125,8 +91,7 @@ class TimeEmbedder(nn.Module):
         frequencies = torch.exp(-math.log(10000) * torch.arange(half, dtype=torch.float32, device=time_R.device) / half)
         angles = time_R.float()[:, None] * frequencies
         wave = torch.cat([angles.cos(), angles.sin()], dim=-1)
-        dtype: torch.dtype = next(self.mlp.parameters()).dtype
-        out: Tensor = self.mlp(wave.to(dtype))
+        out: Tensor = self.mlp(wave.to(next(self.mlp.parameters()).dtype))
         return out
 
 
@@ -203,6 +168,17 @@ class DiT(nn.Module):
         """Key of the patch size in use: the first of the configuration."""
         return f"{self.config.all_patch_size[0]}-{self.config.all_f_patch_size[0]}"
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What tokens are computed in: the dtype of the weights."""
+        return self.x_pad_token.dtype
+
+    def lower(self) -> "DiT":
+        """Turn the weights to bfloat16, in place, and return self; the embedding of t, where 1000 t needs its digits, stays."""
+        self.to(torch.bfloat16)
+        self.t_embedder.float()
+        return self
+
     @torch.no_grad()
     def initialize(self, *, seed: int) -> "DiT":
         """Fill all weights for training from scratch and return self.
@@ -235,7 +211,7 @@ class DiT(nn.Module):
             theta=config.rope_theta,
             device=self.x_pad_token.device,
         )
-        tokens: Tensor = self.cap_embedder(torch.cat(tuple(text)))
+        tokens: Tensor = self.cap_embedder(torch.cat(tuple(text)).to(self.dtype))
         tokens = with_padding(tokens, self.cap_pad_token, rows)
         for block in self.context_refiner:
             tokens = block(tokens, packing)
@@ -265,8 +241,8 @@ class DiT(nn.Module):
         refined = text if isinstance(text, RefinedText) else self.refine_text(text)
         shapes = [(int(x.shape[0]), int(x.shape[1]), int(x.shape[2])) for x in latents]
         layout = self.layout(shapes, refined.lengths)
-        cond_R = self.t_embedder(t_B * self.config.t_scale)
-        x_TD = self.all_x_embedder[self.patch_key](patchify(latents, self.config.patch_px))
+        cond_R = self.t_embedder(t_B.float() * self.config.t_scale).to(self.dtype)
+        x_TD = self.all_x_embedder[self.patch_key](patchify(latents, self.config.patch_px).to(self.dtype))
         x_TD = with_padding(x_TD, self.x_pad_token, layout.pad_image_T)
         for block in self.noise_refiner:
             x_TD = block(x_TD, layout.image, cond_R)

@@ -11,7 +11,7 @@ token in row r and column s is (Lc + 1, r, s) where Lc is the padded text length
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -34,6 +34,17 @@ class Packing:
     def uniform(self) -> bool:
         """True when all sequences have one length and each follows one row; they then lie in the order of the batch."""
         return len(self.groups) == 1 and not self.mixed
+
+    @property
+    def longest(self) -> int:
+        """Length of the longest sequence."""
+        return max(length for _, length in self.groups)
+
+    @cached_property
+    def cu_seqlens(self) -> Tensor:
+        """Where each sequence begins, and where the last one ends: int32 (number of sequences + 1), for flash-attn."""
+        lengths = [0, *(length for count, length in self.groups for _ in range(count))]
+        return torch.tensor(lengths, device=self.rows_T.device).cumsum(0).to(torch.int32)
 
     def to(self, device: torch.device) -> "Packing":
         """Return the same packing on another device."""

@@ -72,7 +72,7 @@ def layout_of(model: "DiT", samples: Sequence[OmniSample]) -> OmniLayout:
 def refine(model: "DiT", samples: Sequence[OmniSample]) -> RefinedCondition:
     """Return texts and SigLIP features after embedding, padding and refiners; what a whole sampling run can reuse."""
     layout = layout_of(model, samples)
-    text = model.cap_embedder(torch.cat([features for sample in samples for features in sample.text]))
+    text = model.cap_embedder(torch.cat([features for sample in samples for features in sample.text]).to(model.dtype))
     text = with_padding(text, model.cap_pad_token, layout.text.rows_T)
     for block in model.context_refiner:
         text = block(text, layout.text.packing)
@@ -81,7 +81,7 @@ def refine(model: "DiT", samples: Sequence[OmniSample]) -> RefinedCondition:
     grids = [grid for sample in samples for grid in sample.siglip or () if grid is not None]
     flat = [_flattened(grid, scrambled=model.config.scrambled_siglip) for grid in grids]
     width = model.config.siglip_feat_dim or 0
-    siglip = model.siglip_embedder(torch.cat(flat) if flat else model.x_pad_token.new_empty(0, width))
+    siglip = model.siglip_embedder(torch.cat(flat).to(model.dtype) if flat else model.x_pad_token.new_empty(0, width))
     siglip = with_padding(siglip, model.siglip_pad_token, layout.siglip.rows_T)
     for block in model.siglip_refiner:
         siglip = block(siglip, layout.siglip.packing)
@@ -98,9 +98,9 @@ def velocity(model: "DiT", samples: Sequence[OmniSample], t_B: Tensor, condition
     layout = layout_of(model, samples)
     condition = refine(model, samples) if condition is None else condition
     times = torch.cat([t_B.expand(len(samples)), torch.ones_like(t_B).expand(len(samples))])
-    cond_R = model.t_embedder(times * model.config.t_scale)
+    cond_R = model.t_embedder(times.float() * model.config.t_scale).to(model.dtype)
     images = [image for sample in samples for image in sample.images if image is not None]
-    x_TD = model.all_x_embedder[model.patch_key](patchify(images, model.config.patch_px))
+    x_TD = model.all_x_embedder[model.patch_key](patchify(images, model.config.patch_px).to(model.dtype))
     x_TD = with_padding(x_TD, model.x_pad_token, layout.image.rows_T)
     for block in model.noise_refiner:
         x_TD = block(x_TD, layout.image.packing, cond_R)

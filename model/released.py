@@ -114,9 +114,14 @@ def load_released(folder: Path, *, dtype: torch.dtype | None = None) -> DiT:
         raise ModelError(f"{folder} holds no safetensors")
     with torch.device("meta"):
         model = DiT(from_dict(DiTConfig, values))
-    tensors = {key: x if dtype is None else x.to(dtype) for path in paths for key, x in load_file(path).items()}
+    tensors = {key: x if dtype is None else x.to(_kept(key, dtype)) for path in paths for key, x in load_file(path).items()}
     load_strict(model, tensors, folder, assign=True)
     return model.eval()
+
+
+def _kept(key: str, dtype: torch.dtype) -> torch.dtype:
+    """Return the dtype a weight is read in: that of the model, float32 for the embedding of t (see DiT.lower)."""
+    return torch.float32 if key.startswith("t_embedder") else dtype
 
 
 def save_released(model: DiT, folder: Path, *, max_shard: str = MAX_SHARD) -> None:

@@ -37,3 +37,9 @@ def rotate(x_THK: Tensor, rope_TP: Tensor) -> Tensor:
     else:
         turned = torch.view_as_real(torch.view_as_complex(pairs) * rope_TP.unsqueeze(1))
     return turned.flatten(-2).type_as(x_THK)
+
+
+def rotate_(x_THK: Tensor, rope_TP: Tensor) -> Tensor:
+    """Return the same, written over `x_THK`, which must be float32 and without gradients."""
+    torch.view_as_complex(x_THK.view(*x_THK.shape[:-1], -1, 2)).mul_(rope_TP.unsqueeze(1))
+    return x_THK

@@ -86,15 +86,19 @@ def random_case(seed: int) -> tuple[DiTConfig, list[torch.Tensor], torch.Tensor,
     return config, latents, torch.rand(batch, generator=draw), text
 
 
+@torch.no_grad()
+def spread(model: torch.nn.Module) -> torch.nn.Module:
+    """Fill a model with random weights, its pad tokens and gains too, and return it."""
+    for name, parameter in model.named_parameters():
+        noise = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(len(name)))
+        parameter.copy_(noise * 0.1 + (parameter.ndim == 1))
+    return model
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_agrees_with_diffusers_on_random_ragged_batches(seed: int):
     config, latents, t, text = random_case(seed)
-    theirs = diffusers_model(config)
-    with torch.no_grad():
-        for name, parameter in theirs.named_parameters():  # the default pad tokens are uninitialised memory
-            parameter.copy_(
-                torch.randn(parameter.shape, generator=torch.Generator().manual_seed(len(name))) * 0.1 + (parameter.ndim == 1)
-            )
+    theirs = spread(diffusers_model(config))
     ours = DiT(config)
     ours.load_state_dict(theirs.state_dict())
     a = ours(latents, t, text)
