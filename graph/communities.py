@@ -16,19 +16,29 @@ from graph.sparse import divide
 
 Rows = NDArray[np.int64]
 
+SIZED = pa.schema([("row", pa.int64()), ("component", pa.int64()), ("community", pa.int64()), ("size", pa.int32())])
 
-def communities(*, ids: pa.ChunkedArray | pa.Array, partitions: pa.Table) -> pa.Table:
-    """Return COMMUNITIES, one row per image.
 
-    ids: of all images, by global row. partitions: PARTITIONS of all bins, in any order.
+def communities(*, ids: pa.ChunkedArray | pa.Array, partitions: pa.Table, first_row: int = 0) -> pa.Table:
+    """Return COMMUNITIES, one row per id.
+
+    ids: of consecutive images, the first of which is `first_row`. partitions: `sized` partitions of those images that have any.
     """
-    rows = np.arange(len(ids), dtype=np.int64)
-    component, community = rows.copy(), rows.copy()
-    at = partitions["row"].to_numpy()
+    rows = np.arange(first_row, first_row + len(ids), dtype=np.int64)
+    component, community, size = rows.copy(), rows.copy(), np.ones(len(rows), np.int32)
+    at = partitions["row"].to_numpy() - first_row
     component[at], community[at] = partitions["component"].to_numpy(), partitions["community"].to_numpy()
-    size = np.bincount(community, minlength=len(rows))[community] if len(rows) else rows
-    table = pa.table({"id": ids, "component": component, "community": community, "size": size.astype(np.int32)})
+    size[at] = partitions["size"].to_numpy()
+    table = pa.table({"id": ids, "component": component, "community": community, "size": size})
     return schema.conform(table, schema.COMMUNITIES)
+
+
+def sized(partitions: pa.Table) -> pa.Table:
+    """Return row, component and community of PARTITIONS with the size of the community; communities are whole in a bin."""
+    community = partitions["community"].to_numpy()
+    _, place, count = np.unique(community, return_inverse=True, return_counts=True)
+    columns = {name: partitions[name] for name in ("row", "component", "community")}
+    return pa.table(columns | {"size": count[place].astype(np.int32)}).cast(SIZED)
 
 
 def verified_partitions(

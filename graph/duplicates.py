@@ -22,6 +22,10 @@ Rows = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
 
+HELD = pa.schema([("row", pa.int64()), ("other", pa.int64()), ("confidence", pa.float32())])
+"""A row that lies whole inside another one, and how sure that is."""
+
+
 @dataclass(frozen=True)
 class Kept:
     """The keeper of every row, (N,), and what was measured of the rows that are not their own."""
@@ -60,7 +64,8 @@ def by_verdicts(*, ids: pa.ChunkedArray, exact: pa.Table, rank: Rows, verdicts: 
     similarity[near] = copies["similarity"].to_numpy()[edge]
     measured = np.where(node[row_a[edge]] == node[near], row_a[edge], row_b[edge])
     evidence = _evidence(copies.take(pa.array(edge)), near, measured, ids)
-    return Kept(final, similarity, evidence, _containers(verdicts, node, final))
+    held = surest_containers(containers(verdicts, final))
+    return Kept(final, similarity, evidence, dict(zip(held["row"].to_pylist(), held["other"].to_pylist(), strict=True)))
 
 
 def duplicates(*, images: pa.Table, exact: pa.Table, kept: Kept, exact_similarity: Floats | None = None) -> pa.Table:
@@ -120,16 +125,22 @@ def _evidence(edges: pa.Table, rows: Rows, measured: Rows, ids: pa.ChunkedArray)
     return told
 
 
-def _containers(verdicts: pa.Table, node: Rows, final: Rows) -> dict[int, int]:
-    """Return, for each row shown whole inside another image that is kept apart, the row of the surest such image."""
+def containers(verdicts: pa.Table, final: Rows) -> pa.Table:
+    """Return HELD: the rows shown whole inside another image that is kept apart. final: (N,) the keeper of every row."""
     found = verdicts.filter(pc.is_in(verdicts["relation"], pa.array(["contains", "contained"])))
     whole, piece = found["row_a"].to_numpy(), found["row_b"].to_numpy()
     turned = pc.equal(found["relation"], "contained").to_numpy()
     whole, piece = np.where(turned, piece, whole), np.where(turned, whole, piece)
     apart = np.flatnonzero(final[whole] != final[piece])
-    order = apart[np.lexsort((whole[apart], -found["confidence"].to_numpy()[apart], piece[apart]))]
-    first = np.unique(piece[order], return_index=True)[1]
-    return dict(zip(piece[order][first].tolist(), whole[order][first].tolist(), strict=True))
+    confidence = found["confidence"].take(pa.array(apart))
+    return pa.table({"row": piece[apart], "other": whole[apart], "confidence": confidence}).cast(HELD)
+
+
+def surest_containers(held: pa.Table) -> pa.Table:
+    """Return of every row the surest of its entries in HELD, of equally sure ones that with the smallest other row."""
+    row, other, confidence = (held[name].to_numpy() for name in HELD.names)
+    order = np.lexsort((other, -confidence, row))
+    return held.take(pa.array(order[np.unique(row[order], return_index=True)[1]]))
 
 
 _KINDS = [json.dumps({"method": name}) for name in ("similarity", "same_bytes", "same_pixels")]

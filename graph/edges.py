@@ -4,8 +4,6 @@ A pair is a candidate when either image lists the other. Inside a community that
 compared yet are worth a look as well: `unverified` names them, so that a dropped image can be compared with its keeper itself.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -45,15 +43,6 @@ def heaviest(a: Rows, b: Rows, weight: Weights) -> tuple[Rows, Rows, Weights]:
     return low[first], high[first], weight[first]
 
 
-def joined(listed: pa.Table, row_a: Rows, row_b: Rows, similarity: NDArray[np.float32]) -> pa.Table:
-    """Return EDGES of `listed` and of further pairs, each once."""
-    return edge_table(
-        row_a=np.concatenate([listed["row_a"].to_numpy(), row_a]),
-        row_b=np.concatenate([listed["row_b"].to_numpy(), row_b]),
-        similarity=np.concatenate([listed["similarity"].to_numpy(), similarity]),
-    )
-
-
 def nearest(*, edges: pa.Table, ids: list[str], k: int) -> pa.Table:
     """Return NEIGHBOURS of a threshold graph: of every row its `k` nearest among the rows it has an edge with, ties by row.
 
@@ -72,24 +61,23 @@ def nearest(*, edges: pa.Table, ids: list[str], k: int) -> pa.Table:
 
 
 def unverified(
-    *, verdicts: pa.Table, communities: pa.Table, cosines: Callable[[Rows, Rows], Weights], max_community_size: int = 64
-) -> pa.Table:
-    """Return EDGES of the pairs inside one community that no verdict speaks of.
+    *, row_a: Rows, row_b: Rows, copies: NDArray[np.bool_], community: Rows, max_community_size: int = 64
+) -> tuple[Rows, Rows]:
+    """Return the pairs (a < b, sorted) inside one community that no verdict speaks of.
 
-    cosines: gives the similarity of the rows of two lists, pair by pair. max_community_size: in larger communities only the
-    pairs with its best connected images are named, so the number of pairs grows with the size, not its square.
+    row_a, row_b: the pairs that verdicts speak of, as positions in `community`; copies: which of them are copies.
+    max_community_size: in larger communities only the pairs with its best connected images are named, so the number of pairs
+    grows with the size, not its square.
     """
-    known = set(zip(verdicts["row_a"].to_pylist(), verdicts["row_b"].to_pylist(), strict=True))
-    copies = verdicts.filter(pa.compute.equal(verdicts["relation"], "copy"))
-    degree = np.bincount(np.concatenate([copies["row_a"].to_numpy(), copies["row_b"].to_numpy()]), minlength=len(communities))
-    pairs = [
-        (min(a, b), max(a, b))
-        for members in _members(communities["community"].to_numpy())
-        for a, b in _inside(members, degree, max_community_size)
-    ]
-    fresh = sorted(set(pairs) - known)
-    row_a, row_b = np.array([a for a, _ in fresh], np.int64), np.array([b for _, b in fresh], np.int64)
-    return edge_table(row_a=row_a, row_b=row_b, similarity=cosines(row_a, row_b))
+    degree = np.bincount(np.concatenate([row_a[copies], row_b[copies]]), minlength=len(community))
+    count = max(len(community), 1)
+    known = np.minimum(row_a, row_b) * count + np.maximum(row_a, row_b)
+    found = [np.empty(0, np.int64)]
+    for members in _members(community):
+        a, b = _inside(members, degree, max_community_size)
+        found.append(np.minimum(a, b) * count + np.maximum(a, b))
+    fresh = np.setdiff1d(np.concatenate(found), known)
+    return fresh // count, fresh % count
 
 
 def _members(community: Rows) -> list[Rows]:
@@ -98,8 +86,10 @@ def _members(community: Rows) -> list[Rows]:
     return [group for group in np.split(order, cuts) if len(group) > 2]
 
 
-def _inside(members: Rows, degree: Rows, limit: int) -> list[tuple[int, int]]:
+def _inside(members: Rows, degree: Rows, limit: int) -> tuple[Rows, Rows]:
     if len(members) <= limit:
-        return [(int(a), int(b)) for i, a in enumerate(members) for b in members[i + 1 :]]
+        first, second = np.triu_indices(len(members), 1)
+        return members[first], members[second]
     hubs = members[np.lexsort((members, -degree[members]))][:8]
-    return [(int(a), int(b)) for a in hubs for b in members if a != b]
+    a, b = np.repeat(hubs, len(members)), np.tile(members, len(hubs))
+    return a[a != b], b[a != b]

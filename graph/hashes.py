@@ -55,27 +55,36 @@ def distances(hashes: Hashes, left: Rows, right: Rows, *, block_pairs: int = 655
     return bits, orientation
 
 
-def hash_pairs(
-    hashes: Hashes, *, max_distance: int = 31, min_quality: int = 50, k: int = 8, first_row: int = 0
-) -> tuple[Rows, Rows]:
-    """Return pairs (row_a < row_b) whose hashes differ in at most `max_distance` bits in some orientation, sorted, each once.
+class HashIndex:
+    """A searchable block of upright hashes."""
 
-    min_quality: a picture with less structure has no reliable hash and proposes nothing. k: nearest hashes looked at per
-    picture and orientation, so that a thousand copies do not propose a million pairs. first_row: pairs of two earlier rows
-    are left out: the base of a growing collection has proposed its own.
-    """
-    usable = np.flatnonzero(hashes.quality >= min_quality)
-    if len(usable) < 2:
-        return np.empty(0, np.int64), np.empty(0, np.int64)
-    upright = np.ascontiguousarray(hashes.bits[usable, 0])
-    index, asking = _index(upright), usable[usable >= first_row]
-    found = [np.empty((0, 2), np.int64)]
-    for orientation in range(len(ORIENTATIONS) if len(asking) else 0):
-        away, place = index.search(np.ascontiguousarray(hashes.bits[asking, orientation]), min(k, len(usable)))
-        query, column = np.nonzero((away <= max_distance) & (place >= 0))
-        found.append(np.stack([asking[query], usable[place[query, column]]], 1))
-    pairs = np.sort(np.concatenate(found), axis=1)
-    pairs = np.unique(pairs[pairs[:, 0] != pairs[:, 1]], axis=0)
+    def __init__(self, hashes: Hashes, *, min_quality: int = 50) -> None:
+        """hashes: of the pictures that answer. min_quality: a picture with less structure has no reliable hash."""
+        self.min_quality = min_quality
+        self._usable = np.flatnonzero(hashes.quality >= min_quality)
+        self._index = _index(np.ascontiguousarray(hashes.bits[self._usable, 0])) if len(self._usable) else None
+
+    def pairs(self, asking: Hashes, *, max_distance: int = 31, k: int = 8) -> tuple[Rows, Rows]:
+        """Return (asking, answering) positions whose hashes differ in at most `max_distance` bits in some orientation.
+
+        k: nearest hashes looked at per picture and orientation, so that a thousand copies do not propose a million pairs. A
+        pair may come several times, and a picture that is in the block finds itself.
+        """
+        asked = np.flatnonzero(asking.quality >= self.min_quality)
+        found = [np.empty((0, 2), np.int64)]
+        index = self._index
+        for orientation in range(len(ORIENTATIONS)) if len(asked) and index is not None else ():
+            away, place = index.search(np.ascontiguousarray(asking.bits[asked, orientation]), min(k, len(self._usable)))
+            query, column = np.nonzero((away <= max_distance) & (place >= 0))
+            found.append(np.stack([asked[query], self._usable[place[query, column]]], 1))
+        pairs = np.concatenate(found)
+        return pairs[:, 0], pairs[:, 1]
+
+
+def hash_pairs(hashes: Hashes, *, max_distance: int = 31, min_quality: int = 50, k: int = 8) -> tuple[Rows, Rows]:
+    """Return pairs (row_a < row_b) of one block of pictures that `HashIndex` proposes, sorted, each once."""
+    left, right = HashIndex(hashes, min_quality=min_quality).pairs(hashes, max_distance=max_distance, k=k)
+    pairs = np.unique(np.sort(np.stack([left, right], 1)[left != right], axis=1), axis=0)
     return pairs[:, 0], pairs[:, 1]
 
 

@@ -26,16 +26,18 @@ def preference(
     scores: pa.Table | None = None,
     keeper: Sequence[str],
     source_priority: Sequence[str] = (),
+    some: bool = False,
 ) -> Rows:
     """Return the place of every row in the order of preference, (N,), 0 the best; no two rows share a place.
 
     keeper: names of CRITERIA, the first decides. source_priority: values of IMAGES.group, most trusted first. Last come the
-    id and the row, so that the order of the rows matters only between files of the same bytes.
+    id and the row, so that the order of the rows matters only between files of the same bytes. some: the rows are some of a
+    collection, so a column that none of them fills is no error.
     Raises ConfigError for an unknown criterion, and for one whose table or column is not there.
     """
     check(keeper)
     tables: Tables = {"images": images, "metrics": metrics, "scores": scores}
-    columns = [-_source(images, source_priority) if name == "source" else -_measured(name, tables) for name in keeper]
+    columns = [-_source(images, source_priority) if name == "source" else -_measured(name, tables, some) for name in keeper]
     ids = images["id"].combine_chunks().dictionary_encode()
     place = np.empty(len(ids.dictionary), np.int64)
     place[pc.sort_indices(ids.dictionary).to_numpy()] = np.arange(len(ids.dictionary))
@@ -58,15 +60,26 @@ def tables_of(keeper: Sequence[str]) -> set[str]:
     return {table for name in keeper for table, _ in _NEEDS.get(name, ())}
 
 
-def _measured(name: str, tables: Tables) -> Numbers:
+def needs(keeper: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Return criterion, table and column of everything without which a criterion says nothing."""
+    check(keeper)
+    return [(name, table, column) for name in keeper for table, column in _NEEDS.get(name, ())]
+
+
+def refuse_unmeasured(name: str, table: str, column: str) -> ConfigError:
+    """Return the error of a criterion whose column holds nothing for any image."""
+    return ConfigError(f"duplicates.keeper: {name!r} needs {table}.{column}, but no image has one; configure its judge")
+
+
+def _measured(name: str, tables: Tables, some: bool) -> Numbers:
     for table, column in _NEEDS.get(name, ()):
         there = tables[table]
         if there is None or column not in there.column_names:
             raise ConfigError(
                 f"duplicates.keeper: {name!r} needs {table}.{column}; leave it out or run the stage that measures it"
             )
-        if there.num_rows and there[column].null_count == there.num_rows:
-            raise ConfigError(f"duplicates.keeper: {name!r} needs {table}.{column}, but no image has one; configure its judge")
+        if not some and there.num_rows and there[column].null_count == there.num_rows:
+            raise refuse_unmeasured(name, table, column)
     return CRITERIA[name](tables)
 
 
@@ -130,6 +143,13 @@ CRITERIA: dict[str, Callable[[Tables], Numbers]] = {
 two), pixels (width times height), bits (encoded bits per pixel: less compressed), sharpness, borders (the less the better),
 caption (the source has one), source (place of the sub-collection in `source_priority`), watermark (the less probable the
 better), aesthetics."""
+
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "images": ("id", "uri", "group", "caption", "width", "height", "length"),
+    "metrics": ("detail", "sharpness", *(f"border_{side}_px" for side in ("left", "right", "top", "bottom"))),
+    "scores": ("watermark", "aesthetics"),
+}
+"""Columns that criteria read, by table, and what else DUPLICATES says of an image."""
 
 _NEEDS: dict[str, tuple[tuple[str, str], ...]] = {
     "resolution": (("metrics", "detail"),),

@@ -93,10 +93,28 @@ def group_rows(
 
 def save(group: Group, folder: Path, number: int) -> dict[str, Path]:
     """Write a group's arrays into `folder`; returns the files by the name they are to have beside the table's parts."""
-    files = {f"{column.name}-{number:05d}.npy": folder / f"{column.name}-{number:05d}.npy" for column in fields(Group)}
-    for column, path in zip(fields(Group), files.values(), strict=True):
-        np.save(path, getattr(group, column.name))
+    arrays = {column.name: getattr(group, column.name) for column in fields(Group)} | {"place": places(group.rows)}
+    files = {f"{name}-{number:05d}.npy": folder / f"{name}-{number:05d}.npy" for name in arrays}
+    for array, path in zip(arrays.values(), files.values(), strict=True):
+        np.save(path, array)
     return files
+
+
+def places(rows: Rows) -> Rows:
+    """Return int64 (1 + rows spanned,): the smallest row, then where in the group it and every later one is; -1 where it is not.
+
+    So a row is found by one look, whatever the size of the group.
+    """
+    first = int(rows.min(initial=np.iinfo(np.int64).max)) if len(rows) else 0
+    place = np.full(int(rows.max(initial=first - 1)) - first + 2, -1, np.int64)
+    place[0] = first
+    place[1 + rows - first] = np.arange(len(rows))
+    return place
+
+
+def load_places(folder: Path, number: int) -> Rows:
+    """Return `places` of a group, mapped from disk."""
+    return np.asarray(np.load(folder / f"place-{number:05d}.npy", mmap_mode="r").view(np.ndarray))
 
 
 def load(folder: Path, number: int) -> Group:

@@ -15,7 +15,7 @@ from curation import schema
 from graph.selfjoin import Pairs
 
 COUNTED_ROWS = 4096
-"""Pairs are counted by ranges of this many rows; no part of EDGES covers less."""
+"""Pairs are counted by ranges of this many rows, or fewer; no part of EDGES covers less."""
 NAMES = ("row_a", "row_b", "similarity")
 
 
@@ -34,10 +34,10 @@ def load_pairs(folder: Path, number: int, begin: int, end: int) -> Pairs:
     return Pairs(np.array(row_a[chosen]), np.array(row_b[chosen]), np.array(similarity[chosen]))
 
 
-def count_pairs(pairs: Pairs) -> pa.Table:
-    """Return PAIRS: the number of pairs in every range of COUNTED_ROWS rows that holds one."""
-    ranges, counts = np.unique(pairs.row_a // COUNTED_ROWS, return_counts=True)
-    return schema.conform(pa.table({"first_row": ranges * COUNTED_ROWS, "pairs": counts}), schema.PAIRS)
+def count_pairs(pairs: Pairs, *, counted_rows: int = COUNTED_ROWS) -> pa.Table:
+    """Return PAIRS: the number of pairs in every range of `counted_rows` rows that holds one."""
+    ranges, counts = np.unique(pairs.row_a // counted_rows, return_counts=True)
+    return schema.conform(pa.table({"first_row": ranges * counted_rows, "pairs": counts}), schema.PAIRS)
 
 
 def row_ranges(counted: Sequence[pa.Table], *, pairs_per_part: int) -> list[tuple[int, int]]:

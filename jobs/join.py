@@ -13,7 +13,7 @@ from curation.tables import Run
 from graph.faiss_index import build, neighbour_pairs
 from graph.join import Engine, chosen_engine
 from graph.lists import Group, at_home, balanced, load, release, unit_vectors
-from graph.pairs import count_pairs, save_pairs
+from graph.pairs import COUNTED_ROWS, count_pairs, save_pairs
 from graph.scan import Dtype
 from graph.selfjoin import Pairs, join_added, join_blocks, join_lists, unique_pairs
 from graph.vectors import Rows
@@ -30,14 +30,14 @@ FAULT_BYTES = 1 << 16
 """What the system maps of a file around one row that is read."""
 
 
-def plan(run: Run, *, engine: Engine, memory_mb: int, **_: object) -> list[Item]:
+def plan(run: Run, *, engine: Engine, memory_mb: int, comparisons: int = COMPARISONS, **_: object) -> list[Item]:
     """Return blocks of lists of about equal work, or pairs of blocks of rows (exact), or blocks of queries (faiss)."""
     rows, guests = _per_list(run)
     chosen = chosen_engine(engine, int(run.offsets("embeddings")[-1]))
     if before := adopted(run, "pairs").parts:
-        return _plan_added(run, rows, guests, before, memory_mb)
+        return _plan_added(run, rows, guests, before, memory_mb, comparisons)
     if chosen == "ivf":
-        blocks = balanced(rows, guests, pairs_per_block=COMPARISONS) or [(0, 0)]
+        blocks = balanced(rows, guests, pairs_per_block=comparisons) or [(0, 0)]
         return [{"parts": [number], "lists": list(block)} for number, block in enumerate(blocks)]
     size = min(_block_rows(run, memory_mb), MOST_ROWS)
     count = max(1, -(-int(rows.sum()) // size))
@@ -47,13 +47,13 @@ def plan(run: Run, *, engine: Engine, memory_mb: int, **_: object) -> list[Item]
     return [{"parts": [number], "blocks": list(pair), "block_rows": size} for number, pair in enumerate(pairs)]
 
 
-def _plan_added(run: Run, rows: Rows, guests: Rows, before: int, memory_mb: int) -> list[Item]:
+def _plan_added(run: Run, rows: Rows, guests: Rows, before: int, memory_mb: int, comparisons: int) -> list[Item]:
     """Return blocks of the work that new images bring: they meet one another and the base's."""
     new_rows, new_guests = _per_list(run, first_part=adopted(run, "lists").parts)
     common = {"new_from": base_rows(run)}
     if len(rows) > 1:
         work = new_rows * (rows + guests) + rows * new_guests
-        blocks = balanced(np.sqrt(2 * work).astype(np.int64), np.zeros_like(rows), pairs_per_block=COMPARISONS) or [(0, 0)]
+        blocks = balanced(np.sqrt(2 * work).astype(np.int64), np.zeros_like(rows), pairs_per_block=comparisons) or [(0, 0)]
         return [{"parts": [before + number], "lists": list(block), **common} for number, block in enumerate(blocks)]
     size = min(_block_rows(run, memory_mb), MOST_ROWS)
     count = max(1, -(-int(new_rows.sum()) // size))
@@ -63,7 +63,19 @@ def _plan_added(run: Run, rows: Rows, guests: Rows, before: int, memory_mb: int)
 class Joiner:
     """Compares one block of work at a time; holds the FAISS index when there is one."""
 
-    def __init__(self, *, engine: Engine, min_similarity: float, dtype: Dtype, memory_mb: int, factory: str, k: int) -> None:
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        min_similarity: float,
+        dtype: Dtype,
+        memory_mb: int,
+        factory: str,
+        k: int,
+        counted_rows: int = COUNTED_ROWS,
+        **_: object,
+    ) -> None:
+        self.counted_rows = counted_rows
         self.min_similarity, self.dtype, self.memory_mb, self.factory, self.k = min_similarity, dtype, memory_mb, factory, k
         self._searched: Any = None
 
@@ -71,7 +83,11 @@ class Joiner:
         """Write the pairs that a block is to report, sorted."""
         (number,) = item["parts"]
         pairs = self._pairs(run, item, [load(run.folder("lists"), part) for part in range(run.num_parts("lists"))])
-        return [Output(number, count_pairs(pairs), files=save_pairs(pairs, scratch(run, "pairs"), number))]
+        return [
+            Output(
+                number, count_pairs(pairs, counted_rows=self.counted_rows), files=save_pairs(pairs, scratch(run, "pairs"), number)
+            )
+        ]
 
     def _pairs(self, run: Run, item: Item, groups: list[Group]) -> Pairs:
         how: dict[str, Any] = {"min_similarity": self.min_similarity, "dtype": self.dtype}

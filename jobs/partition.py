@@ -1,5 +1,6 @@
 """Partition: the components of one bin become communities, and with vectors alone also stars."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,19 +10,21 @@ from numpy.typing import NDArray
 
 from curation import schema
 from curation.tables import Run
-from graph.increment import attach, touched
-from graph.keeper import preference, tables_of
+from graph.edges import unverified
+from graph.increment import apart, attach, touched
 from graph.leiden import Method
-from graph.lists import Group, load
+from graph.lists import Group, load, load_places
 from graph.partition import Edges, Partition, partition
 from graph.sparse import divide
 from graph.vectors import Floats, Rows, unit
+from jobs import bins
 from jobs.adopt import adopted, base_rows, base_run
 from jobs.stage import Item, Output
 
 
-def plan(run: Run, **_: object) -> list[Item]:
-    """Return one item per bin."""
+def plan(run: Run, *, keeper: Sequence[str] = (), **_: object) -> list[Item]:
+    """Return one item per bin; raises ConfigError for a criterion of keepers that no image has."""
+    bins.check_keeper(run, keeper)
     return [{"parts": [part]} for part in range(run.num_parts("components"))]
 
 
@@ -42,12 +45,15 @@ def work(
 ) -> list[Output]:
     """Return communities and stars of one bin from the stored vectors; those of a base where no new image touches them."""
     (part,) = item["parts"]
-    members = _members(run, part)
+    named = bins.load(run, "members", part)
+    members = _members(named)
     known = _known(run)
     look = touched(members[1], base_rows=len(known), rows=members[0])
     rows, component, representative = (column[look] for column in members)
     nodes, place = np.unique(representative, return_inverse=True)
-    ids, rank = _order(run, rows, keeper, source_priority)
+    named = named.filter(pa.array(look))
+    ids, rank = _ids(named), bins.order(named, keeper=keeper, source_priority=source_priority)
+    links = bins.load(run, "links", part)
     smallest, best = _first(np.argsort(ids, kind="stable"), place), _first(np.argsort(rank), place)
     found = partition(
         vectors=Vectors(run, nodes),
@@ -60,7 +66,7 @@ def work(
         max_partial=max_partial,
         method=method,
         max_dense=max_dense,
-        edges=lambda members: _edges_among(run, nodes[members]),
+        edges=lambda members: _among(links, nodes[members], "similarity"),
     )
     keepers = rows[best][found.keeper], found.similarity
     if len(known) and not rekey_base:
@@ -105,19 +111,39 @@ def _with_known(
     return pa.concat_tables([found, schema.conform(kept, schema.PARTITIONS)]).sort_by("row")
 
 
+def work_verified(run: Run, item: Item, *, method: Method, resolution: float, **_: object) -> list[Output]:
+    """Return communities of one bin as `work_verdicts`, and beside them the pairs inside them that nobody has compared."""
+    (output,) = work_verdicts(run, item, method=method, resolution=resolution)
+    assert output.rows is not None
+    members, links = (bins.load(run, name, output.part) for name in ("members", "links"))
+    rows, representative = members["row"].to_numpy(), members["representative"].to_numpy()
+    community = np.searchsorted(rows, output.rows["community"].to_numpy())
+    look = representative == rows  # exact copies need no second look
+    local = {name: bins.places(rows, links[name].to_numpy()) for name in ("row_a", "row_b")}
+    a, b = unverified(row_a=local["row_a"], row_b=local["row_b"],
+                      copies=pc.equal(links["relation"], "copy").to_numpy(), community=apart(community, look))  # fmt: skip
+    return [
+        dataclasses.replace(
+            output,
+            files=bins.save(run, "unverified", output.part, pa.table({"row_a": rows[a], "row_b": rows[b]}), table="partitions"),
+        )
+    ]
+
+
 def work_verdicts(run: Run, item: Item, *, method: Method, resolution: float, **_: object) -> list[Output]:
     """Return communities of one bin from the verified copies, by confidence; keepers come after confirmation."""
     (part,) = item["parts"]
-    rows, component, representative = _members(run, part)
+    named = bins.load(run, "members", part)
+    rows, component, representative = _members(named)
     known = _known(run)
     look = touched(component, base_rows=len(known), rows=rows)
     community = np.empty(len(rows), np.int64)
     community[~look] = known[rows[~look]]
     some, which = rows[look], component[look]
     place = np.unique(representative[look], return_inverse=True)[1]
-    ids = _ids(run, some)
+    ids = _ids(named.filter(pa.array(look)))
     smallest = _first(np.argsort(ids, kind="stable"), place)
-    a, b, weight = _copies_among(run, some, place)
+    a, b, weight = _copies_among(bins.load(run, "links", part), some, place)
     labels = divide(component=which[smallest], ids=ids[smallest], a=a, b=b, weight=weight, resolution=resolution, method=method)
     community[look] = _named(labels, place, some)
     columns: dict[str, pa.Array | Rows] = {"row": rows, "component": component, "community": community}
@@ -164,12 +190,12 @@ class Vectors:
         self._groups: list[Group] = [load(folder, number) for number in range(run.num_parts("lists"))]
         self._group = np.full(len(nodes), -1, np.int32)
         self._position = np.zeros(len(nodes), np.int64)
-        for number, group in enumerate(self._groups):
-            order = np.argsort(group.rows)
-            place = np.searchsorted(group.rows, nodes, sorter=order)
-            there = np.flatnonzero(place < len(order))
-            there = there[group.rows[order[place[there]]] == nodes[there]]
-            self._group[there], self._position[there] = number, order[place[there]]
+        for number in range(len(self._groups)):
+            place = load_places(folder, number)
+            begin, end = np.searchsorted(nodes, [place[0], place[0] + len(place) - 1])
+            position = place[1 + nodes[begin:end] - place[0]]
+            there = begin + np.flatnonzero(position >= 0)
+            self._group[there], self._position[there] = number, position[there - begin]
 
     def __call__(self, positions: Rows) -> Floats:
         """Return float32 unit vectors (n, d)."""
@@ -180,12 +206,10 @@ class Vectors:
         return unit(stored)
 
 
-def _members(run: Run, part: int) -> tuple[Rows, Rows, Rows]:
+def _members(named: pa.Table) -> tuple[Rows, Rows, Rows]:
     """Return rows, in order, components and representatives of one bin."""
-    found = run.read_part("components", part)
-    columns = [found[name].to_numpy() for name in ("row", "component", "representative")]
-    order = np.argsort(columns[0])
-    return columns[0][order], columns[1][order], columns[2][order]
+    rows, component, representative = (named[name].to_numpy() for name in ("row", "component", "representative"))
+    return rows, component, representative
 
 
 def _first(order: Rows, place: Rows) -> Rows:
@@ -205,35 +229,13 @@ def _named(community: Rows, place: Rows, rows: Rows) -> Rows:
     return np.asarray(smallest[of_row])
 
 
-def _ids(run: Run, rows: Rows) -> NDArray[np.str_]:
-    return np.array(run.take("images", rows, ["id"])["id"].to_pylist(), np.str_)
+def _ids(members: pa.Table) -> NDArray[np.str_]:
+    return np.array(members["id"].to_pylist(), np.str_)
 
 
-def _order(run: Run, rows: Rows, keeper: Sequence[str], source_priority: Sequence[str]) -> tuple[NDArray[np.str_], Rows]:
-    """Return the ids of some rows, and their place in the order of preference."""
-    images = run.take("images", rows, ["id", "width", "height", "length", "caption", "group"])
-    needed = tables_of(keeper)
-    metrics = run.take("metrics", rows) if "metrics" in needed else None
-    scores = run.take("scores", rows) if "scores" in needed and run.has("scores") else None
-    rank = preference(images=images, metrics=metrics, scores=scores, keeper=keeper, source_priority=source_priority)
-    return np.array(images["id"].to_pylist(), np.str_), rank
-
-
-def _edges_among(run: Run, rows: Rows) -> Edges:
-    """Return the edges between some sorted rows, as positions among them."""
-    found = [_among(run.read_part("edges", part), rows, "similarity") for part in range(run.num_parts("edges"))]
-    a, b, weight = (np.concatenate(columns) for columns in zip(*found, strict=True))
-    return a, b, weight
-
-
-def _copies_among(run: Run, rows: Rows, place: Rows) -> Edges:
+def _copies_among(verdicts: pa.Table, rows: Rows, place: Rows) -> Edges:
     """Return the verified copies between sorted rows, as nodes."""
-    names = ["row_a", "row_b", "relation", "confidence"]
-    found = []
-    for part in range(run.num_parts("verdicts")):
-        verdicts = run.read_part("verdicts", part, names)
-        found.append(_among(verdicts.filter(pc.equal(verdicts["relation"], "copy")), rows, "confidence"))
-    a, b, weight = (np.concatenate(columns) for columns in zip(*found, strict=True))
+    a, b, weight = _among(verdicts.filter(pc.equal(verdicts["relation"], "copy")), rows, "confidence")
     return place[a], place[b], weight
 
 

@@ -1,6 +1,7 @@
 """The list of stages, in order: what each reads, what it writes, and the code that does it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,14 @@ STAGES: tuple[Stage, ...] = (
           plan="jobs.knn:plan", optional=("exact",), version=2, methods=("verified", "fast")),
     Stage("hierarchy", "hierarchy", ("exact", "neighbours"), "jobs.hierarchy:work", "semantic levels, from coarse to fine",
           plan="jobs.hierarchy:plan", methods=("verified", "fast")),
-    Stage("edges", "edges", ("neighbours", "metrics", "embeddings"), "jobs.edges:work", "candidate pairs, once each",
-          plan="jobs.edges:plan", version=2, methods=("verified", "fast")),
+    Stage("candidates", "pairs", ("neighbours", "metrics", "embeddings"), "jobs.candidates:work",
+          "pairs that neighbours or hashes name", plan="jobs.candidates:plan", methods=("verified", "fast")),
+    Stage("edges", "edges", ("pairs",), "jobs.edges:merge_heaviest", "candidate pairs, once each",
+          plan="jobs.edges:plan_ranges", version=3, methods=("verified", "fast")),
     Stage("quantise", "centroids", ("embeddings",), "jobs.quantise:work", "centroids that divide the vectors into lists",
           plan="jobs.quantise:plan", optional=("exact",), methods=("similarity",)),
     Stage("lists", "lists", ("embeddings", "centroids"), "jobs.lists:work", "vectors in the order of their lists",
-          plan="jobs.lists:plan", optional=("exact",), version=2, methods=("similarity",)),
+          plan="jobs.lists:plan", optional=("exact",), version=3, methods=("similarity",)),
     Stage("join", "pairs", ("embeddings", "centroids", "lists"), "jobs.join:Joiner", "pairs above the threshold, list by list",
           plan="jobs.join:plan", methods=("similarity",)),
     Stage("edges", "edges", ("pairs",), "jobs.edges:merge", "pairs above the threshold, sorted", plan="jobs.edges:plan_ranges",
@@ -51,25 +54,28 @@ STAGES: tuple[Stage, ...] = (
           plan="jobs.forests:plan", methods=("similarity",)),
     Stage("forests", "forests", ("verdicts",), "jobs.forests:work_verdicts", "what the copies of every part connect",
           plan="jobs.forests:plan_verdicts", methods=("verified", "fast")),
-    Stage("components", "components", ("images", "exact", "forests"), "jobs.components:work",
-          "connected components, packed into units of work", plan="jobs.components:plan"),
-    Stage("partition", "partitions", ("images", "metrics", "components", "edges", "lists"), "jobs.partition:work",
-          "communities and stars inside the components", plan="jobs.partition:plan", optional=("scores",),
+    Stage("components", "components", ("images", "metrics", "embeddings", "exact", "forests", "edges"), "jobs.components:work",
+          "connected components, dealt into units of work", plan="jobs.components:plan", optional=("scores",), version=2,
           methods=("similarity",)),
-    Stage("partition", "partitions", ("images", "components", "verdicts"), "jobs.partition:work_verdicts",
-          "communities inside the components", plan="jobs.partition:plan", methods=("verified", "fast")),
+    Stage("components", "components", ("images", "metrics", "embeddings", "exact", "forests", "verdicts"),
+          "jobs.components:work_verdicts", "connected components, dealt into units of work", plan="jobs.components:plan",
+          optional=("scores",), version=2, methods=("verified", "fast")),
+    Stage("partition", "partitions", ("components", "lists"), "jobs.partition:work",
+          "communities and stars inside the components", plan="jobs.partition:plan", version=2, methods=("similarity",)),
+    Stage("partition", "partitions", ("components",), "jobs.partition:work_verified",
+          "communities inside the components", plan="jobs.partition:plan", version=2, methods=("verified",)),
+    Stage("partition", "partitions", ("components",), "jobs.partition:work_verdicts",
+          "communities inside the components", plan="jobs.partition:plan", version=2, methods=("fast",)),
     Stage("communities", "communities", ("images", "partitions"), "jobs.communities:work", "groups of copies",
           plan="jobs.communities:plan", version=2),
-    Stage("confirm", "confirmations", ("exact", "metrics", "embeddings", "keypoints", "verdicts", "communities"),
+    Stage("confirm", "confirmations", ("metrics", "embeddings", "keypoints", "verdicts", "components", "partitions"),
           "jobs.confirm:work", "members of a group compared with each other", plan="jobs.confirm:plan", version=3,
           methods=("verified",)),
-    Stage("duplicates", "duplicates", ("images", "metrics", "embeddings", "exact", "verdicts", "communities", "confirmations"),
-          "jobs.duplicates:work", "who stands for whom", plan="jobs.duplicates:plan", optional=("scores",), version=2,
-          methods=("verified",)),
-    Stage("duplicates", "duplicates", ("images", "metrics", "embeddings", "exact", "verdicts", "communities"),
-          "jobs.duplicates:work", "who stands for whom", plan="jobs.duplicates:plan", optional=("scores",), version=2,
-          methods=("fast",)),
-    Stage("duplicates", "duplicates", ("images", "embeddings", "exact", "partitions"), "jobs.duplicates:work_similarity",
+    Stage("duplicates", "duplicates", ("images", "exact", "verdicts", "components", "partitions", "communities", "confirmations"),
+          "jobs.duplicates:work", "who stands for whom", plan="jobs.duplicates:plan", version=2, methods=("verified",)),
+    Stage("duplicates", "duplicates", ("images", "exact", "verdicts", "components", "partitions", "communities"),
+          "jobs.duplicates:work", "who stands for whom", plan="jobs.duplicates:plan", version=2, methods=("fast",)),
+    Stage("duplicates", "duplicates", ("images", "components", "partitions"), "jobs.duplicates:work_similarity",
           "who stands for whom", plan="jobs.duplicates:plan", version=2, methods=("similarity",)),
     Stage("placeholders", "placeholders", ("images", "metrics", "ocr", "duplicates"), "jobs.placeholders:work",
           "pictures that stand where others should", plan="jobs.placeholders:plan"),
@@ -130,7 +136,7 @@ def pipeline(config: Config) -> list[Planned]:
     grown = NAMES[: NAMES.index("balance") + 1]
     return [
         Planned(stage, _parameters(stage.name, config), base if stage.name in grown else None, _how(stage.name, config))
-        for stage in STAGES
+        for stage in (_asked(stage, config) for stage in STAGES)
         if _wanted(stage, config)
     ]
 
@@ -148,6 +154,13 @@ def _base(config: Config) -> Path | None:
     if _absolute(config.base) == _absolute(config.out):
         raise ConfigError(f"base and out are the same folder, {_absolute(config.out)}: a run grows into a folder of its own")
     return Path(_absolute(config.base))
+
+
+def _asked(stage: Stage, config: Config) -> Stage:
+    """Return the stage with the inputs that it has under this configuration."""
+    if stage.name == "link" and config.link.rerank == "image":
+        return replace(stage, inputs=(*stage.inputs, "embeddings"))
+    return stage
 
 
 def _wanted(stage: Stage, config: Config) -> bool:
@@ -186,8 +199,10 @@ _GROUP_KEYS: dict[str, Callable[[Config], dict[str, Any]]] = {
 def _parameters(name: str, config: Config) -> dict[str, Any]:
     if name == "confirm":  # the same comparison as verify, of pairs found later
         return _parameters("verify", config)
-    if name == "edges" and config.dedup.method == "similarity":
+    if name == "edges":
         return {}
+    if name == "candidates":
+        return config.edges.model_dump(mode="json")
     if name == "verify" and config.dedup.method == "fast":
         return config.fast.model_dump(mode="json")
     if name in _JOIN_KEYS:
@@ -292,6 +307,8 @@ def _link_parameters(config: Config) -> dict[str, Any]:
     """Return what the stage `link` depends on: its section, and the knowledge base by content."""
     assert config.knowledge is not None
     values = config.link.model_dump(mode="json", exclude_none=True) | knowledge_parameters(config.knowledge.path, LINK_TABLES)
+    if config.link.rerank == "image":
+        values["embedder"] = config.embed.model
     if config.link.backend != "none":
         values["settings"] = answer_settings(config, config.link.backend)
     return values

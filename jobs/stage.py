@@ -6,7 +6,7 @@ by import path, so that the driver stays light and every worker process loads on
 """
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -58,16 +58,19 @@ def resolve(path: str) -> Any:
     return getattr(import_module(module), name)
 
 
-def load(stage: Stage, parameters: Mapping[str, Any]) -> Callable[[Run, Item], list[Output]]:
-    """Return the stage's worker with its parameters bound; a class is built once and holds its weights."""
+def load(stage: Stage, parameters: Mapping[str, Any]) -> Callable[[Run, Item], Iterable[Output]]:
+    """Return the stage's worker with its parameters bound; a class is built once and holds its weights.
+
+    A worker that yields its outputs one by one holds one of them at a time.
+    """
     code = resolve(stage.worker)
     if inspect.isclass(code):
         call: Any = code(**parameters)
-        return _rows(stage, call, {}) if stage.by_row else lambda run, item: list(call(run, item))
-    return _rows(stage, code, parameters) if stage.by_row else lambda run, item: list(code(run, item, **parameters))
+        return _rows(stage, call, {}) if stage.by_row else call
+    return _rows(stage, code, parameters) if stage.by_row else lambda run, item: code(run, item, **parameters)
 
 
-def _rows(stage: Stage, call: Callable[..., pa.Table], parameters: Mapping[str, Any]) -> Callable[[Run, Item], list[Output]]:
+def _rows(stage: Stage, call: Callable[..., pa.Table], parameters: Mapping[str, Any]) -> Callable[[Run, Item], Iterable[Output]]:
     def work(run: Run, item: Item) -> list[Output]:
         (part,) = item["parts"]
         tables = [*stage.inputs, *(table for table in stage.optional if run.has(table))]

@@ -16,18 +16,18 @@ from jobs.stage import Item, Output
 def plan(run: Run, *, pairs_per_item: int, **_: object) -> list[Item]:
     """Return one item per block of EDGES; at least one, so that an empty graph has an empty table."""
     known = adopted(run, "verdicts")
-    return blocks(run.read("edges", ["row_a"]).num_rows, pairs_per_item, begin=known.rows, first_part=known.parts)
+    return blocks(int(run.offsets("edges")[-1]), pairs_per_item, begin=known.rows, first_part=known.parts)
 
 
 def work(run: Run, item: Item, *, pairs_per_item: int, **limits: Any) -> list[Output]:
     """Compare the pairs of one block."""
-    pairs = run.read("edges").slice(item["begin"], item["end"] - item["begin"])
+    pairs = between(run, "edges", item["begin"], item["end"])
     return [Output(item["parts"][0], compare(run, pairs, **limits))]
 
 
 def work_fast(run: Run, item: Item, *, pairs_per_item: int, **limits: Any) -> list[Output]:
     """Compare the hashes of the pairs of one block."""
-    pairs = run.read("edges").slice(item["begin"], item["end"] - item["begin"])
+    pairs = between(run, "edges", item["begin"], item["end"])
     rows = _named(pairs)
     hashes = run.take("metrics", rows, ["id", "pdq_dihedral", "pdq_quality", "flatness"])
     return [Output(item["parts"][0], verify_fast(pairs=pairs, metrics=hashes, rows=rows, **limits))]
@@ -40,6 +40,15 @@ def blocks(num_pairs: int, pairs_per_item: int, *, begin: int = 0, first_part: i
         {"parts": [number], "begin": start, "end": min(start + pairs_per_item, num_pairs)}
         for number, start in enumerate(begins, first_part)
     ]
+
+
+def between(run: Run, table: str, begin: int, end: int) -> pa.Table:
+    """Return the rows of a table from `begin` to before `end`, reading only the parts that hold them."""
+    offsets = run.offsets(table)
+    first, last = np.searchsorted(offsets, [begin, max(begin, end - 1)], side="right") - 1
+    last = min(last, len(offsets) - 2)
+    found = pa.concat_tables([run.read_part(table, part) for part in range(min(first, last), last + 1)])
+    return found.slice(begin - int(offsets[min(first, last)]), end - begin)
 
 
 def compare(run: Run, pairs: pa.Table, **limits: Any) -> pa.Table:

@@ -27,9 +27,11 @@ class Worker:
     def work(self, stage: Stage, parameters: Mapping[str, Any], fingerprint: str, item: Item) -> dict[str, Any]:
         """Compute and commit one item; returns rows, counts and cost."""
         cpu, wall = _cpu_seconds(), time.perf_counter()
-        outputs = self._call(stage, parameters, fingerprint)(self.run, item)
-        cost = Cost((time.perf_counter() - wall) / len(outputs), (_cpu_seconds() - cpu) / len(outputs))
-        commits = [self._commit(stage, output, fingerprint, cost) for output in outputs]
+        commits = []
+        for output in self._call(stage, parameters, fingerprint)(self.run, item):
+            now = _cpu_seconds(), time.perf_counter()
+            commits.append(self._commit(stage, output, fingerprint, Cost(now[1] - wall, now[0] - cpu)))
+            cpu, wall = now
         return {
             "rows": sum(commit.rows for commit in commits),
             "wall_seconds": sum(commit.wall_seconds for commit in commits),

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from curation import schema
-from graph.communities import communities, verified_partitions
+from graph.communities import communities, sized, verified_partitions
 from graph.exact import exact
 from graph.export import neighbourhood, verdict_graph, write_graphml
 
@@ -32,7 +32,7 @@ def grouped(ids: list[str], found: pa.Table, **options: object) -> pa.Table:
     metrics = pa.table({"pixel_hash": pa.nulls(len(ids), pa.string())})
     same = exact(images=images, metrics=metrics)
     partitions = verified_partitions(ids=np.array(ids, np.str_), exact=same, verdicts=found, **options)
-    return communities(ids=images["id"], partitions=partitions)
+    return communities(ids=images["id"], partitions=sized(partitions))
 
 
 def clique(members: range, weight: float = 0.9) -> list[Pair]:

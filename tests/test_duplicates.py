@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from curation import schema
 from curation.errors import ConfigError
-from graph.communities import communities, verified_partitions
+from graph.communities import communities, sized, verified_partitions
 from graph.duplicates import by_verdicts, duplicates
 from graph.exact import exact
 from graph.keeper import preference
@@ -69,7 +69,7 @@ def grouped(
     if joined is None:
         ids = np.array(table["id"].to_pylist(), np.str_)
         partitions = verified_partitions(ids=ids, exact=same, verdicts=found, method="components")
-        joined = communities(ids=table["id"], partitions=partitions)
+        joined = communities(ids=table["id"], partitions=sized(partitions))
     rank = preference(images=table, metrics=metrics, keeper=keeper, source_priority=source_priority)
     kept = by_verdicts(ids=table["id"], exact=same, rank=rank, verdicts=found, communities=joined)
     return duplicates(images=table, exact=same, kept=kept)

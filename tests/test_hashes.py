@@ -13,7 +13,7 @@ from curation import schema
 from curation.hashing import ORIENTATIONS, hamming
 from curation.metrics import profile
 from graph.fast import verify_fast
-from graph.hashes import distances, hash_pairs, unpack
+from graph.hashes import Hashes, HashIndex, distances, hash_pairs, unpack
 
 NAMES = ("astronaut", "coffee", "chelsea", "camera", "rocket", "coins", "immunohistochemistry", "hubble_deep_field")
 """Eight photographs, rows 0 to 7; row 8 + i is the i-th in orientation i."""
@@ -68,10 +68,16 @@ def test_hashes_propose_what_brute_force_finds_and_nothing_of_plain_or_failed_pi
     assert set(zip(*(side.tolist() for side in hash_pairs(hashes)), strict=True)) == expected >= {(i, i + 8) for i in range(8)}
 
 
-def test_a_base_proposes_only_pairs_with_a_later_row(metrics):
-    row_a, row_b = hash_pairs(unpack(metrics))
-    later = hash_pairs(unpack(metrics), first_row=12)
-    assert [(a, b) for a, b in zip(row_a, row_b, strict=True) if b >= 12] == list(zip(*later, strict=True))
+def test_blocks_that_ask_and_answer_propose_what_all_pictures_together_do(metrics):
+    hashes = unpack(metrics)
+    found = set()
+    for answering in (slice(0, 9), slice(9, None)):
+        index = HashIndex(Hashes(hashes.bits[answering], hashes.quality[answering]))
+        for asking in (slice(0, 5), slice(5, None)):
+            left, right = index.pairs(Hashes(hashes.bits[asking], hashes.quality[asking]))
+            pairs = zip((left + asking.start).tolist(), (right + answering.start).tolist(), strict=True)
+            found |= {(min(pair), max(pair)) for pair in pairs if pair[0] != pair[1]}
+    assert found == set(zip(*(side.tolist() for side in hash_pairs(hashes)), strict=True))
 
 
 def test_fast_takes_turned_copies_and_leaves_crops_and_unlike_embeddings(metrics):

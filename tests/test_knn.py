@@ -142,20 +142,9 @@ def test_embeddings_come_back_with_their_failed_rows():
 
 
 def test_pairs_inside_a_community_without_a_verdict_are_named():
-    verdicts = pa.table(
-        {
-            "row_a": pa.array([0, 1], pa.int64()),
-            "row_b": pa.array([1, 2], pa.int64()),
-            "similarity": pa.array([0.9, 0.9], pa.float32()),
-            "relation": ["copy", "copy"],
-            "confidence": pa.array([0.9, 0.9], pa.float32()),
-            "evidence": ["{}", "{}"],
-        }
-    )
-    communities = pa.table({"id": names(4), "component": [0, 0, 0, 3], "community": [0, 0, 0, 3], "size": [3, 3, 3, 1]})
-    vectors = clustered(4)
-    missing = unverified(verdicts=verdicts, communities=communities, cosines=lambda a, b: np.vecdot(vectors[a], vectors[b]))
-    assert (missing["row_a"].to_pylist(), missing["row_b"].to_pylist()) == ([0], [2])
+    copies = {"row_a": np.array([0, 1]), "row_b": np.array([1, 2]), "copies": np.array([True, True])}
+    row_a, row_b = unverified(**copies, community=np.array([0, 0, 0, 3]))
+    assert (row_a.tolist(), row_b.tolist()) == ([0], [2])
 
 
 def test_the_nearest_of_a_threshold_graph_are_its_edges_from_both_ends():

@@ -1,6 +1,7 @@
 """Joins against brute force: every engine, format, block size, order of rows, and the runner itself."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -317,12 +318,13 @@ def test_a_run_without_a_usable_image_or_with_one_has_no_edges(tmp_path: Path, e
         assert run.read("edges").num_rows == 0
 
 
-def test_parts_of_edges_follow_each_other_in_row_order(tmp_path: Path, vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("jobs.edges.PAIRS_PER_PART", 1000)
-    monkeypatch.setattr("graph.pairs.COUNTED_ROWS", 100)
-    monkeypatch.setattr("jobs.join.COMPARISONS", 20_000)
+def test_parts_of_edges_follow_each_other_in_row_order(tmp_path: Path, vectors: np.ndarray):
     run = embedded(tmp_path / "run", vectors, 1000)
-    compute(run, planned(run, JOIN, join={"engine": "ivf", "nlist": 20, "nprobe": 20, "margin": 2.0}))
+    small = {"pairs_per_part": 1000, "counted_rows": 100, "comparisons": 20_000}
+    plan = planned(run, JOIN, join={"engine": "ivf", "nlist": 20, "nprobe": 20, "margin": 2.0})
+    takes = {"join": ("counted_rows", "comparisons"), "edges": ("pairs_per_part",)}
+    finer = {name: {key: small[key] for key in keys} for name, keys in takes.items()}
+    compute(run, [replace(one, parameters={**one.parameters, **finer.get(one.stage.name, {})}) for one in plan])
     assert run.num_parts("pairs") > 3
     assert run.num_parts("edges") > 3
     assert pairs_of(run.read("edges")) == sorted(brute_force(vectors))
