@@ -222,6 +222,8 @@ class DiT(nn.Module):
         latents: Sequence[Tensor] | Sequence[OmniSample],
         t_B: Tensor,
         text: Sequence[Tensor] | RefinedText | RefinedCondition | None = None,
+        *,
+        copies: int = 1,
     ) -> list[Tensor]:
         """Return the velocity x_data - x_noise of every latent, or of every omni sample's target.
 
@@ -229,18 +231,26 @@ class DiT(nn.Module):
         t_B: times in [0, 1], 0 noise and 1 data; one value (shape (1,)) serves the whole batch.
         text: features (L_i, cap_feat_dim) each, or what `refine_text` returned for them. Omni samples hold their own texts:
             None, or what `model.omni.refine` returned for them.
+        copies: texts per latent: latent i has the texts i, i + B, ..., and one velocity for each in their order. What does not
+            depend on the text is computed once: guidance is two copies.
         """
         samples = [sample for sample in latents if isinstance(sample, OmniSample)]
         if samples:
             return velocity(self, samples, t_B, text if isinstance(text, RefinedCondition) else None)
         if text is None or isinstance(text, RefinedCondition):
             raise ValueError("latents need the features of their captions, or what refine_text returned for them")
-        return self._text_to_image([x for x in latents if isinstance(x, Tensor)], t_B, text)
+        return self._text_to_image([x for x in latents if isinstance(x, Tensor)], t_B, text, copies)
 
-    def _text_to_image(self, latents: Sequence[Tensor], t_B: Tensor, text: Sequence[Tensor] | RefinedText) -> list[Tensor]:
+    def _text_to_image(
+        self, latents: Sequence[Tensor], t_B: Tensor, text: Sequence[Tensor] | RefinedText, copies: int
+    ) -> list[Tensor]:
         refined = text if isinstance(text, RefinedText) else self.refine_text(text)
         shapes = [(int(x.shape[0]), int(x.shape[1]), int(x.shape[2])) for x in latents]
-        layout = self.layout(shapes, refined.lengths)
+        if copies > 1 and any(h * w // self.config.patch_px**2 % self.config.pad_to for _, h, w in shapes):
+            # Image padding lies at position 0, real tokens behind the text: the noise refiner sees how long the text is.
+            t_B = t_B if len(t_B) == 1 else t_B.repeat(copies)
+            latents, shapes, copies = list(latents) * copies, shapes * copies, 1
+        layout = self.layout(shapes, refined.lengths, copies=copies)
         cond_R = self.t_embedder(t_B.float() * self.config.t_scale).to(self.dtype)
         x_TD = self.all_x_embedder[self.patch_key](patchify(latents, self.config.patch_px).to(self.dtype))
         x_TD = with_padding(x_TD, self.x_pad_token, layout.pad_image_T)
@@ -250,15 +260,15 @@ class DiT(nn.Module):
         for block in self.layers:
             x_TD = block(x_TD, layout.joint, cond_R)
         tokens = self.all_final_layer[self.patch_key](_real(x_TD, layout), layout.real, cond_R)
-        return unpatchify(tokens, shapes, self.config.patch_px)
+        return unpatchify(tokens, shapes * copies, self.config.patch_px)
 
-    def layout(self, shapes: Sequence[tuple[int, int, int]], text_lengths: tuple[int, ...]) -> Layout:
-        """Return the cached layout for latents of `shapes` (C, h, w) and texts of `text_lengths` tokens."""
+    def layout(self, shapes: Sequence[tuple[int, int, int]], text_lengths: tuple[int, ...], *, copies: int = 1) -> Layout:
+        """Return the cached layout for latents of `shapes` (C, h, w) and texts of `text_lengths` tokens, `copies` per latent."""
         config, patch = self.config, self.config.patch_px
         for shape in shapes:
             check_latent(shape, channels=config.in_channels, patch=patch)
-        if len(shapes) != len(text_lengths):
-            raise ValueError(f"{len(shapes)} latents, but {len(text_lengths)} texts")
+        if len(shapes) * copies != len(text_lengths):
+            raise ValueError(f"{len(shapes)} latents, but {len(text_lengths)} texts" + f" for {copies} copies" * (copies > 1))
         sizes = tuple((height // patch, width // patch) for _, height, width in shapes)
         return text_to_image_layout(
             sizes,

@@ -99,23 +99,30 @@ def text_to_image_layout(
     theta: float,
     device: torch.device,
 ) -> Layout:
-    """Return the layout of a batch of images of `sizes` (rows, columns of tokens) with texts of `text_lengths` tokens."""
+    """Return the layout of a batch of images of `sizes` (rows, columns of tokens) with texts of `text_lengths` tokens.
+
+    There may be a multiple of texts: image i meets the texts i, i + number of images, ... in sequences of their own, which all
+    follow the conditioning row of the image.
+    """
+    copies = len(text_lengths) // len(sizes)
     real = [rows * columns for rows, columns in sizes]
     full_image = [padded(n, pad_to) for n in real]
     full_text = [padded(n, pad_to) for n in text_lengths]
     image = [
-        _image_rope(size, full, 1 + text, axes_dims, theta) for size, full, text in zip(sizes, full_image, full_text, strict=True)
+        _image_rope(size, full, 1 + text, axes_dims, theta)
+        for size, full, text in zip(sizes * copies, full_image * copies, full_text, strict=True)
     ]
     joint = [torch.cat([x, _text_rope(n, axes_dims, theta)]) for x, n in zip(image, full_text, strict=True)]
     join, starts = _joint_rows(full_image, full_text)
-    plain = len(set(full_image)) == 1 and len(set(full_text)) == 1
+    followed = [torch.full((len(x),), i % len(sizes)) for i, x in enumerate(joint)]
+    plain = len(set(full_image)) == 1 and len(set(full_text)) == 1 and copies == 1
     return Layout(
-        image=packed(image).to(device),
-        joint=packed(joint).to(device),
+        image=packed(image[: len(sizes)]).to(device),
+        joint=packed(joint, None if copies == 1 else followed).to(device),
         pad_image_T=_rows_to(_padding_rows(real, full_image), device),
         join_T=None if plain else _rows_to(join, device),
-        real_T=torch.cat([torch.arange(start, start + n) for start, n in zip(starts, real, strict=True)]).to(device),
-        real=_unsorted(real).to(device),
+        real_T=torch.cat([torch.arange(start, start + n) for start, n in zip(starts, real * copies, strict=True)]).to(device),
+        real=_unsorted(real, copies).to(device),
     )
 
 
@@ -144,10 +151,11 @@ def packed(ropes: list[Tensor], rows: list[Tensor] | None = None) -> Packing:
     )
 
 
-def _unsorted(lengths: list[int]) -> Packing:
-    groups = ((len(lengths), lengths[0]),) if len(set(lengths)) == 1 else tuple((1, n) for n in lengths)
-    rows = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
-    return Packing(groups=groups, rope_TP=torch.empty(0), rows_T=rows)
+def _unsorted(lengths: list[int], copies: int) -> Packing:
+    count = len(lengths) * copies
+    groups = ((count, lengths[0]),) if len(set(lengths)) == 1 else tuple((1, n) for n in lengths * copies)
+    rows = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths)).repeat(copies)
+    return Packing(groups=groups, rope_TP=torch.empty(0), rows_T=rows, mixed=copies > 1)
 
 
 @lru_cache(maxsize=1024)
@@ -177,8 +185,9 @@ def _padding_rows(real: list[int], full: list[int]) -> Tensor | None:
 
 
 def _joint_rows(full_image: list[int], full_text: list[int]) -> tuple[Tensor, list[int]]:
-    image_starts = starts_of(full_image)
-    text_starts = [start + sum(full_image) for start in starts_of(full_text)]
+    copies = len(full_text) // len(full_image)
+    image_starts, full_image = starts_of(full_image) * copies, full_image * copies
+    text_starts = [start + sum(full_image) // copies for start in starts_of(full_text)]
     lengths = [a + b for a, b in zip(full_image, full_text, strict=True)]
     rows = [
         torch.cat(

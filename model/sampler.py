@@ -1,7 +1,7 @@
 """Prompts to images: Euler steps along the predicted velocity from noise (t = 0) to data (t = 1).
 
 Each image has its own noise, a function of (seed, its place in the list), so results do not depend on the batch size. The text
-branch runs once per prompt. Guidance w follows the usual convention, v = u + w (c - u): w = 1 is none and costs half;
+branch runs once per prompt, and with guidance what does not depend on the prompt once per image. Guidance w follows the usual convention, v = u + w (c - u): w = 1 is none and costs half;
 diffusers' Z-Image calls w - 1 its guidance_scale. num_steps is the number of model calls (times two with guidance, in one batch).
 """
 
@@ -45,11 +45,12 @@ def denoise(
     text: features of each prompt; null_text: those of the empty (or negative) prompt, used when guidance is not 1.
     cfg_truncation: guidance ends once t is beyond it. cfg_normalization: see flow.guide.
     """
-    conditional = model.refine_text(text)
-    both = model.refine_text([*text, *[null_text] * len(text)]) if guidance != 1 else conditional
+    alone = guidance == 1 or bool((grid[:-1] > cfg_truncation).any())
+    conditional = model.refine_text(text) if alone else None
+    both = model.refine_text([*text, *[null_text] * len(text)]) if guidance != 1 else None
 
     def predict(x: Tensor, t: Tensor, guided: bool) -> Tensor:
-        return torch.stack(model(torch.cat([x, x]), t, both) if guided else model(x, t, conditional))
+        return torch.stack(model(x, t, both, copies=2) if guided else model(x, t, conditional))
 
     return integrate(
         noise, predict, grid=grid, guidance=guidance, cfg_truncation=cfg_truncation, cfg_normalization=cfg_normalization

@@ -148,6 +148,22 @@ def test_one_time_serves_the_whole_batch(tiny: DiT):
         assert torch.allclose(a, b, atol=1e-5)
 
 
+@pytest.mark.parametrize("rows", [(8, 8, 8), (8, 16, 4)])
+@pytest.mark.parametrize("times", [(0.3,), (0.1, 0.5, 0.9)])
+@torch.no_grad()
+def test_copies_with_other_texts_equal_a_batch_that_repeats_the_images(
+    tiny: DiT, rows: tuple[int, ...], times: tuple[float, ...]
+):
+    x = [inputs(f"x{i}", (4, height, 16)) for i, height in enumerate(rows)]  # (8, 16, 4): the last has padding
+    text = [inputs(f"c{i}", (n, 24)) for i, n in enumerate((9, 40, 3, 70, 1, 40))]
+    t = torch.tensor(times)
+    wanted = tiny(x * 2, t.repeat(2) if len(t) > 1 else t, text)
+    for a, b in zip(tiny(x, t, text, copies=2), wanted, strict=True):
+        assert float((a - b).abs().max()) <= 2e-5  # rotations by another common angle round otherwise
+    with pytest.raises(ValueError, match="3 latents, but 5 texts for 2 copies"):
+        tiny(x, t, text[:5], copies=2)
+
+
 def test_unpatchify_undoes_patchify():
     for shapes in ([(3, 4, 6)] * 2, [(3, 4, 6), (3, 2, 8)]):
         latents = [torch.randn(shape) for shape in shapes]

@@ -34,9 +34,10 @@ class TowardsPoint(nn.Module):
     def refine_text(self, text: list[Tensor]) -> list[Tensor]:
         return text
 
-    def forward(self, latents: Tensor, t: Tensor, text: list[Tensor]) -> list[Tensor]:
-        self.calls.append(len(latents))
-        return list((self.point - latents) / (1 - t))
+    def forward(self, latents: Tensor, t: Tensor, text: list[Tensor], *, copies: int = 1) -> list[Tensor]:
+        assert len(text) == copies * len(latents)
+        self.calls.append(len(text))
+        return list((self.point - latents) / (1 - t)) * copies
 
 
 @pytest.mark.parametrize(("num_steps", "shift"), [(1, 1.0), (8, 3.0), (50, 1.0)])
