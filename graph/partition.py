@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graph.leiden import Method, cpm_dense, seed_of
+from graph.scan import NEAR
 from graph.sparse import divide
 from graph.stars import by_size, edge_stars, first_star, stars
 
@@ -25,6 +26,8 @@ APART = 0.05
 """How much less than the product of their cosines to the hub two copies may have, before one star is doubted."""
 Waiting = defaultdict[int, list[tuple[Rows, Floats]]]
 """Communities, by size: their members and cosines."""
+FOLLOWERS = 1 << 13
+"""Members whose cosines to their keepers are computed at a time."""
 TILE = 1 << 22
 """Cosines held at a time for components of one size."""
 
@@ -110,6 +113,12 @@ def _divide_large(
     if edges is None:
         raise ValueError(f"a component of {len(members)} members is larger than max_dense = {max_dense} and needs its edges")
     a, b, weight = edges(members)
+    near = weight >= np.float32(NEAR)
+    head = edge_stars(a[near], b[near], np.arange(len(members)))
+    heads = np.flatnonzero(head == np.arange(len(members)))
+    if len(heads) < len(members) and len(heads) <= max_dense:
+        _divide_heads(found, members, heads, head, vectors, ids, rank, rule, accepted_similarity, method)
+        return
     label = divide(
         component=np.zeros(len(members), np.int64), ids=ids[members], a=a, b=b, weight=weight,
         resolution=accepted_similarity, method=method,
@@ -124,6 +133,40 @@ def _divide_large(
         keeper = edge_stars(a[near], b[near], rank[members])
         found.keeper[some] = members[keeper[inside]]
         found.similarity[some] = np.vecdot(vectors(some), vectors(found.keeper[some]))
+
+
+def _divide_heads(
+    found: Partition,
+    members: Rows,
+    heads: Rows,
+    head: Rows,
+    vectors: Callable[[Rows], Floats],
+    ids: NDArray[np.str_],
+    rank: Rows,
+    rule: Rule,
+    accepted_similarity: float,
+    method: Method,
+) -> None:
+    """Settle a component of nearly equal members through few of them, to which the others follow.
+
+    head: position of the member that each follows, its own for `heads`. A follower stands for itself where it is not close
+    enough to the keeper of its head.
+    """
+    some = members[heads]
+    some = some[np.argsort(ids[some], kind="stable")]
+    similarity = _cosines(vectors, some[None])[0]
+    label = cpm_dense(similarity, resolution=accepted_similarity, seed=seed_of(str(ids[some[0]])), method=method)
+    for inside in _groups(label):
+        _settle(found, some[None, inside], similarity[None][:, inside][:, :, inside], rank, rule)
+    follower = np.flatnonzero(head != np.arange(len(members)))
+    rows, leads = members[follower], members[head[follower]]
+    found.community[rows] = found.community[leads]
+    for begin in range(0, len(rows), FOLLOWERS):
+        piece, lead = rows[begin : begin + FOLLOWERS], leads[begin : begin + FOLLOWERS]
+        keeper = found.keeper[lead]
+        close = np.minimum(np.vecdot(vectors(piece), vectors(keeper)), np.float32(1))
+        able = close >= np.float32(rule.keeper_similarity)
+        found.keeper[piece], found.similarity[piece] = np.where(able, keeper, piece), np.where(able, close, np.float32(1))
 
 
 def _groups(label: Rows) -> Iterator[Rows]:

@@ -23,6 +23,13 @@ SLACK = {"fp32": 1e-5, "bf16": 0.01, "int8": 1e-5}
 added to what the rounding of the tile's vectors can move a cosine."""
 NATIVE = {"bf16": {"avx512_bf16", "amx_bf16", "bf16"}, "int8": {"avx512_vnni", "avx_vnni", "amx_int8"}}
 """Instructions, by their names in Linux, of which one multiplies the format."""
+NEAR = 0.99
+"""From here on two vectors are nearly equal: what both are as close to is within 0.96 of either."""
+MOST_NEAR = 64
+"""Pairs of nearly equal vectors that a row is reported in per block or list it is compared with. Where rows have more, every row
+keeps its first ones, and all of them stay connected (at thresholds up to 0.96): of a row's neighbours that it was not paired
+with, each is paired, directly or through others, with one that it was. So a hundred thousand pictures of one kind cost 64 edges
+each and not the square."""
 RESCORED_ROWS = 1024
 """Pairs computed again at a time: two blocks of this many rows stay in the cache."""
 
@@ -76,7 +83,9 @@ class Scanner:
             query, other = query[query + at > other], other[query + at > other]
         cosine = cosines(queries, query, base, other)
         keep = cosine >= self.threshold
-        return query[keep] + at, other[keep], cosine[keep]
+        query, other, cosine = query[keep], other[keep], cosine[keep]
+        few = uncrowded(query, cosine, np.zeros(len(queries), np.int64))
+        return query[few] + at, other[few], cosine[few]
 
     def _prepare(self, rows: Floats) -> Any:
         if self.dtype == "fp32":
@@ -127,6 +136,24 @@ def _integer_product(levels: Any, base: Any) -> NDArray[Any]:
     import torch
 
     return np.asarray(torch._int_mm(levels, base.T).numpy())
+
+
+def uncrowded(query: Rows, cosine: Floats, taken: Rows) -> Rows:
+    """Return which of some pairs, ordered by query, are reported: all but nearly equal ones beyond a query's MOST_NEAR first.
+
+    taken: (queries,) how many of them each query has been reported in before; counted on in place.
+    """
+    near = np.flatnonzero(cosine >= np.float32(NEAR))
+    of = query[near]
+    rank = np.arange(len(near)) - np.searchsorted(of, of)
+    fits = taken[of] + rank < MOST_NEAR
+    if fits.all():
+        np.add.at(taken, of, 1)
+        return np.arange(len(query))
+    np.add.at(taken, of[fits], 1)
+    keep = np.ones(len(query), bool)
+    keep[near[~fits]] = False
+    return np.flatnonzero(keep)
 
 
 def cosines(queries: Floats, query: Rows, base: Floats, other: Rows) -> Floats:

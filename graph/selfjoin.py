@@ -5,7 +5,8 @@ blocks of rows (all blocks together: the upper triangle, exact); `join_lists` co
 list with one another and with the rows that probe it. A pair (i, j) is met when i probes j's home or j probes i's; where both
 do, the list of the smaller number reports it, so results of different tasks need no merging. Rows equal bit for bit are joined
 once, through the smallest row; the others are tied to it by edges of similarity 1, so ten thousand equal placeholders cost ten
-thousand edges and not fifty million.
+thousand edges and not fifty million. Of nearly equal ones (recompressed placeholders) a row is reported with its first few only
+(graph.scan.MOST_NEAR).
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,7 @@ import pyarrow as pa
 
 from curation import schema
 from graph.lists import Group, Members, at_home, distinct, unit_vectors, visiting
-from graph.scan import Dtype, Scanner
+from graph.scan import Dtype, Scanner, uncrowded
 from graph.vectors import Floats, Rows
 
 BASE_ROWS = 4096
@@ -112,21 +113,25 @@ def _sweep(
     guests: Members,
 ) -> Iterator[Pairs]:
     """Yield the pairs of rows at home in a list with `others` at home there (None: with one another), and with guests."""
+    rest = home if others is None else others
+    near, near_guests = np.zeros(len(rest), np.int64), np.zeros(len(guests), np.int64)  # see graph.scan.MOST_NEAR
     for at in range(0, len(home), base_rows):
         base = home.take(slice(at, at + base_rows))
         vectors = unit_vectors(groups, base)
         if others is None:
             query, other, cosine = scanner.pairs(vectors, vectors, triangle=True)
-            yield Pairs(base.rows[query], base.rows[other], cosine)
-        rest = home if others is None else others
+            few = uncrowded(query, cosine, near[at : at + base_rows])
+            yield Pairs(base.rows[query[few]], base.rows[other[few]], cosine[few])
         for later in range(at + base_rows if others is None else 0, len(rest), base_rows):
             queries = rest.take(slice(later, later + base_rows))
             query, other, cosine = scanner.pairs(unit_vectors(groups, queries), vectors)
-            yield Pairs(queries.rows[query], base.rows[other], cosine)
+            few = uncrowded(query, cosine, near[later : later + base_rows])
+            yield Pairs(queries.rows[query[few]], base.rows[other[few]], cosine[few])
         for begin in range(0, len(guests), base_rows):
             queries = guests.take(slice(begin, begin + base_rows))
             query, other, cosine = scanner.pairs(unit_vectors(groups, queries), vectors)
             keep = _reported_here(queries, query, base, other, number)
+            keep = keep[uncrowded(query[keep], cosine[keep], near_guests[begin : begin + base_rows])]
             yield Pairs(queries.rows[query[keep]], base.rows[other[keep]], cosine[keep])
 
 

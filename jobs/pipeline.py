@@ -41,7 +41,7 @@ STAGES: tuple[Stage, ...] = (
     Stage("lists", "lists", ("embeddings", "centroids"), "jobs.lists:work", "vectors in the order of their lists",
           plan="jobs.lists:plan", optional=("exact",), version=3, methods=("similarity",)),
     Stage("join", "pairs", ("embeddings", "centroids", "lists"), "jobs.join:Joiner", "pairs above the threshold, list by list",
-          plan="jobs.join:plan", methods=("similarity",)),
+          plan="jobs.join:plan", version=2, methods=("similarity",)),
     Stage("edges", "edges", ("pairs",), "jobs.edges:merge", "pairs above the threshold, sorted", plan="jobs.edges:plan_ranges",
           methods=("similarity",)),
     Stage("keypoints", "keypoints", ("images",), "graph.keypoints:describe", "local features for the second look", version=2,
@@ -107,9 +107,12 @@ STAGES: tuple[Stage, ...] = (
     Stage("sample", "samples", ("checkpoints",), "jobs.sample:work", "images from prompts", plan="jobs.sample:plan"),
     Stage("evaluate", "evaluation", ("shards", "checkpoints"), "jobs.evaluate:work", "do samples follow their prompts?",
           plan="jobs.evaluate:plan"),
+    Stage("losses", "sample_loss", ("shards", "checkpoints"), "jobs.losses:Meter", "how well the model knows each image",
+          plan="jobs.losses:plan"),
     Stage("report", "report", ("images", "metrics", "selection", "balance", "concept_shares", "duplicates", "captions", "shards"),
           "jobs.report:work",
-          "the whole run as one page", plan="jobs.report:plan", optional=("checkpoints", "samples", "evaluation")),
+          "the whole run as one page", plan="jobs.report:plan",
+          optional=("checkpoints", "samples", "evaluation", "sample_loss")),
 )  # fmt: skip
 
 NAMES = tuple(dict.fromkeys(stage.name for stage in STAGES))
@@ -171,6 +174,7 @@ def _wanted(stage: Stage, config: Config) -> bool:
         "train": ("train",),
         "sample": ("train", "sample"),
         "evaluate": ("train", "evaluate"),
+        "losses": ("train", "losses"),
     }
     asked = all(getattr(config, section) is not None for section in needs.get(stage.name, ()))
     return asked and (not stage.methods or config.dedup.method in stage.methods)

@@ -13,9 +13,11 @@ from benchmarks.planted import planted as plant
 from curation import schema
 from curation.errors import ConfigError
 from curation.tables import Run
+from graph.forest import components
 from graph.join import join, single_list
 from graph.lists import balanced, group_rows, load, save
 from graph.pairs import COUNTED_ROWS, count_pairs, load_pairs, row_ranges, save_pairs
+from graph.partition import partition
 from graph.quantiser import centroid_table, hash_ids, probes, quantiser_of, sample_rows, train
 from graph.scan import Scanner
 from graph.selfjoin import Pairs, edge_rows, join_blocks, join_lists
@@ -344,3 +346,26 @@ def test_only_rows_with_a_direction_are_usable(kind):
     rows[1], rows[2], rows[3, 1], rows[4, 2], rows[5] = 0, -0.0, np.nan, -np.inf, -6e-8
     assert usable(rows).tolist() == [True, False, False, False, False, True, True]
     assert usable(rows[:0]).tolist() == []
+
+
+@pytest.mark.parametrize("engine", ["exact", "ivf"])
+def test_nearly_equal_vectors_cost_few_edges_each_and_stay_together(engine):
+    draw = np.random.default_rng(0)
+    centres = unit(draw.normal(size=(2, 32)))
+    rows = unit(np.repeat(centres, [5000, 300], axis=0) + draw.normal(size=(5300, 32)) * 0.004)
+    assert np.vecdot(rows[0], rows[4999]) > 0.99 and len(np.unique(rows, axis=0)) == 5300
+    found = join(vectors=rows, min_similarity=0.8, engine=engine, nlist=4, nprobe=2)
+    assert len(found) <= 64 * 2 * len(rows)  # 12.5 million without a bound
+    row_a, row_b = found["row_a"].to_numpy(), found["row_b"].to_numpy()
+    assert np.unique(components(5300, row_a, row_b)).tolist() == [0, 5000]
+
+    def edges(members):
+        inside = np.isin(row_a, members)  # sorted members of one component: the first ones
+        return row_a[inside], row_b[inside], found["similarity"].to_numpy()[inside]
+
+    group = partition(
+        vectors=lambda at: rows[at], component=components(5300, row_a, row_b), ids=np.array([f"{n:08x}" for n in range(5300)]),
+        rank=np.arange(5300), max_dense=3000, edges=edges,
+    )  # fmt: skip
+    assert np.unique(group.keeper).tolist() == [0, 5000]
+    np.testing.assert_allclose(group.similarity, np.vecdot(rows, rows[group.keeper]), atol=1e-6)
