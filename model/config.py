@@ -199,7 +199,9 @@ class TrainConfig:
     num_steps: int = 900
     """Optimiser updates of the whole run."""
     batch_size: int = 32
-    """Images per update."""
+    """Images per update, of all processes together."""
+    accumulation: int = 1
+    """Micro-batches that a process goes through per update, one after the other: less memory, the same gradient."""
     learning_rate: float = 1.5e-3
     """Peak rate of AdamW."""
     betas: tuple[float, float] = (0.9, 0.99)
@@ -208,10 +210,12 @@ class TrainConfig:
     """AdamW's decoupled weight decay, on every parameter."""
     max_grad_norm: float = 1.0
     """Gradients are scaled down to this norm."""
+    schedule: str = "linear"
+    """How the rate goes on after the warm-up: `constant`, or constant at first and then falling: `linear` or `cosine`."""
     warmup_steps: int = 50
     """Updates over which the rate rises linearly."""
     constant_share: float = 0.6
-    """The learning rate is constant up to this share of num_steps, then falls linearly."""
+    """Schedules linear and cosine: the rate is constant up to this share of num_steps, then falls."""
     final_lr_share: float = 0.02
     """Learning rate of the last step over the peak."""
     ema_decay: float = 0.99
@@ -231,7 +235,17 @@ class TrainConfig:
     precision: str = "fp32"
     """fp32, or bf16 (autocast; weights stay fp32)."""
     num_threads: int = 2
-    """CPU threads of the training process."""
+    """CPU threads of a training process."""
+    shard: str = "full"
+    """With several processes, over which of them weights and moments are divided: `none`, `hybrid` (those of a machine) or `full`."""
+    gradient_checkpointing: bool = False
+    """Compute a block's activations again in the backward pass instead of keeping them: a third more time, far less memory."""
+    compile: bool = False
+    """Compile every block (torch.compile); the first updates take minutes."""
+    init: str | None = None
+    """Where the first weights come from: a checkpoint, a folder of them, or a pipeline folder of diffusers; default: drawn."""
+    init_distilled: bool = False
+    """Train from `init` although it is distilled to few steps, which this objective undoes."""
     checkpoint_every: int = 300
     """Updates between checkpoints; the last update always has one."""
     keep_checkpoints: int = 2
@@ -250,6 +264,7 @@ class TrainConfig:
         positive = (
             "num_steps",
             "batch_size",
+            "accumulation",
             "learning_rate",
             "max_grad_norm",
             "checkpoint_every",
@@ -265,6 +280,12 @@ class TrainConfig:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be in [0, 1]")
         if self.precision not in ("fp32", "bf16"):
             raise ConfigError(f"precision is {self.precision!r}; it must be fp32 or bf16")
+        if self.schedule not in ("constant", "linear", "cosine"):
+            raise ConfigError(f"schedule is {self.schedule!r}; it must be constant, linear or cosine")
+        if self.shard not in ("none", "full", "hybrid"):
+            raise ConfigError(f"shard is {self.shard!r}; it must be none, full or hybrid")
+        if self.lora is not None and self.init is None:
+            raise ConfigError("lora adapts given weights; name them: init: a checkpoint or a pipeline folder of diffusers")
 
 
 SECTIONS: dict[str, type] = {
