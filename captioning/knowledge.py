@@ -25,6 +25,7 @@ from captioning.dictionary import Dictionary
 from captioning.linking import LINKABLE, Linked, Span, link
 from captioning.passages import METADATA_KEYS, SOURCES, Passage, passages
 from captioning.profiles import Profiles
+from captioning.rerank import SecondLook
 from captioning.surface import Integers
 from curation.errors import ConfigError, SchemaError
 from curation.schema import ANCHORS, ENTITIES, LINKS, MENTIONS, conform
@@ -136,9 +137,10 @@ class Linker:
     """Maps IMAGES, TAGS, OCR and WATERMARKS to MENTIONS.
 
     knowledge: folder of the knowledge base; knowledge_digest: what `digest` said when the run was planned. min_score: entities
-    that are less surely meant are left out. backend: a model that chooses where the score is unsure (captioning/choice.py).
-    The other parameters are those of `passages` and `link`.
-    Raises ConfigError when the knowledge base is not there or has changed since.
+    that are less surely meant are left out. rerank: none, text or image (captioning/rerank.py); embedder: the encoder whose text
+    tower compares candidates with pictures, as `embed.model`. backend: a model that chooses where the score is unsure
+    (captioning/choice.py). The other parameters are those of `passages` and `link`.
+    Raises ConfigError when the knowledge base is not there or has changed since, or the embedder has no text tower.
     """
 
     def __init__(
@@ -150,6 +152,8 @@ class Linker:
         min_link_probability: float = 0.03,
         metadata_keys: Sequence[str] = METADATA_KEYS,
         min_line_confidence: float = 0.8,
+        rerank: str = "none",
+        embedder: str = "",
         backend: Backend | None = None,
     ) -> None:
         if knowledge_digest and digest(knowledge) != knowledge_digest:
@@ -158,9 +162,21 @@ class Linker:
         self._min_score, self._min_link_probability = min_score, min_link_probability
         self._metadata_keys, self._min_line_confidence = tuple(metadata_keys), min_line_confidence
         self._backend = backend
+        self._look = None if rerank == "none" else SecondLook(rerank, embedder)
 
-    def __call__(self, *, images: pa.Table, tags: pa.Table, ocr: pa.Table, watermarks: pa.Table | None = None) -> pa.Table:
-        """Return MENTIONS, one row per row of `images`; a failed image keeps its error and has null mentions."""
+    def __call__(
+        self,
+        *,
+        images: pa.Table,
+        tags: pa.Table,
+        ocr: pa.Table,
+        watermarks: pa.Table | None = None,
+        embeddings: pa.Table | None = None,
+    ) -> pa.Table:
+        """Return MENTIONS, one row per row of `images`; a failed image keeps its error and has null mentions.
+
+        embeddings: EMBEDDINGS, read when candidates are compared with pictures.
+        """
         read: list[list[Passage]] = []
         errors: list[str | None] = []
         rows = images.select(["id", "caption", "metadata", "error"]).to_pylist()
@@ -182,17 +198,23 @@ class Linker:
                     error = f"{type(failure).__name__}: {failure}"[:200]
             read.append(found)
             errors.append(error)
-        mentions = self.mentions(read)
+        mentions = self.mentions(read, pictures=None if embeddings is None else embeddings["embedding"])
         listed = [None if error is not None else found for error, found in zip(errors, mentions, strict=True)]
         columns = {"id": images["id"], "mentions": pa.array(listed, MENTIONS.field("mentions").type)}
         return conform(pa.table(columns | {"error": pa.array(errors, pa.string())}), MENTIONS)
 
-    def mentions(self, read: Sequence[Sequence[Passage]]) -> list[list[Mention]]:
-        """Return the mentions of every image from its passages, those of the most trusted texts first."""
+    def mentions(self, read: Sequence[Sequence[Passage]], *, pictures: pa.ChunkedArray | None = None) -> list[list[Mention]]:
+        """Return the mentions of every image from its passages, those of the most trusted texts first.
+
+        pictures: vectors of the images, null where there is none.
+        """
         flat = [passage for found in read for passage in found]
         sample = np.repeat(np.arange(len(read)), [len(found) for found in read])
         texts = [passage.text for passage in flat]
         linked = self.knowledge.link(texts, sample, min_link_probability=self._min_link_probability)
+        if self._look is not None:
+            candidates = self.knowledge.told(linked.rows.entity.tolist())
+            linked = self._look(linked, texts, sample, candidates, pictures=pictures)
         if self._backend is not None:
             linked = self._chosen(linked, texts, self._backend)
         made: list[list[Mention]] = [[] for _ in read]

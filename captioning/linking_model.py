@@ -55,7 +55,11 @@ def rank_evidence(rows: Candidates, context: Context) -> Floats:
 
 def ranked(rows: Candidates, evidence: Floats) -> tuple[Floats, Integers]:
     """Return each candidate's share of its span's belief, and the row of the best candidate of every span that has any."""
-    belief = (evidence * list(RANK.values())).sum(axis=1)  # not by BLAS, whose last bit depends on the other rows
+    return shares(rows, (evidence * list(RANK.values())).sum(axis=1))  # not by BLAS, whose last bit depends on the other rows
+
+
+def shares(rows: Candidates, belief: Floats) -> tuple[Floats, Integers]:
+    """Return what `ranked` does, from each candidate's belief: log odds up to a constant of its span."""
     begin = np.flatnonzero(changes(rows.span))
     if not len(begin):
         return np.zeros(0), np.zeros(0, np.int64)

@@ -438,6 +438,11 @@ class LinkConfig(Section):
     metadata_keys: list[str] | None = Field(
         None, description="keys of the source's metadata that speak of the picture; default: title, keywords, location and such"
     )
+    rerank: Literal["none", "text", "image"] = Field(
+        "none",
+        description="compare candidates once more by meaning: text, their descriptions with the words around the name (MiniLM); "
+        "image, with the picture, by the text tower of embed.model; benchmarks/results/linking.md",
+    )
     backend: Literal["none", "vlm", "endpoint"] = Field(
         "none", description="who chooses among unsure candidates: none (statistics), or the model of section vlm or endpoint"
     )

@@ -24,6 +24,6 @@ class NameLinker:
         asked = None if backend == "none" else load_backend(backend, {**(settings or {}), **(how or {})})
         self._linker = Linker(**parameters, backend=asked)
 
-    def __call__(self, *, images: pa.Table, tags: pa.Table, ocr: pa.Table, watermarks: pa.Table | None = None) -> pa.Table:
-        """Return MENTIONS of a part."""
-        return self._linker(images=images, tags=tags, ocr=ocr, watermarks=watermarks)
+    def __call__(self, **tables: pa.Table) -> pa.Table:
+        """Return MENTIONS of a part, from the tables that `captioning.knowledge.Linker` reads."""
+        return self._linker(**tables)
