@@ -305,7 +305,10 @@ def sample(
     out: Annotated[Path, typer.Option(help="folder for the PNGs and grid.png")],
     num_steps: Annotated[int, typer.Option(min=1, help="Euler steps")] = 8,
     guidance: Annotated[float, typer.Option(min=1, help="w in u + w (c - u); 1 is off")] = 3.0,
-    seed: Annotated[int, typer.Option(help="seed of the first image; the next has seed + 1")] = 0,
+    seed: Annotated[
+        list[int] | None,
+        typer.Option(help="of the noise: one for all, each image with its place, or one per prompt [default: 0]"),
+    ] = None,
     width_px: Annotated[int | None, typer.Option(min=1, help="width; default: 32, or that of the last reference")] = None,
     height_px: Annotated[int | None, typer.Option(min=1, help="height; default: likewise")] = None,
     negative_prompt: Annotated[str, typer.Option(help="what guidance leads away from")] = "",
@@ -313,6 +316,11 @@ def sample(
     cfg_truncation: Annotated[float, typer.Option(help="time in [0, 1] beyond which guidance ends")] = 1.0,
     cfg_normalization: Annotated[float, typer.Option(min=0, help="cap of the guided velocity's norm; 0 is none")] = 0.0,
     reference: Annotated[list[Path] | None, typer.Option(help="image that the prompts edit; may be repeated")] = None,
+    image: Annotated[Path | None, typer.Option(help="image that every prompt starts from instead of pure noise")] = None,
+    strength: Annotated[
+        float | None, typer.Option(min=0, max=1, help="with --image: share of the steps made, 1 forgets the image [default: 0.6]")
+    ] = None,
+    attention: Annotated[str, typer.Option(help="kernel: sdpa, flash2 or flash3")] = "sdpa",
     in_turn: Annotated[bool, typer.Option("--in-turn", help="one part of a pipeline in memory at a time")] = False,
     int8: Annotated[bool, typer.Option("--int8", help="with --in-turn: weights in eight bits")] = False,
     enhance: Annotated[bool, typer.Option("--enhance", help="rewrite the prompts first; docs/captioning.md")] = False,
@@ -332,7 +340,7 @@ def sample(
         prompts=prompts,
         num_steps=num_steps,
         guidance=guidance,
-        seed=seed,
+        seed=seed[0] if seed and len(seed) == 1 else seed or 0,
         width_px=width_px,
         height_px=height_px,
         negative_prompt=negative_prompt,
@@ -340,6 +348,9 @@ def sample(
         cfg_truncation=cfg_truncation,
         cfg_normalization=cfg_normalization,
         references=reference or (),
+        image=image,
+        strength=strength,
+        attention=attention,
         in_turn=in_turn,
         int8=int8,
     )

@@ -57,34 +57,90 @@ def sample_from(
     *,
     prompts: Sequence[str],
     references: Sequence[Path] = (),
+    image: Path | None = None,
+    strength: float | None = None,
     width_px: int | None = None,
     height_px: int | None = None,
     in_turn: bool = False,
     int8: bool = False,
+    attention: str = "sdpa",
     **settings: Any,
 ) -> None:
     """Sample a checkpoint folder, the newest of a folder of checkpoints or of a run, or a pipeline folder of diffusers.
 
-    references: images that every prompt edits. in_turn, int8: see model/in_turn.py; for pipeline folders.
+    references: images that every prompt edits. image, strength: what every prompt starts from, and the share of steps made.
+    in_turn, int8: see model/in_turn.py; for pipeline folders. attention: see model/attention.py.
     """
-    from model.sampler import Sampler, write_images
+    from model.sampler import write_images
 
     found = find_checkpoint(checkpoint)
-    _check_ways(found, references=references, in_turn=in_turn, int8=int8)
+    ways: dict[str, Any] = {
+        "references": [path.name for path in references],
+        "image": None if image is None else image.name,
+        "strength": strength,
+        "in_turn": in_turn,
+        "int8": int8,
+        "attention": attention,
+    }
+    _check_ways(found, ways)
     size: dict[str, Any] = {"width_px": width_px or SIDE_PX, "height_px": height_px or SIDE_PX}
     if references:
         images = _edited(found, prompts, references, width_px=width_px, height_px=height_px, **settings)
     elif in_turn:
         images = _in_turn(found, prompts, int8=int8, **size, **settings)
     else:
-        images = Sampler.open(found).generate(prompts, **size, **settings)
-    noted = {name: value for name, value in settings.items() if value is not None} | {"checkpoint": found.name}
-    print("\n".join(str(path) for path in write_images(images, prompts, out, settings=noted)))
+        images = _generated(found, prompts, image, strength, attention, width_px=width_px, height_px=height_px, **settings)
+    noted = {name: value for name, value in {**settings, **ways}.items() if value is not None and value not in ([], "")}
+    print("\n".join(str(path) for path in write_images(images, prompts, out, settings=noted | {"checkpoint": found.name})))
 
 
-def _check_ways(found: Path, *, references: Sequence[Path], in_turn: bool, int8: bool) -> None:
+def _generated(
+    found: Path,
+    prompts: Sequence[str],
+    image: Path | None,
+    strength: float | None,
+    attention: str,
+    *,
+    width_px: int | None,
+    height_px: int | None,
+    **settings: Any,
+) -> Any:
+    from model.sampler import STRENGTH, Sampler
+
+    sampler = Sampler.open(found, attention=attention)
+    if image is None:
+        return sampler.generate(prompts, width_px=width_px or SIDE_PX, height_px=height_px or SIDE_PX, **settings)
+    pixels = _pixels(image, "--image")
+    unit = sampler.autoencoder.downsample * sampler.model.config.patch_px
+    height, width = (side // unit * unit for side in pixels.shape[:2])
+    return sampler.generate(
+        prompts,
+        width_px=width_px or width,
+        height_px=height_px or height,
+        image=pixels,
+        strength=STRENGTH if strength is None else strength,
+        **settings,
+    )
+
+
+def _pixels(path: Path, option: str) -> Any:
+    from curation.decode import decode
+
+    if not path.is_file():
+        raise ConfigError(f"{option} {path}: there is no such file")
+    return decode(path.read_bytes()).pixels
+
+
+def _check_ways(found: Path, ways: dict[str, Any]) -> None:
     from model.released import is_pipeline
 
+    references, in_turn, int8 = ways["references"], ways["in_turn"], ways["int8"]
+    if ways["strength"] is not None and ways["image"] is None:
+        raise ConfigError("--strength belongs to --image; without it it has no effect")
+    if ways["image"] is not None and (references or in_turn):
+        raise ConfigError("--image starts from one image; leave out --reference and --in-turn")
+    if ways["attention"] != "sdpa" and (references or in_turn):
+        raise ConfigError("--attention has no effect with --reference or --in-turn")
     if (references or in_turn) and not is_pipeline(found):
         raise ConfigError(f"--reference and --in-turn need a pipeline folder of diffusers; {found} is a checkpoint")
     if int8 and not in_turn:
@@ -94,14 +150,9 @@ def _check_ways(found: Path, *, references: Sequence[Path], in_turn: bool, int8:
 
 
 def _edited(found: Path, prompts: Sequence[str], references: Sequence[Path], **settings: Any) -> Any:
-    from curation.decode import decode
     from model.edit import Editor
 
-    pixels = []
-    for path in references:
-        if not path.is_file():
-            raise ConfigError(f"--reference {path}: there is no such file")
-        pixels.append(decode(path.read_bytes()).pixels)
+    pixels = [_pixels(path, "--reference") for path in references]
     return Editor.open(found).edit(prompts, pixels, **settings)
 
 

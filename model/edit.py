@@ -19,7 +19,7 @@ from model.autoencoder import to_pixels, to_signed
 from model.flow import times
 from model.omni import OmniSample, RefinedCondition, refine
 from model.released import Pipeline, load_pipeline
-from model.sampler import integrate, latent_size, noise_of
+from model.sampler import image_seeds, integrate, latent_size, noise_of
 from model.siglip import SigLIP
 from model.text import Qwen3
 
@@ -69,7 +69,7 @@ class Editor:
         cfg_truncation: float = 1.0,
         cfg_normalization: float = 0.0,
         negative_prompt: str = "",
-        seed: int = 0,
+        seed: int | Sequence[int] = 0,
         noise: np.ndarray | None = None,
     ) -> np.ndarray:
         """Return one image per prompt, all with the same references, uint8 (N, height_px, width_px, 3).
@@ -99,7 +99,7 @@ class Editor:
         cfg_truncation: float,
         cfg_normalization: float,
         negative_prompt: str,
-        seed: int,
+        seed: int | Sequence[int],
         noise: np.ndarray | None,
     ) -> Tensor:
         """Return what `edit` decodes, latents (N, channels, h, w)."""
@@ -114,7 +114,7 @@ class Editor:
             height_px or cut[-1].shape[0],
             downsample=self.parts.autoencoder.downsample,
         )
-        start = torch.from_numpy(noise_of(seed, 0, len(prompts), size) if noise is None else noise).to(self.device)
+        start = torch.from_numpy(noise_of(image_seeds(seed, len(prompts)), size) if noise is None else noise).to(self.device)
         wanted = [*prompts, *[negative_prompt] * len(prompts)] if guidance != 1 else prompts
         return integrate(
             start,

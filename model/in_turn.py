@@ -15,7 +15,7 @@ from model.autoencoder import to_pixels
 from model.flow import grid_shift, times
 from model.int8 import quantise, size_bytes
 from model.released import load_text_encoder, load_transformer, load_vae, read_shift, vae_downsample
-from model.sampler import denoise, latent_size, noise_of
+from model.sampler import denoise, image_seeds, latent_size, noise_of
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def sample_in_turn(
     cfg_truncation: float = 1.0,
     cfg_normalization: float = 0.0,
     negative_prompt: str = "",
-    seed: int = 0,
+    seed: int | Sequence[int] = 0,
     batch_size: int = 1,
     device: str = "cpu",
     dtype: torch.dtype | None = None,
@@ -67,10 +67,11 @@ def sample_in_turn(
     static, dynamic = read_shift(folder)
     if shift is None:
         shift = grid_shift(size, patch=model.config.patch_px, shift=static, dynamic=dynamic)
+    seeds = image_seeds(seed, len(prompts))
     latents = []
     for start in range(0, len(prompts), batch_size):
         part = prompts[start : start + batch_size]
-        noise = torch.from_numpy(noise_of(seed, start, len(part), size)).to(device)
+        noise = torch.from_numpy(noise_of(seeds[start : start + len(part)], size)).to(device)
         latents.append(
             denoise(
                 model, noise, [features[prompt] for prompt in part], features[negative_prompt],

@@ -1,8 +1,10 @@
 """Prompts to images: Euler steps along the predicted velocity from noise (t = 0) to data (t = 1).
 
-Each image has its own noise, a function of (seed, its place in the list), so results do not depend on the batch size. The text
-branch runs once per prompt, and with guidance what does not depend on the prompt once per image. Guidance w follows the usual convention, v = u + w (c - u): w = 1 is none and costs half;
-diffusers' Z-Image calls w - 1 its guidance_scale. num_steps is the number of model calls (times two with guidance, in one batch).
+Each image has its own noise, a function of its seed alone, so results do not depend on the batch size. The text branch runs once
+per prompt, and with guidance what does not depend on the prompt once per image. Guidance w follows the usual convention,
+v = u + w (c - u): w = 1 is none and costs half; diffusers' Z-Image calls w - 1 its guidance_scale. num_steps is the number of
+model calls (times two with guidance, in one batch). A start image takes the place of the first steps (Meng et al. 2022, SDEdit,
+arXiv 2108.01073): the noisier part of the grid is cut off and the rest begins at the image, mixed with noise.
 """
 
 import json
@@ -12,20 +14,25 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from curation.errors import ConfigError
-from model.autoencoder import to_pixels
+from model.attention import use_attention
+from model.autoencoder import to_pixels, to_signed
 from model.checkpoint import load_autoencoder, load_model, read_config
 from model.config import DiTConfig
 from model.contact_sheet import contact_sheet
 from model.dit import DiT
-from model.flow import guide, times
-from model.plan import draws
+from model.draws import draws
+from model.flow import guide, interpolate, times
+from model.fused import fuse
 from model.released import Pipeline, is_pipeline, load_pipeline
 from model.text import TextCache, text_encoder
+
+STRENGTH = 0.6
+"""Share of the steps that an image-to-image run makes unless told otherwise, as in diffusers."""
 
 
 @torch.no_grad()
@@ -89,14 +96,27 @@ class Sampler:
         self.text = TextCache(parts.text)
 
     @classmethod
-    def open(cls, folder: Path, *, ema: bool = True, device: str | None = None) -> "Sampler":
+    def open(
+        cls, folder: Path, *, ema: bool = True, device: str | None = None, fused: bool = True, attention: str = "sdpa"
+    ) -> "Sampler":
         """Return the sampler of a checkpoint of this project, or of a pipeline folder in diffusers' layout.
 
-        ema: a checkpoint's averaged weights. device: default the checkpoint's own, cpu for a pipeline.
-        Raises ModelError when the folder is neither or does not fit together.
+        ema: a checkpoint's averaged weights. device: default the checkpoint's own, cpu for a pipeline. fused: see model/fused.py.
+        attention: sdpa, flash2 or flash3.
+        Raises ModelError when the folder is neither or does not fit together, or the attention's package is missing.
         """
-        if is_pipeline(folder):
-            return cls(load_pipeline(folder, device=device or "cpu"), device=device or "cpu")
+        sampler = cls._pipeline(folder, device or "cpu") if is_pipeline(folder) else cls._checkpoint(folder, ema, device)
+        use_attention(sampler.model, attention)
+        if fused:
+            fuse(sampler.model)
+        return sampler
+
+    @classmethod
+    def _pipeline(cls, folder: Path, device: str) -> "Sampler":
+        return cls(load_pipeline(folder, device=device), device=device)
+
+    @classmethod
+    def _checkpoint(cls, folder: Path, ema: bool, device: str | None) -> "Sampler":
         config = read_config(folder)
         device = device or config.device
         parts = Pipeline(
@@ -120,25 +140,35 @@ class Sampler:
         cfg_truncation: float = 1.0,
         cfg_normalization: float = 0.0,
         negative_prompt: str = "",
-        seed: int = 0,
+        seed: int | Sequence[int] = 0,
         batch_size: int = 64,
         noise: np.ndarray | None = None,
+        image: np.ndarray | None = None,
+        strength: float = STRENGTH,
     ) -> np.ndarray:
-        """Return one image per prompt, uint8 (N, height_px, width_px, 3); image i starts from the noise of (seed, i).
+        """Return one image per prompt, uint8 (N, height_px, width_px, 3).
 
-        shift: of the step grid; None takes that of the training. noise: latents (N, channels, h, w) to start from instead.
-        Raises ConfigError if a side is not a multiple of downsample x patch.
+        seed: image i has the noise of (seed, i), or, given one seed per prompt, that of (seed[i], 0).
+        shift: of the step grid; None takes that of the training. noise: latents (N, channels, h, w) to take instead.
+        image: uint8 (H, W, 3) that every prompt starts from, cut in the middle to the wanted aspect; strength in (0, 1]: the
+            share of the steps that are made.
+        Raises ConfigError if a side is not a multiple of downsample x patch, or no step is left.
         """
         size = latent_size(self.model.config, width_px, height_px, downsample=self.autoencoder.downsample)
         grid = times(num_steps, shift=self.parts.step_shift(size) if shift is None else shift)
+        origin = None
+        if image is not None:
+            grid, origin = cut(grid, strength=strength), self._encoded(image, width_px, height_px)
+        seeds = image_seeds(seed, len(prompts))
         null = self.text.encode([negative_prompt])[0].to(self.device)
         images = []
         for start in range(0, len(prompts), batch_size):
             part = prompts[start : start + batch_size]
-            drawn = noise[start : start + len(part)] if noise is not None else noise_of(seed, start, len(part), size)
+            drawn = noise[start : start + len(part)] if noise is not None else noise_of(seeds[start : start + len(part)], size)
+            first = torch.from_numpy(drawn).to(self.device)
             latents = denoise(
                 self.model,
-                torch.from_numpy(drawn).to(self.device),
+                first if origin is None else interpolate(origin, first, float(grid[0])),
                 [features.to(self.device) for features in self.text.encode(part)],
                 null,
                 grid=grid,
@@ -149,6 +179,23 @@ class Sampler:
             images.append(to_pixels(self.autoencoder.decode(latents.cpu()).cpu()).numpy())
         return np.concatenate(images) if images else np.zeros((0, height_px, width_px, 3), np.uint8)
 
+    def _encoded(self, image: np.ndarray, width_px: int, height_px: int) -> Tensor:
+        """Return the latent (1, C, h, w) of the middle of an image, scaled to the wanted size."""
+        fitted = ImageOps.fit(Image.fromarray(image), (width_px, height_px), Image.Resampling.LANCZOS)
+        return self.autoencoder.encode(to_signed(torch.from_numpy(np.array(fitted))[None])).to(self.device)
+
+
+def cut(grid: np.ndarray, *, strength: float) -> np.ndarray:
+    """Return the end of a grid of times that `strength` leaves, counted as diffusers does; raises ConfigError if no step is left.
+
+    Of n steps int(n - n * strength) are left out; strength 1 leaves all, from pure noise.
+    """
+    num_steps = len(grid) - 1
+    begin = int(max(num_steps - min(num_steps * strength, num_steps), 0))
+    if not 0 < strength <= 1 or begin >= num_steps:
+        raise ConfigError(f"strength is {strength}: of {num_steps} steps none is left; it must be in (0, 1], or take more steps")
+    return grid[begin:]
+
 
 def latent_size(config: DiTConfig, width_px: int, height_px: int, *, downsample: int) -> tuple[int, int, int]:
     """Return (channels, rows, columns) of the latent of an image; raises ConfigError for sides that are no token's multiple."""
@@ -158,9 +205,18 @@ def latent_size(config: DiTConfig, width_px: int, height_px: int, *, downsample:
     return config.in_channels, height_px // downsample, width_px // downsample
 
 
-def noise_of(seed: int, start: int, count: int, size: tuple[int, int, int]) -> np.ndarray:
-    """Return the noise of images `start` to start + count, float32 (count, *size): a function of (seed, place) alone."""
-    return np.stack([draws(seed, 0, 0, start + i).standard_normal(size, dtype=np.float32) for i in range(count)])
+def image_seeds(seed: int | Sequence[int], count: int) -> list[tuple[int, int]]:
+    """Return (seed, place) of every image; raises ConfigError for a list of another length."""
+    if isinstance(seed, int):
+        return [(seed, i) for i in range(count)]
+    if len(seed) != count:
+        raise ConfigError(f"{len(seed)} seeds for {count} prompts; give one for all or one for each")
+    return [(own, 0) for own in seed]
+
+
+def noise_of(seeds: Sequence[tuple[int, int]], size: tuple[int, int, int]) -> np.ndarray:
+    """Return the noise of images, float32 (N, *size): a function of each (seed, place) alone."""
+    return np.stack([draws(seed, 0, 0, place).standard_normal(size, dtype=np.float32) for seed, place in seeds])
 
 
 def sample(
@@ -195,8 +251,10 @@ def write_images(
 ) -> list[Path]:
     """Write images (N, H, W, 3) as 0000.png ..., prompt and settings as PNG text, and grid.png; return the paths, grid last."""
     out.mkdir(parents=True, exist_ok=True)
-    paths = [_write_png(out / f"{i:04d}.png", image, prompt, {**settings, "index": i})
-             for i, (image, prompt) in enumerate(zip(images, prompts, strict=True))]  # fmt: skip
+    seed = settings.get("seed", 0)
+    seeds = image_seeds(seed if isinstance(seed, int | list) else 0, len(prompts))
+    paths = [_write_png(out / f"{i:04d}.png", image, prompt, {**settings, "seed": own[0], "index": own[1]})
+             for i, (image, prompt, own) in enumerate(zip(images, prompts, seeds, strict=True))]  # fmt: skip
     grid = out / "grid.png"
     contact_sheet(list(images), list(prompts), columns=columns).save(grid)
     return [*paths, grid]

@@ -1,15 +1,18 @@
 """Pipelines in diffusers' layout: its images are ours, and ours are its, from the same noise."""
 
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from closed_form import fill
+from PIL import Image
 from tiny_pipeline import CONFIG, save_pipeline
 
-from curation.errors import ModelError
+from curation.errors import ConfigError, ModelError
+from model.autoencoder import to_signed
 from model.checkpoint import Progress, save_checkpoint
 from model.config import DiTConfig, TrainConfig, to_dict
 from model.dit import DiT
@@ -65,6 +68,28 @@ def same_images(ours: Sampler, folder: Path, **settings: float) -> None:
 @pytest.mark.parametrize("settings", [{}, {"guidance": 4.0}, {"guidance": 5.0, "cfg_truncation": 0.2, "cfg_normalization": 1.0}])
 def test_a_pipeline_of_diffusers_makes_the_same_images_here(theirs: Path, settings: dict[str, float]):
     same_images(Sampler.open(theirs), theirs, **settings)
+
+
+@pytest.mark.parametrize(("steps", "strength"), [(4, 0.6), (8, 0.3), (3, 1.0)])
+def test_an_image_is_the_start_of_the_same_images_as_in_diffusers(theirs: Path, steps: int, strength: float):
+    from diffusers import ZImageImg2ImgPipeline
+
+    pipeline = ZImageImg2ImgPipeline.from_pretrained(theirs)
+    pipeline.set_progress_bar_config(disable=True)
+    ours = Sampler.open(theirs)
+    pixels = (np.random.default_rng(0).random((48, 80, 3)) * 255).astype(np.uint8)
+    latent = ours.autoencoder.encode(to_signed(torch.from_numpy(pixels)[None]))  # the mode: diffusers would draw
+    noise = torch.randn(1, 4, 6, 10, generator=torch.Generator().manual_seed(3))
+    wanted = pipeline(
+        ["a cat"], image=latent, strength=strength, height=48, width=80, num_inference_steps=steps, guidance_scale=2.0,
+        negative_prompt=["bad"], generator=torch.Generator().manual_seed(3), output_type="np",
+    ).images  # fmt: skip
+    made = ours.generate(
+        ["a cat"], image=pixels, strength=strength, width_px=80, height_px=48, num_steps=steps, guidance=3.0,
+        negative_prompt="bad", noise=noise.numpy(),
+    )  # fmt: skip
+    assert wanted.std() > 0.02, "the picture shows something"
+    assert np.abs(made / 255 - wanted).max() <= 0.5 / 255 + 1e-3  # rounded to 8 bits, then 1e-3
 
 
 def test_an_exported_checkpoint_makes_the_same_images_in_diffusers(checkpoint: Path, tmp_path: Path):
@@ -130,20 +155,23 @@ def test_the_verbs_sample_a_pipeline_folder_and_export_a_checkpoint(theirs: Path
     from jobs.__main__ import app
 
     run = CliRunner().invoke
-    made = [
-        "sample",
-        str(theirs),
-        "--prompt",
-        "a cat",
-        "--out",
-        str(tmp_path / "images"),
-        "--width-px",
-        "32",
-        "--height-px",
-        "48",
-    ]
-    assert run(app, [*made, "--num-steps", "2"], catch_exceptions=False).exit_code == 0
-    assert (tmp_path / "images" / "0000.png").is_file()
+    made = [*shlex.split(f"sample {theirs} --prompt 'a cat' --prompt 'a dog' --num-steps 2"), "--out", str(tmp_path / "images")]
+    assert run(app, [*made, *shlex.split("--width-px 32 --height-px 48")], catch_exceptions=False).exit_code == 0
+    start = shlex.split(f"--image {tmp_path}/images/0000.png --strength 0.5 --seed 4 --seed 9 --negative-prompt bad")
+    made[-1] = str(tmp_path / "changed")
+    assert run(app, [*made, *start], catch_exceptions=False).exit_code == 0
+    with Image.open(tmp_path / "changed" / "0001.png") as image:
+        assert image.size == (32, 48)
+        settings = json.loads(image.text["imageloom"])
+    assert settings == {
+        "num_steps": 2, "guidance": 3.0, "seed": 9, "index": 0, "image": "0000.png", "strength": 0.5, "negative_prompt": "bad",
+        "cfg_truncation": 1.0, "cfg_normalization": 0.0, "attention": "sdpa", "in_turn": False, "int8": False,
+        "checkpoint": "pipeline",
+    }  # fmt: skip
+    with pytest.raises(ConfigError, match="--strength belongs to --image"):
+        run(app, [*made, "--strength", "0.5"], catch_exceptions=False)
+    with pytest.raises(ConfigError, match="one of sdpa, flash2, flash3"):
+        run(app, [*made, "--attention", "flash1"], catch_exceptions=False)
     assert run(app, ["export", str(checkpoint), "--out", str(tmp_path / "whole")], catch_exceptions=False).exit_code == 0
     alone = ["export", str(checkpoint), "--out", str(tmp_path / "alone"), "--transformer-only"]
     assert run(app, alone, catch_exceptions=False).exit_code == 0

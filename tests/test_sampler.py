@@ -10,10 +10,11 @@ from tiny_shards import squares, write_tiny_shards
 from torch import Tensor, nn
 
 from curation.errors import ConfigError
+from model.config import Z_IMAGE
 from model.contact_sheet import contact_sheet
 from model.dit import DiT
 from model.flow import times
-from model.sampler import Sampler, denoise, sample
+from model.sampler import Sampler, cut, denoise, latent_size, sample
 from model.train import train
 
 
@@ -84,6 +85,42 @@ def test_an_image_does_not_depend_on_the_batch_size(checkpoint: Path):
     alone = sampler.generate(prompts, width_px=16, height_px=16, seed=5, batch_size=1)
     assert np.abs(together.astype(int) - alone).max() <= 1  # float32 sums in another order, then rounding
     assert not np.array_equal(together, sampler.generate(prompts, width_px=16, height_px=16, seed=6))
+
+
+def test_an_image_has_its_own_seed_wherever_it_stands(checkpoint: Path):
+    sampler = Sampler.open(checkpoint)
+    prompts = ["one red square", "a blue square", "one red square"]
+    made = sampler.generate(prompts, width_px=16, height_px=16, num_steps=2, seed=[7, 8, 7])
+    assert np.array_equal(made[0], made[2])
+    alone = sampler.generate(prompts[1:2], width_px=16, height_px=16, num_steps=2, seed=[8])
+    assert np.abs(made[1].astype(int) - alone[0]).max() <= 1
+    with pytest.raises(ConfigError, match="2 seeds for 3 prompts"):
+        sampler.generate(prompts, width_px=16, height_px=16, seed=[1, 2])
+
+
+def test_fused_products_make_the_same_images(checkpoint: Path):
+    made = [
+        Sampler.open(checkpoint, fused=fused).generate(["one red square"], width_px=16, height_px=16).astype(int)
+        for fused in (True, False)
+    ]
+    assert np.abs(made[0] - made[1]).max() <= 1  # float32 sums in another order, then rounding
+
+
+def test_strength_cuts_the_grid_where_diffusers_does():
+    grid = times(8, shift=3.0)
+    assert cut(grid, strength=1.0).tolist() == grid.tolist()
+    assert cut(grid, strength=0.6).tolist() == grid[3:].tolist()
+    assert len(cut(grid, strength=0.125)) == 2
+    for strength in (0.0, 0.1, 1.5):
+        with pytest.raises(ConfigError, match=f"strength is {strength}"):
+            cut(grid, strength=strength)
+
+
+def test_the_released_model_samples_every_aspect_in_sixteens():
+    assert latent_size(Z_IMAGE, 1280, 720, downsample=8) == (16, 90, 160)
+    assert latent_size(Z_IMAGE, 528, 2032, downsample=8) == (16, 254, 66)
+    with pytest.raises(ConfigError, match="multiples of 16"):
+        latent_size(Z_IMAGE, 1288, 720, downsample=8)
 
 
 def test_sizes_other_than_the_trained_one_are_made_and_wrong_ones_named(checkpoint: Path):
