@@ -73,7 +73,8 @@ class HashIndex:
         asked = np.flatnonzero(asking.quality >= self.min_quality)
         found = [np.empty((0, 2), np.int64)]
         index = self._index
-        for orientation in range(len(ORIENTATIONS)) if len(asked) and index is not None else ():
+        for orientation in range(len(ORIENTATIONS) if len(asked) and index is not None else 0):
+            assert index is not None
             away, place = index.search(np.ascontiguousarray(asking.bits[asked, orientation]), min(k, len(self._usable)))
             query, column = np.nonzero((away <= max_distance) & (place >= 0))
             found.append(np.stack([asked[query], self._usable[place[query, column]]], 1))

@@ -84,8 +84,10 @@ class Scanner:
         cosine = cosines(queries, query, base, other)
         keep = cosine >= self.threshold
         query, other, cosine = query[keep], other[keep], cosine[keep]
-        few = uncrowded(query, cosine, np.zeros(len(queries), np.int64))
-        return query[few] + at, other[few], cosine[few]
+        if len(query) > MOST_NEAR:
+            few = uncrowded(query, cosine, np.zeros(len(queries), np.int64))
+            query, other, cosine = query[few], other[few], cosine[few]
+        return query + at, other, cosine
 
     def _prepare(self, rows: Floats) -> Any:
         if self.dtype == "fp32":

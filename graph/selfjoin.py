@@ -114,25 +114,31 @@ def _sweep(
 ) -> Iterator[Pairs]:
     """Yield the pairs of rows at home in a list with `others` at home there (None: with one another), and with guests."""
     rest = home if others is None else others
-    near, near_guests = np.zeros(len(rest), np.int64), np.zeros(len(guests), np.int64)  # see graph.scan.MOST_NEAR
+    # Within one block of the home the scanner keeps to graph.scan.MOST_NEAR by itself.
+    near, near_guests = (np.zeros(len(some), np.int64) if len(home) > base_rows else None for some in (rest, guests))
     for at in range(0, len(home), base_rows):
         base = home.take(slice(at, at + base_rows))
         vectors = unit_vectors(groups, base)
         if others is None:
             query, other, cosine = scanner.pairs(vectors, vectors, triangle=True)
-            few = uncrowded(query, cosine, near[at : at + base_rows])
+            few = _few(query, cosine, near, at, base_rows)
             yield Pairs(base.rows[query[few]], base.rows[other[few]], cosine[few])
         for later in range(at + base_rows if others is None else 0, len(rest), base_rows):
             queries = rest.take(slice(later, later + base_rows))
             query, other, cosine = scanner.pairs(unit_vectors(groups, queries), vectors)
-            few = uncrowded(query, cosine, near[later : later + base_rows])
+            few = _few(query, cosine, near, later, base_rows)
             yield Pairs(queries.rows[query[few]], base.rows[other[few]], cosine[few])
         for begin in range(0, len(guests), base_rows):
             queries = guests.take(slice(begin, begin + base_rows))
             query, other, cosine = scanner.pairs(unit_vectors(groups, queries), vectors)
             keep = _reported_here(queries, query, base, other, number)
-            keep = keep[uncrowded(query[keep], cosine[keep], near_guests[begin : begin + base_rows])]
+            keep = keep[_few(query[keep], cosine[keep], near_guests, begin, base_rows)]
             yield Pairs(queries.rows[query[keep]], base.rows[other[keep]], cosine[keep])
+
+
+def _few(query: Rows, cosine: Floats, taken: Rows | None, at: int, base_rows: int) -> Rows | slice:
+    """Return which pairs of the queries from `at` on are reported, given how many nearly equal ones they were in before."""
+    return slice(None) if taken is None else uncrowded(query, cosine, taken[at : at + base_rows])
 
 
 def _reported_here(guests: Members, query: Rows, base: Members, other: Rows, number: int) -> Rows:
