@@ -1,5 +1,7 @@
 """What training changes and a checkpoint keeps: weights, their moving average, the optimiser's moments, the place in the plan."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,25 @@ class TrainState:
         """Move the averaged weights towards the weights after update `step`."""
         decay = ema_decay(step, limit)
         torch._foreach_lerp_(list(self.ema.values()), [p.detach() for p in self.model.parameters()], 1 - decay)
+
+    @contextmanager
+    def averaged(self) -> Iterator[DiT]:
+        """Lend the model with the averaged weights, in evaluation mode; weights and mode are restored after it."""
+        self._swap()
+        self.model.eval()
+        try:
+            yield self.model
+        finally:
+            self._swap()
+            self.model.train()
+
+    @torch.no_grad()
+    def _swap(self) -> None:
+        """Exchange weights and averaged weights, one tensor at a time: no second copy of either."""
+        for name, parameter in self.model.named_parameters():
+            held = parameter.detach().clone()
+            parameter.copy_(self.ema[name])
+            self.ema[name].copy_(held)
 
     def save(self, autoencoder: Autoencoder, config: TrainConfig, out: Path) -> None:
         """Write a checkpoint into `out` and remove those that are too old."""
