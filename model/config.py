@@ -113,8 +113,38 @@ class DataConfig:
     """Share of positions trained with the empty caption, for classifier-free guidance."""
     use_weights: bool = True
     """Repeat samples in proportion to SHARDS.weight; false: every sample once per epoch."""
+    pairs: str = ""
+    """Folder or URL of pair shards whose edits are trained too; empty: text to image alone."""
+    pair_share: float = 0.2
+    """Share of the samples that are edits when there are pairs: 0.2 is text-to-image to image-to-image 4:1."""
+    instruction_share: float = 0.8
+    """Share of the edits that are told by their instruction; the others are told by the target's own caption."""
+    token_budget: int = 0
+    """Tokens of a global batch (image, references, mean caption): as many samples as fit; 0: batch_size samples each."""
+    batch_multiple: int = 1
+    """With a token budget, sizes of global batches are multiples of it: the largest ranks x accumulation to support."""
+    on_error: str = "stop"
+    """A sample that cannot be read: `stop` names it, `skip` trains on another of its bucket instead and counts."""
+    prefetch: int = 2
+    """Batches whose bytes are read ahead, each in a thread of its own."""
     cache_bytes: int = 1 << 30
-    """Latents and text features kept in memory."""
+    """Latents and text features kept in memory, each."""
+    latent_cache: bool | str = False
+    """Keep latents and text features on disk too: true: beside the shards, in `_features`; or a folder."""
+    latent_cache_bytes: int = 100 << 30
+    """The cache on disk is not filled beyond this."""
+
+    def __post_init__(self) -> None:
+        """Check ranges; raises ConfigError with the value and the allowed range."""
+        _positive("data", batch_multiple=self.batch_multiple, prefetch=self.prefetch)
+        if self.pairs and not 0 < self.pair_share < 1:
+            raise ConfigError(f"data.pair_share is {self.pair_share}; it must be between 0 and 1")
+        if not 0 <= self.instruction_share <= 1:
+            raise ConfigError(f"data.instruction_share is {self.instruction_share}; it must be in [0, 1]")
+        if self.token_budget < 0:
+            raise ConfigError(f"data.token_budget is {self.token_budget}; it must be 0 or more")
+        if self.on_error not in ("stop", "skip"):
+            raise ConfigError(f"data.on_error is {self.on_error!r}; it must be stop or skip")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,6 +226,8 @@ class TrainConfig:
     """`pca:<downsample>:<channels>` (fitted to the shards) or `flux:<folder of an AutoencoderKL>`."""
     text: str = "hash:64"
     """`hash:<width>`, `minilm`, or `qwen3:<folder>`."""
+    siglip: str = ""
+    """Folder of a SigLIP 2 vision model that shows references to a model with siglip_feat_dim; empty: they enter as latents."""
     num_steps: int = 900
     """Optimiser updates of the whole run."""
     batch_size: int = 32
@@ -287,6 +319,9 @@ class TrainConfig:
         if self.lora is not None and self.init is None:
             raise ConfigError("lora adapts given weights; name them: init: a checkpoint or a pipeline folder of diffusers")
 
+
+DATA_BOOKKEEPING = frozenset({"on_error", "prefetch", "cache_bytes", "latent_cache", "latent_cache_bytes"})
+"""Settings of DataConfig that may change when a run is resumed."""
 
 SECTIONS: dict[str, type] = {
     "data": DataConfig, "validation": ValidationConfig, "preview": PreviewConfig, "lora": LoraConfig, "model": DiTConfig

@@ -1,187 +1,242 @@
-"""Batches of the plan as tensors: byte ranges of the shards -> pixels -> latents, with the caption, time and noise of each slot.
+"""Batches of the plan as tensors: byte ranges of the shards -> pixels -> latents, with the text, time and noise of each slot.
 
-Images are scaled until they cover the training shape and cropped in the middle. EACH IMAGE AND EACH CAPTION IS ENCODED ALONE: the
-bits of a latent then never depend on which batch computed it, so a resumed run equals a straight one. Latents and text features
-are kept in memory up to a byte limit.
+Bytes of the next batches are read ahead by a few threads; one thread decodes and encodes. What a batch holds never depends on
+threads, ranks or caches. Progress is what the trainer has used: batches that were only read ahead do not count.
 """
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections import deque
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from math import ceil
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
-from PIL import Image
 from torch import Tensor
 
-from curation.decode import decode, judged_policy
-from curation.errors import SourceError
-from curation.schema import SHARDS, conform
-from curation.store import LocalStore
-from model.autoencoder import Autoencoder, to_signed
-from model.config import DataConfig, TrainConfig
+from curation.errors import ConfigError
+from model.autoencoder import Autoencoder
+from model.config import TrainConfig
+from model.draws import draws
+from model.edit import segments
+from model.feature_cache import FeatureCache, autoencoder_fingerprint
 from model.flow import dynamic_shift, logit_normal
-from model.plan import Plan, PlannedBatch, Shape, caption_weight, draws
-from model.text import TextCache
+from model.pair_reader import PairReader, as_samples
+from model.plan import Plan, PlannedBatch
+from model.samples import EditSamples, ImageSamples, Latents, Sample, Uniforms
+from model.shard_reader import Caption as Caption
+from model.shard_reader import Place, UnreadableSample
+from model.shard_reader import ShardReader as ShardReader
+from model.shard_reader import cover_crop as cover_crop
+from model.shard_reader import draw_caption as draw_caption
+from model.shard_reader import read_index as read_index
+from model.siglip import SigLIP
+from model.text import Qwen3, TextCache
+from model.train_batch import Reference, slots_of
 from model.train_batch import TrainBatch as TrainBatch
-from model.train_batch import slots_of
+
+logger = logging.getLogger(__name__)
+
+MAX_REPLACEMENTS = 8
+"""Unreadable samples in a row after which `skip` stops too: then it is the store that fails, not a sample."""
 
 
-def read_index(shards: Path) -> pa.Table:
-    """Return the index of all shards of a folder (SHARDS rows), in the order of their names.
-
-    Raises SourceError if the folder holds no shard-*.parquet.
-    """
-    paths = sorted(Path(shards).glob("shard-*.parquet"))
-    if not paths:
-        raise SourceError(f"{shards} holds no shard-*.parquet; give the folder that the shard stage wrote")
-    return pa.concat_tables([conform(pq.read_table(path), SHARDS) for path in paths]).combine_chunks()
-
-
-@dataclass(frozen=True)
-class Caption:
-    """One caption of a sample."""
-
-    level: str
-    language: str
-    text: str
-
-
-class ShardReader:
-    """Pixels and captions of single samples, by row of the index; reads byte ranges, never whole shards."""
-
-    def __init__(self, shards: Path, index: pa.Table | None = None) -> None:
-        self.store = LocalStore(shards)
-        self.index = read_index(shards) if index is None else index
-        self.ids: list[str] = self.index.column("id").to_pylist()
-        self._shards: list[str] = self.index.column("shard").to_pylist()
-        names = ("image_offset", "image_length", "json_offset", "json_length", "width", "height")
-        self._numbers = {name: np.array(self.index.column(name).to_pylist(), dtype=np.int64) for name in names}
-        self._captions: dict[int, tuple[Caption, ...]] = {}
-
-    def pixels(self, row: int, shape: Shape) -> np.ndarray:
-        """Return the image covering `shape`, cropped in the middle: uint8 (height, width, 3).
-
-        What ingest accepted under its own policy is accepted here, however large, small or long it is.
-        """
-        width, height, length = (int(self._numbers[name][row]) for name in ("width", "height", "image_length"))
-        cover = max(shape.width_px / width, shape.height_px / height)
-        policy = judged_policy(width_px=width, height_px=height, size_bytes=length)
-        decoded = decode(self._bytes(row, "image"), policy=policy, max_side_px=max(1, ceil(2 * cover * max(width, height))))
-        return cover_crop(decoded.pixels, shape)
-
-    def captions(self, row: int) -> tuple[Caption, ...]:
-        """Return the captions of a sample in the order of its JSON member."""
-        if row not in self._captions:
-            listed = json.loads(json.loads(self._bytes(row, "json"))["captions_json"])
-            self._captions[row] = tuple(Caption(c["level"], c["language"], c["text"]) for c in listed)
-        return self._captions[row]
-
-    def _bytes(self, row: int, member: str) -> bytes:
-        offset, length = (int(self._numbers[f"{member}_{part}"][row]) for part in ("offset", "length"))
-        return self.store.get_range(self._shards[row], offset, length)
+def make_plan(config: TrainConfig, reader: ShardReader, *, unit_px: int, pairs: PairReader | None = None) -> Plan:
+    """Return the plan of a run over the shards of `reader`, and of data.pairs (`pairs`, if they are open already)."""
+    data, held = config.data, config.validation
+    if data.pairs and pairs is None:
+        pairs = PairReader(data.pairs)
+    siglip_tokens = SIGLIP_TOKENS if config.siglip else 0
+    return Plan(
+        reader.index,
+        batch_size=config.batch_size,
+        resolution_px=data.resolution_px,
+        unit_px=unit_px,
+        seed=config.seed,
+        groups=data.groups,
+        level_weights=data.level_weights,
+        language_weights=data.language_weights,
+        use_weights=data.use_weights,
+        held_out_share=held.share if held else 0.0,
+        held_out_seed=held.seed if held else 0,
+        token_budget=data.token_budget,
+        batch_multiple=data.batch_multiple,
+        pad_to=config.model.pad_to,
+        edits=as_samples(pairs.index) if pairs else None,
+        edit_share=data.pair_share,
+        reference_tokens=siglip_tokens,
+    )
 
 
-def cover_crop(pixels: np.ndarray, shape: Shape) -> np.ndarray:
-    """Return uint8 pixels (H, W, 3) scaled with Lanczos to cover `shape` and cropped in the middle."""
-    height, width = pixels.shape[:2]
-    if (width, height) == shape:
-        return pixels
-    scale = max(shape.width_px / width, shape.height_px / height)
-    crop_width, crop_height = shape.width_px / scale, shape.height_px / scale
-    left, top = (width - crop_width) / 2, (height - crop_height) / 2
-    box = (left, top, left + crop_width, top + crop_height)
-    return np.array(Image.fromarray(pixels).resize(shape, Image.Resampling.LANCZOS, box=box))
+SIGLIP_TOKENS = 256
+"""Patches of a picture in SigLIP 2's processor, at most."""
 
 
-def draw_caption(
-    captions: Sequence[Caption], uniform: float, *, level_weights: Mapping[str, float], language_weights: Mapping[str, float]
-) -> str:
-    """Return the caption that `uniform` in [0, 1) falls on when each has its weight; "" if none has any."""
-    weights = np.array([caption_weight(c.level, c.language, level_weights, language_weights) for c in captions])
-    if not len(weights) or weights.sum() <= 0:
-        return ""
-    return captions[int(np.searchsorted(np.cumsum(weights) / weights.sum(), uniform, side="right"))].text
+def feature_folder(config: TrainConfig, shards: Path | str) -> Path | None:
+    """Return where features are cached on disk, None without `data.latent_cache`; raises ConfigError for a folder of a store."""
+    chosen = config.data.latent_cache
+    if isinstance(chosen, str):
+        return Path(chosen)
+    if chosen and "://" in str(shards):
+        raise ConfigError(f"data.latent_cache is true, but {shards} is no folder: name one, latent_cache: FOLDER")
+    return Path(shards) / "_features" if chosen else None
 
 
 class Batches:
     """Loads the batches of a plan."""
 
     def __init__(
-        self, plan: Plan, reader: ShardReader, autoencoder: Autoencoder, text: TextCache, config: TrainConfig, *, patch: int
+        self,
+        plan: Plan,
+        reader: ShardReader,
+        autoencoder: Autoencoder,
+        text: TextCache,
+        config: TrainConfig,
+        *,
+        patch: int,
+        folder: Path | None = None,
+        pairs: PairReader | None = None,
     ) -> None:
+        """folder: where latents are cached beside memory. pairs: those of data.pairs, if they are open already."""
         self.plan, self.reader, self.autoencoder, self.text, self.config = plan, reader, autoencoder, text, config
-        self.patch = patch
-        self._latents: dict[tuple[int, Shape], Tensor] = {}
-        self._size_bytes = 0
+        self.patch, self._folder = patch, folder
+        self.latents = self._cache(autoencoder_fingerprint(autoencoder))
+        latents = Latents(autoencoder, self.latents)
+        self._images = ImageSamples(reader, latents, config.data)
+        self._edits = self._edit_samples(pairs, latents) if config.data.pairs else None
 
-    def load(self, planned: PlannedBatch, *, rank: int = 0, world_size: int = 1) -> TrainBatch:
-        """Return slice `rank` of a planned batch; what is in a slot does not depend on the slicing."""
+    def load(
+        self,
+        planned: PlannedBatch,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        fetched: Mapping[Place, bytes] | None = None,
+    ) -> TrainBatch:
+        """Return slice `rank` of a planned batch; what is in a slot does not depend on the slicing.
+
+        fetched: bytes that `fetch` has read for this slice. Raises UnreadableSample unless data.on_error is skip.
+        """
         slots = slots_of(len(planned.rows), rank=rank, world_size=world_size)
-        latents = torch.stack([self._latent(planned.rows[slot], planned.shape) for slot in slots])
-        shift = self.config.shift
-        if self.config.dynamic_shift:
-            shift = dynamic_shift(latents.shape[2] * latents.shape[3] // self.patch**2)
-        drawn = [self._draw(planned, slot, tuple(latents.shape[1:]), shift) for slot in slots]
-        captions = [caption for caption, _, _ in drawn]
+        loaded = [self._slot(planned, slot, fetched or {}) for slot in slots]
+        samples = [sample for sample, _, _, _ in loaded]
+        texts, references = self._texts(samples)
         return TrainBatch(
-            latents=latents,
-            noise=torch.from_numpy(np.stack([noise for _, _, noise in drawn])),
-            t=torch.tensor([t for _, t, _ in drawn], dtype=torch.float32),
-            text=self.text.encode(captions),
-            captions=captions,
-            ids=[self.reader.ids[planned.rows[slot]] for slot in slots],
+            latents=torch.stack([sample.latent for sample in samples]),
+            noise=torch.from_numpy(np.stack([noise for _, noise, _, _ in loaded])),
+            t=torch.tensor([t for _, _, t, _ in loaded], dtype=torch.float32),
+            text=texts,
+            captions=[sample.caption.text for sample in samples],
+            ids=[sample.id for sample in samples],
             epoch=planned.epoch,
             number=planned.number,
             global_size=len(planned.rows),
+            levels=tuple(sample.caption.level for sample in samples),
+            languages=tuple(sample.caption.language for sample in samples),
+            references=references if planned.task == "edit" else None,
+            replaced=sum(replaced for _, _, _, replaced in loaded),
         )
 
+    def fetch(self, planned: PlannedBatch, *, rank: int = 0, world_size: int = 1) -> dict[Place, bytes]:
+        """Return the bytes that `load` will need of a slice and that are not in a cache, as far as they can be read."""
+        source = self._source(planned)
+        slots = slots_of(len(planned.rows), rank=rank, world_size=world_size)
+        return source.members.fetch([p for slot in slots for p in source.wanted(planned.rows[slot], planned.shape)])
+
     def run(self, epoch: int, number: int, *, count: int, rank: int = 0, world_size: int = 1) -> Iterator[TrainBatch]:
-        """Yield slice `rank` of `count` global batches from (epoch, number) on; the next is loaded while the present one is used.
+        """Yield slice `rank` of `count` global batches from (epoch, number) on, loading ahead of their use.
 
-        Raises ConfigError for a batch of fewer samples than ranks.
+        Raises ConfigError for a batch of fewer samples than ranks, UnreadableSample as `load` does.
         """
-        with ThreadPoolExecutor(1) as pool:
-            pending: Future[TrainBatch] | None = None
-            for left in range(count, 0, -1):
-                if pending is None:
-                    epoch, number = self.plan.after(epoch, number)
-                    pending = pool.submit(self.load, self.plan.batch(epoch, number), rank=rank, world_size=world_size)
-                batch = pending.result()
-                if left > 1:
-                    epoch, number = self.plan.after(epoch, number + 1)
-                    pending = pool.submit(self.load, self.plan.batch(epoch, number), rank=rank, world_size=world_size)
-                yield batch
+        ahead: deque[Future[TrainBatch]] = deque()
+        with ThreadPoolExecutor(self.config.data.prefetch) as fetchers, ThreadPoolExecutor(1) as loader:
 
-    def _draw(self, planned: PlannedBatch, slot: int, size: tuple[int, ...], shift: float) -> tuple[str, float, np.ndarray]:
-        """Caption, time and noise of one slot, all from its own generator."""
+            def begin(planned: PlannedBatch) -> Future[TrainBatch]:
+                bytes_ahead = fetchers.submit(self.fetch, planned, rank=rank, world_size=world_size)
+                return loader.submit(lambda: self.load(planned, rank=rank, world_size=world_size, fetched=bytes_ahead.result()))
+
+            try:
+                for left in range(count, 0, -1):
+                    while len(ahead) < min(left, self.config.data.prefetch):
+                        epoch, number = self.plan.after(epoch, number)
+                        ahead.append(begin(self.plan.batch(epoch, number)))
+                        number += 1
+                    yield ahead.popleft().result()
+            finally:
+                for future in ahead:
+                    future.cancel()
+
+    def _source(self, planned: PlannedBatch) -> ImageSamples | EditSamples:
+        if planned.task == "image":
+            return self._images
+        assert self._edits is not None, "a plan has edits only where data.pairs names them"
+        return self._edits
+
+    def _slot(self, planned: PlannedBatch, slot: int, fetched: Mapping[Place, bytes]) -> tuple[Sample, np.ndarray, float, bool]:
+        """Sample, noise and time of one slot, all from its own generator; and whether the sample stands in for another."""
         generator = draws(self.plan.seed, planned.epoch, planned.number, slot)
         dropped, which = generator.random(2)
         normal = generator.standard_normal(1)
+        factor = self.autoencoder.downsample
+        size = self.autoencoder.channels, planned.shape.height_px // factor, planned.shape.width_px // factor
         noise = generator.standard_normal(size, dtype=np.float32)
+        uniforms = Uniforms(float(dropped), float(which), float(generator.random()))
+        sample, replaced = self._readable(planned, slot, uniforms, fetched)
+        shift = dynamic_shift(size[1] * size[2] // self.patch**2) if self.config.dynamic_shift else self.config.shift
         t = logit_normal(normal, mean=self.config.time_mean, std=self.config.time_std, shift=shift)[0]
-        if dropped < self.config.data.caption_dropout:
-            return "", float(t), noise
-        return self._caption(planned.rows[slot], float(which)), float(t), noise
+        return sample, noise, float(t), replaced
 
-    def _caption(self, row: int, uniform: float) -> str:
-        data: DataConfig = self.config.data
-        captions = self.reader.captions(row)
-        return draw_caption(captions, uniform, level_weights=data.level_weights, language_weights=data.language_weights)
+    def _readable(
+        self, planned: PlannedBatch, slot: int, uniforms: Uniforms, fetched: Mapping[Place, bytes]
+    ) -> tuple[Sample, bool]:
+        """Return the sample of a slot, or with data.on_error skip a drawn other one of its bucket if it cannot be read."""
+        source, row = self._source(planned), planned.rows[slot]
+        for attempt in range(1, MAX_REPLACEMENTS + 1):
+            try:
+                return source.load(row, planned.shape, uniforms, fetched), attempt > 1
+            except UnreadableSample as error:
+                if self.config.data.on_error == "stop" or attempt == MAX_REPLACEMENTS:
+                    raise
+                logger.warning("epoch %d, batch %d, slot %d: replaced: %s", planned.epoch, planned.number, slot, error)
+            place = attempt * len(planned.rows) + slot  # beyond the slots of the batch: draws of its own
+            row = int(draws(self.plan.seed, planned.epoch, planned.number, place).choice(planned.bucket.rows))
+        raise AssertionError("the last attempt returns or raises")
 
-    def _latent(self, row: int, shape: Shape) -> Tensor:
-        known = self._latents.get((row, shape))
-        if known is not None:
-            return known
-        pixels = torch.from_numpy(self.reader.pixels(row, shape))
-        latent = self.autoencoder.encode(to_signed(pixels[None]))[0].cpu()
-        size = latent.numel() * latent.element_size()
-        if self._size_bytes + size <= self.config.data.cache_bytes:
-            self._latents[row, shape] = latent
-            self._size_bytes += size
-        return latent
+    def _texts(self, samples: list[Sample]) -> tuple[list[Tensor], tuple[Reference, ...]]:
+        """Return the text features of samples of one task, and the references of edits."""
+        if samples[0].reference is None:
+            return self.text.encode([sample.caption.text for sample in samples]), ()
+        texts, references = [], []
+        for sample in samples:
+            assert sample.reference is not None
+            parts = self.text.encode_raw(edit_texts(self.text, sample.caption.text))
+            texts.append(torch.cat(parts))
+            references.append(Reference(sample.reference, sample.siglip, tuple(len(part) for part in parts)))
+        return texts, tuple(references)
+
+    def _edit_samples(self, pairs: PairReader | None, latents: Latents) -> EditSamples:
+        config = self.config
+        siglip = SigLIP(config.siglip, device=config.device) if config.siglip else None
+        if siglip is not None and siglip.width != config.model.siglip_feat_dim:
+            raise ConfigError(f"model.siglip_feat_dim is {config.model.siglip_feat_dim}; {config.siglip} gives {siglip.width}")
+        return EditSamples(
+            PairReader(config.data.pairs) if pairs is None else pairs,
+            latents,
+            config.data,
+            unit_px=self.autoencoder.downsample * self.patch,
+            siglip=siglip,
+            siglip_cache=self._cache(siglip.id) if siglip else None,
+        )
+
+    def _cache(self, fingerprint: str) -> FeatureCache:
+        data = self.config.data
+        return FeatureCache(fingerprint, memory_bytes=data.cache_bytes, folder=self._folder, folder_bytes=data.latent_cache_bytes)
+
+
+def edit_texts(text: TextCache, prompt: str) -> list[str]:
+    """Return the text segments around a reference and its target.
+
+    In Qwen's turn format for Qwen, as the released pipeline writes them; other encoders know no turns, so the prompt stands
+    between empty texts.
+    """
+    return segments(prompt, 1) if isinstance(text.encoder, Qwen3) else ["", prompt, ""]

@@ -1,78 +1,47 @@
 """The global plan: which samples make up which batch, as a pure function of (index, settings, seed, epoch).
 
-The plan does not know how many processes read it: rank r of W takes slice r of every global batch, so another number of processes
-sees the same batches. Its state is (digest, epoch, number of the next batch in the epoch); resuming is a lookup, nothing is
-replayed. Every random draw of training (caption, dropout, time, noise) comes from (seed, epoch, batch, slot), not from a stream.
+The plan does not know how many processes read it: rank r of W takes its slice of every global batch, so another number of
+processes sees the same batches. Its state is (digest, epoch, number of the next batch in the epoch); resuming is a lookup,
+nothing is replayed. Every random draw of training (caption, dropout, time, noise) comes from (seed, epoch, batch, slot), not from
+a stream. What is never drawn is reported by reason before the first step.
 
-A bucket of images of one shape is an endless row of passes: pass p is a permutation in which sample i occurs
-floor((p + 1) w_i + u_i) - floor(p w_i + u_i) times, w_i its weight over the mean and u_i a fixed draw in [0, 1). Equal weights
-give plain permutations; other weights are met exactly in the long run. Epoch e owns the batches that end in pass e, so a leftover
-of one epoch opens the next and nothing is dropped. What is never drawn is reported by reason before the first step.
+Text-to-image and editing: an epoch is one of the images, and edit batches stand between its batches at drawn places, so many
+that their samples are `edit_share` of all (Z-Image: text-to-image to image-to-image about 4:1, arXiv 2511.22699, section 4.7). A
+batch is of one task. Edit batches come from an endless row of their own, found by how many samples went before.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
 from curation.errors import ConfigError
-from model.held_out import is_held_out
+from model.buckets import BatchSize, Bucket, Choice, make_buckets, usable_rows
+from model.buckets import Shape as Shape
+from model.buckets import training_shape as training_shape
+from model.draws import draws as draws
+from model.passes import Passes
 
-
-class Shape(NamedTuple):
-    """Size of training images."""
-
-    width_px: int
-    height_px: int
+Task = Literal["image", "edit"]
+"""What a batch trains: text to image, or reference and instruction to image."""
 
 
 @dataclass(frozen=True)
 class PlannedBatch:
-    """One global batch: rows of the shard index, one per slot, all trained at one shape."""
+    """One global batch: rows of the task's index, one per slot, all trained at one shape."""
 
     epoch: int
     number: int
     shape: Shape
     rows: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Bucket:
-    """The samples of one training shape."""
-
-    shape: Shape
-    rows: np.ndarray  # int64, rows of the index
-    weights: np.ndarray  # float64, mean 1 over all buckets
-    phases: np.ndarray  # float64 in [0, 1)
-
-    def occurrences(self, passes: int) -> np.ndarray:
-        """Return how often each sample occurs in the first `passes` passes."""
-        count: np.ndarray = np.floor(passes * self.weights + self.phases).astype(np.int64)
-        return count
-
-
-def training_shape(bucket: str, *, resolution_px: int, unit_px: int) -> Shape:
-    """Return the size nearest to resolution_px^2 pixels at the aspect of `bucket` ('WIDTHxHEIGHT'), in multiples of `unit_px`."""
-    width, height = (int(side) for side in bucket.split("x"))
-    root = (width / height) ** 0.5
-    sides = (max(1, round(resolution_px * factor / unit_px)) * unit_px for factor in (root, 1 / root))
-    return Shape(*sides)
-
-
-def caption_weight(level: str, language: str, level_weights: Mapping[str, float], language_weights: Mapping[str, float]) -> float:
-    """Return the relative frequency of a caption; a source caption in a language that is not named counts 1 for language."""
-    return level_weights.get(level, 0.0) * language_weights.get(language, 1.0 if level == "source" else 0.0)
-
-
-def draws(seed: int, epoch: int, number: int, slot: int) -> np.random.Generator:
-    """Return the generator of one slot of one batch; the same on every machine, rank and resume."""
-    key = hashlib.blake2b(f"{seed}/{epoch}/{number}/{slot}".encode(), digest_size=16).digest()
-    return np.random.Generator(np.random.Philox(key=np.frombuffer(key, dtype="<u8")))
+    bucket: Bucket = field(compare=False, repr=False)
+    """Where the rows come from, and a replacement for one that cannot be read."""
+    task: Task = "image"
 
 
 class Plan:
@@ -92,44 +61,64 @@ class Plan:
         use_weights: bool = True,
         held_out_share: float = 0.0,
         held_out_seed: int = 0,
+        token_budget: int = 0,
+        batch_multiple: int = 1,
+        pad_to: int = 1,
+        edits: pa.Table | None = None,
+        edit_share: float = 0.2,
+        reference_tokens: int = 0,
     ) -> None:
-        """Plan over `index` (SHARDS rows).
+        """Plan over `index` (SHARDS rows), and over `edits` (`pair_reader.as_samples`), if there are any.
 
         unit_px: sides of training images are multiples of it: the autoencoder's downsample times the patch.
         held_out_share, held_out_seed: samples that are kept for validation, see model/held_out.py; `held_out` lists them.
+        token_budget, batch_multiple, pad_to: see `BatchSize`; batch_size is used when the budget is 0.
+        edit_share: share of samples that are edits, in (0, 1). reference_tokens: SigLIP tokens of an edit.
         Raises ConfigError when no sample is left or a group is not in the index.
         """
         if resolution_px % unit_px:
             raise ConfigError(f"resolution_px is {resolution_px}; it must be a multiple of {unit_px}")
-        self.batch_size, self.seed = batch_size, seed
+        self.seed, self.edit_share = seed, edit_share if edits is not None else 0.0
+        choice = Choice(
+            groups=groups, level_weights=level_weights, language_weights=language_weights, use_weights=use_weights,
+            held_out_share=held_out_share, held_out_seed=held_out_seed,
+        )  # fmt: skip
+        size = BatchSize(fixed=batch_size, token_budget=token_budget, multiple=batch_multiple, unit_px=unit_px, pad_to=pad_to)
+        self._images = _Samples(index, choice, size, resolution_px, seed, key=-1)
+        self._edits = None
+        if edits is not None:
+            if not 0 < edit_share < 1:
+                raise ConfigError(f"data.pair_share is {edit_share}; it must be between 0 and 1")
+            told = Choice(level_weights={"instruction": 1.0}, language_weights=language_weights, use_weights=use_weights)
+            paired = BatchSize(
+                fixed=batch_size, token_budget=token_budget, multiple=batch_multiple, unit_px=unit_px, pad_to=pad_to,
+                images_per_sample=2, extra_tokens=reference_tokens,
+            )  # fmt: skip
+            self._edits = _Samples(edits, told, paired, resolution_px, seed, key=-3)
         settings = [batch_size, resolution_px, unit_px, seed, sorted(groups), dict(sorted(level_weights.items())),
-                    dict(sorted(language_weights.items())), use_weights]  # fmt: skip
-        settings += [held_out_share, held_out_seed] if held_out_share else []
-        self.digest = hashlib.sha256((index_digest(index) + json.dumps(settings)).encode()).hexdigest()
-        usable, self.excluded = _usable(index, groups, level_weights, language_weights, use_weights)
-        usable, kept_back = _held_out(index, usable, held_out_share, held_out_seed)
-        self.excluded |= {"held out for validation": len(kept_back)} if len(kept_back) else {}
-        if not len(usable):
-            raise ConfigError(f"no sample is left to train on; excluded: {self.excluded or 'none, the index is empty'}")
-        weights = _relative_weights(index, usable) if use_weights else np.ones(len(usable))
-        phases = np.random.Generator(np.random.Philox(key=seed)).random(len(usable))
-        names = np.array(index.column("bucket").to_pylist(), dtype=object)[usable]
-        self.buckets = _buckets(usable, names, weights, phases, resolution_px, unit_px)
-        self.held_out = _kept_back(index, kept_back, resolution_px, unit_px)
-        self._enlarged = _enlarged(index, self.buckets)
-        self._order = lru_cache(maxsize=2)(self._epoch_order)
-        self._stream = lru_cache(maxsize=2 * len(self.buckets) + 2)(self._pass)
+                    dict(sorted(language_weights.items())), use_weights, held_out_share, held_out_seed, token_budget,
+                    batch_multiple, pad_to, self.edit_share, reference_tokens]  # fmt: skip
+        indices = [index_digest(table) for table in (index, edits) if table is not None]
+        self.digest = hashlib.sha256(("".join(indices) + json.dumps(settings)).encode()).hexdigest()
+        self.buckets, self.held_out, self.excluded = self._images.buckets, self._images.held_out, self._images.excluded
+        self._tasks = lru_cache(maxsize=4)(self._mixed)
 
     def epoch_length(self, epoch: int) -> int:
         """Return the number of batches of `epoch`; it may be 0 when the samples of one pass do not fill a batch."""
-        return len(self._order(epoch))
+        return len(self._tasks(epoch)[0]) if self._edits else self._images.passes.epoch_length(epoch)
 
     def batch(self, epoch: int, number: int) -> PlannedBatch:
         """Return batch `number` of `epoch`."""
-        which, index = self._order(epoch)[number]
-        start = index * self.batch_size
-        rows = self._items(which, epoch, start, start + self.batch_size)
-        return PlannedBatch(epoch, number, self.buckets[which].shape, tuple(int(row) for row in rows))
+        task: Task = "image"
+        place = number
+        if self._edits is not None:
+            edit, places, first = self._tasks(epoch)
+            task, place = ("edit", first + int(places[number])) if edit[number] else ("image", int(places[number]))
+        if task == "edit" and self._edits is not None:
+            bucket, rows = self._edits.passes.at(place)
+        else:
+            bucket, rows = self._images.passes.batch(epoch, place)
+        return PlannedBatch(epoch, number, bucket.shape, tuple(int(row) for row in rows), bucket, task)
 
     def after(self, epoch: int, number: int) -> tuple[int, int]:
         """Return (epoch, number) of the first batch at or after `number` of `epoch`, crossing into later epochs."""
@@ -139,48 +128,41 @@ class Plan:
 
     def report(self) -> dict[str, object]:
         """Return what will be trained on, by bucket, and what will not, by reason."""
-        buckets = [
-            {
-                "width_px": bucket.shape.width_px,
-                "height_px": bucket.shape.height_px,
-                "samples": len(bucket.rows),
-                "weight_share": float(bucket.weights.sum() / sum(b.weights.sum() for b in self.buckets)),
-                "batches_per_epoch": float(bucket.weights.sum() / self.batch_size),
-                "enlarged": enlarged,
-            }
-            for bucket, enlarged in zip(self.buckets, self._enlarged, strict=True)
-        ]
-        return {"digest": self.digest, "batch_size": self.batch_size, "buckets": buckets, "excluded": self.excluded}
+        edits = {} if self._edits is None else {"edit_share": self.edit_share, "edits": self._edits.report()}
+        return {"digest": self.digest, **self._images.report(), **edits}
 
-    def _epoch_order(self, epoch: int) -> list[tuple[int, int]]:
-        owned = [
-            (which, index)
-            for which, bucket in enumerate(self.buckets)
-            for index in range(self._length(bucket, epoch) // self.batch_size, self._length(bucket, epoch + 1) // self.batch_size)
-        ]
-        return [owned[i] for i in draws(self.seed, epoch, -1, -1).permutation(len(owned))]
+    def _mixed(self, epoch: int) -> tuple[np.ndarray, np.ndarray, int]:
+        """Return, for each batch of an epoch, whether it edits and its place in its task's row; and the first edit's position."""
+        assert self._edits is not None
+        images = self._images.passes.epoch_length(epoch)
+        first, stop = (self._edit_batches_before(one) for one in (epoch, epoch + 1))
+        edit = draws(self.seed, epoch, -5, -1).permutation(np.arange(images + stop - first) >= images)
+        return edit, np.where(edit, np.cumsum(edit), np.cumsum(~edit)) - 1, first
 
-    def _length(self, bucket: Bucket, passes: int) -> int:
-        """Length of the endless row up to the end of pass `passes` - 1."""
-        return int((bucket.occurrences(passes) - bucket.occurrences(0)).sum())
+    def _edit_batches_before(self, epoch: int) -> int:
+        """Return the number of edit batches of all epochs before, so that they hold their share of the samples or just less."""
+        assert self._edits is not None
+        wanted = self._images.passes.samples_before(epoch) * self.edit_share / (1 - self.edit_share)
+        return self._edits.passes.batches_within(int(wanted + 1e-9))
 
-    def _items(self, which: int, epoch: int, start: int, stop: int) -> np.ndarray:
-        """Items `start` to `stop` of a bucket's endless row, which end in pass `epoch` or before."""
-        parts: list[np.ndarray] = []
-        number = epoch
-        while stop > start:
-            begin = self._length(self.buckets[which], number)
-            if stop > begin:
-                items = self._stream(which, number)
-                parts.insert(0, items[max(start, begin) - begin : stop - begin])
-                stop = max(start, begin)
-            number -= 1
-        return np.concatenate(parts)
 
-    def _pass(self, which: int, number: int) -> np.ndarray:
-        bucket = self.buckets[which]
-        repeats = bucket.occurrences(number + 1) - bucket.occurrences(number)
-        return draws(self.seed, number, -2, which).permutation(np.repeat(bucket.rows, repeats))
+class _Samples:
+    """The samples of one task: those that are drawn, as passes; those that are not, by reason."""
+
+    def __init__(self, index: pa.Table, choice: Choice, size: BatchSize, resolution_px: int, seed: int, *, key: int) -> None:
+        rows, held, self.excluded = usable_rows(index, choice)
+        if not len(rows):
+            raise ConfigError(f"no sample is left to train on; excluded: {self.excluded or 'none, the index is empty'}")
+        self.size = size
+        self.buckets = make_buckets(index, rows, choice=choice, size=size, resolution_px=resolution_px, seed=seed)
+        self.held_out = make_buckets(index, held, choice=choice, size=size, resolution_px=resolution_px, seed=seed)
+        self.passes = Passes(self.buckets, seed=seed, key=key)
+
+    def report(self) -> dict[str, object]:
+        """Return batch size or token budget, the buckets, and what is excluded."""
+        weight = float(sum(bucket.weights.sum() for bucket in self.buckets))
+        size = {"token_budget": self.size.token_budget} if self.size.token_budget else {"batch_size": self.size.fixed}
+        return {**size, "buckets": [bucket.report(weight) for bucket in self.buckets], "excluded": self.excluded}
 
 
 def index_digest(index: pa.Table) -> str:
@@ -189,70 +171,3 @@ def index_digest(index: pa.Table) -> str:
     for name in ("id", "shard", "image_offset", "image_length", "json_offset", "json_length", "bucket", "group", "weight"):
         digest.update(json.dumps([name, index.column(name).to_pylist()]).encode())
     return digest.hexdigest()
-
-
-def _usable(
-    index: pa.Table,
-    groups: Sequence[str],
-    level_weights: Mapping[str, float],
-    language_weights: Mapping[str, float],
-    use_weights: bool,
-) -> tuple[np.ndarray, dict[str, int]]:
-    """Rows that can be drawn, and how many cannot, by reason."""
-    present = index.column("group").to_pylist()
-    unknown = sorted(set(groups) - set(present))
-    if unknown:
-        raise ConfigError(f"no sample has group {unknown[0]!r}; the shards have {sorted(set(present))}")
-    weights, lengths = index.column("weight").to_pylist(), index.column("caption_lengths").to_pylist()
-    rows, excluded = [], dict[str, int]()
-    for row, (group, weight, captions) in enumerate(zip(present, weights, lengths, strict=True)):
-        reason = None
-        if groups and group not in groups:
-            reason = "other group"
-        elif use_weights and not weight > 0:
-            reason = "weight is 0"
-        elif captions is not None and not any(
-            caption_weight(c["level"], c["language"], level_weights, language_weights) > 0 for c in captions
-        ):
-            reason = "no caption of the chosen levels and languages"
-        if reason is None:
-            rows.append(row)
-        else:
-            excluded[reason] = excluded.get(reason, 0) + 1
-    return np.array(rows, dtype=np.int64), excluded
-
-
-def _held_out(index: pa.Table, rows: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Divide rows into those to train on and those held out."""
-    if not share:
-        return rows, rows[:0]
-    ids = index.column("id").to_pylist()
-    chosen = np.array([is_held_out(ids[row], share, seed) for row in rows], dtype=bool)
-    return rows[~chosen], rows[chosen]
-
-
-def _kept_back(index: pa.Table, rows: np.ndarray, resolution_px: int, unit_px: int) -> list[Bucket]:
-    names = np.array(index.column("bucket").to_pylist(), dtype=object)[rows]
-    return _buckets(rows, names, np.ones(len(rows)), np.zeros(len(rows)), resolution_px, unit_px)
-
-
-def _relative_weights(index: pa.Table, rows: np.ndarray) -> np.ndarray:
-    weights = np.array(index.column("weight").to_pylist(), dtype=np.float64)[rows]
-    return np.ones(len(rows)) if np.all(weights == weights[0]) else weights / weights.mean()
-
-
-def _buckets(
-    rows: np.ndarray, names: np.ndarray, weights: np.ndarray, phases: np.ndarray, resolution_px: int, unit_px: int
-) -> list[Bucket]:
-    shapes = {name: training_shape(name, resolution_px=resolution_px, unit_px=unit_px) for name in set(names)}
-    of_row = [shapes[name] for name in names]
-    buckets = []
-    for shape in sorted(set(of_row)):
-        chosen = np.array([other == shape for other in of_row])
-        buckets.append(Bucket(shape, rows[chosen], weights[chosen], phases[chosen]))
-    return buckets
-
-
-def _enlarged(index: pa.Table, buckets: list[Bucket]) -> list[int]:
-    widths, heights = (np.array(index.column(name).to_pylist()) for name in ("width", "height"))
-    return [int(((widths[b.rows] < b.shape.width_px) | (heights[b.rows] < b.shape.height_px)).sum()) for b in buckets]

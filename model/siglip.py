@@ -12,10 +12,11 @@ from PIL import Image
 from torch import Tensor
 
 from curation.errors import ModelError
+from model.feature_cache import weights_fingerprint
 
 
 class SigLIP:
-    """A frozen SigLIP 2 vision model; `width` is that of its features."""
+    """A frozen SigLIP 2 vision model; `width` is that of its features, `id` a cache key."""
 
     def __init__(self, folder: Path | str, *, processor: Path | str | None = None, device: str = "cpu") -> None:
         if not (Path(folder) / "config.json").is_file():
@@ -25,6 +26,7 @@ class SigLIP:
         self.processor = Siglip2ImageProcessor.from_pretrained(processor or folder, local_files_only=True)
         self.model = Siglip2VisionModel.from_pretrained(folder, local_files_only=True).eval().requires_grad_(False).to(device)
         self.width = int(self.model.config.hidden_size)
+        self.id = f"siglip:{weights_fingerprint(Path(folder))}:{self.model.device.type}"
 
     @torch.no_grad()
     def encode(self, pixels: np.ndarray) -> Tensor:

@@ -11,18 +11,18 @@ it proves the pipeline and the composition of seen words. Encoders run without p
 import hashlib
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from curation.errors import ConfigError, ModelError
 from curation.sentences import load_minilm
+from model.feature_cache import FeatureCache, weights_fingerprint
 
 NULL_WORD = "<null>"
 _WORD = re.compile(
@@ -41,6 +41,9 @@ class TextEncoder(Protocol):
 
     def encode(self, captions: Sequence[str]) -> list[Tensor]:
         """Return float32 features (L_i, width), L_i >= 1, also for the empty caption."""
+
+    def encode_raw(self, texts: Sequence[str]) -> list[Tensor]:
+        """Return the same for texts that are no caption of their own: parts of a turn, without a chat template."""
 
 
 class HashText:
@@ -61,6 +64,8 @@ class HashText:
     def encode(self, captions: Sequence[str]) -> list[Tensor]:
         """Return one row per word."""
         return [torch.from_numpy(np.stack([self._vector(word) for word in self.words(caption)])) for caption in captions]
+
+    encode_raw = encode
 
     def _draw(self, word: str) -> np.ndarray:
         digest = hashlib.shake_256(f"{self.salt}\0{self.width}\0{word}".encode()).digest(16 * self.width)
@@ -86,6 +91,8 @@ class MiniLM:
         encoded = [self.tokenizer(c, truncation=True, max_length=self.max_tokens, return_tensors="pt") for c in captions]
         return [self.model(**tokens).last_hidden_state[0].float() for tokens in encoded]
 
+    encode_raw = encode
+
 
 class Qwen3:
     """hidden_states[-2] of a Qwen3 from a local folder, each caption in the chat template; tokenizer: its folder if another."""
@@ -106,7 +113,7 @@ class Qwen3:
         self.model.config.num_hidden_layers = len(self.model.layers)
         self.model.norm = torch.nn.Identity()
         self.width = int(self.model.config.hidden_size)
-        self.id = f"qwen3:{_fingerprint(Path(folder))}:{max_tokens}"
+        self.id = f"qwen3:{weights_fingerprint(Path(folder))}:{max_tokens}"
 
     def prompt(self, caption: str) -> str:
         """Return the caption as a user's turn followed by the opening of the answer."""
@@ -147,52 +154,30 @@ def text_encoder(spec: str, *, device: str = "cpu") -> TextEncoder:
 class TextCache:
     """Features of captions, each computed once; kept in memory and, with a folder, in one file per caption on disk."""
 
-    def __init__(self, encoder: TextEncoder, *, folder: Path | None = None, max_bytes: int = 1 << 30) -> None:
+    def __init__(
+        self, encoder: TextEncoder, *, folder: Path | None = None, max_bytes: int = 1 << 30, folder_bytes: int = 100 << 30
+    ) -> None:
         self.encoder = encoder
-        self.folder = folder / hashlib.sha256(encoder.id.encode()).hexdigest()[:16] if folder else None
-        self.max_bytes = max_bytes
-        self.size_bytes = 0
-        self._features: dict[str, Tensor] = {}
+        self.cache = FeatureCache(encoder.id, memory_bytes=max_bytes, folder=folder, folder_bytes=folder_bytes)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes in memory."""
+        return self.cache.size_bytes
 
     def encode(self, captions: Sequence[str]) -> list[Tensor]:
         """Return the features of each caption."""
-        missing = [caption for caption in dict.fromkeys(captions) if caption not in self._features]
-        fresh = {caption: self._stored(caption) for caption in missing}
-        unknown = [caption for caption in missing if fresh[caption] is None]
-        computed = dict(zip(unknown, self.encoder.encode(unknown), strict=True)) if unknown else {}
-        for caption, features in computed.items():
-            self._store(caption, features)
-        found = {caption: features for caption, features in fresh.items() if features is not None} | computed
-        for caption, features in found.items():
-            self._keep(caption, features)
-        return [self._features.get(caption, found.get(caption)) for caption in captions]  # type: ignore[misc]
+        return self._of(captions, self.encoder.encode, "")
 
-    def _keep(self, caption: str, features: Tensor) -> None:
-        size = features.numel() * features.element_size()
-        if self.size_bytes + size <= self.max_bytes:
-            self._features[caption] = features
-            self.size_bytes += size
+    def encode_raw(self, texts: Sequence[str]) -> list[Tensor]:
+        """Return the features of texts as they are, without a chat template."""
+        return self._of(texts, self.encoder.encode_raw, "raw\0")
 
-    def _path(self, caption: str) -> Path | None:
-        return self.folder / f"{hashlib.sha256(caption.encode()).hexdigest()}.safetensors" if self.folder else None
-
-    def _stored(self, caption: str) -> Tensor | None:
-        path = self._path(caption)
-        return load_file(path)["features"] if path is not None and path.is_file() else None
-
-    def _store(self, caption: str, features: Tensor) -> None:
-        path = self._path(caption)
-        if path is None:
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(f".{id(self)}.tmp")
-        save_file({"features": features.contiguous()}, temporary)
-        temporary.replace(path)
-
-
-def _fingerprint(folder: Path) -> str:
-    """Hash of the configuration and of the names and sizes of the weight files."""
-    digest = hashlib.sha256((folder / "config.json").read_bytes())
-    for path in sorted(folder.glob("*.safetensors")):
-        digest.update(f"{path.name}:{path.stat().st_size}".encode())
-    return digest.hexdigest()[:16]
+    def _of(self, texts: Sequence[str], encode: Callable[[Sequence[str]], list[Tensor]], kind: str) -> list[Tensor]:
+        known = {text: self.cache.get(kind + text) for text in dict.fromkeys(texts)}
+        missing = [text for text, features in known.items() if features is None]
+        computed = dict(zip(missing, encode(missing), strict=True)) if missing else {}
+        for text, features in computed.items():
+            self.cache.put(kind + text, features)
+        found = {text: features for text, features in known.items() if features is not None} | computed
+        return [found[text] for text in texts]

@@ -23,11 +23,12 @@ from torch import Tensor
 from curation.errors import ConfigError, StaleInput
 from model.autoencoder import Autoencoder, FluxVAE, PCAAutoencoder, parse_autoencoder, to_signed
 from model.checkpoint import Progress, latest_checkpoint, load_autoencoder, read_config, read_progress
-from model.config import TrainConfig, to_dict
-from model.data import Batches, ShardReader, TrainBatch
+from model.config import DATA_BOOKKEEPING, TrainConfig, to_dict
+from model.data import Batches, ShardReader, TrainBatch, feature_folder, make_plan
 from model.objective import sample_losses
 from model.plan import Plan
 from model.schedule import learning_rate
+from model.shard_reader import UnreadableSample
 from model.text import TextCache, text_encoder
 from model.train_log import TrainLog, stop_at_nan
 from model.train_state import TrainState
@@ -59,13 +60,13 @@ class TrainResult:
 def train(
     config: TrainConfig,
     *,
-    shards: Path,
+    shards: Path | str,
     out: Path,
     progress: Callable[[dict[str, Any]], None] | None = None,
     resume: bool = True,
     watches: Sequence[Watch] = (),
 ) -> TrainResult:
-    """Train on the shards of a folder until config.num_steps and return the result; a finished run returns at once.
+    """Train on the shards of a folder or URL until config.num_steps and return the result; a finished run returns at once.
 
     While another process trains in `out`, this one waits: the worker of a killed driver lives on for some seconds.
     progress: called after every step with its log line.
@@ -78,7 +79,7 @@ def train(
     torch.set_num_threads(config.num_threads)
     try:
         with _alone(Path(out)):
-            return _train(config, Path(shards), Path(out), progress, resume, watches, started)
+            return _train(config, shards, Path(out), progress, resume, watches, started)
     finally:
         torch.set_num_threads(threads)
 
@@ -98,7 +99,7 @@ def _alone(out: Path) -> Iterator[None]:
 
 def _train(
     config: TrainConfig,
-    shards: Path,
+    shards: Path | str,
     out: Path,
     progress: Callable[[dict[str, Any]], None] | None,
     resume: bool,
@@ -118,11 +119,13 @@ def _train(
     (out / "plan.json").write_text(json.dumps(plan.report(), indent=1) + "\n")
     logger.info("plan %s: %s", plan.digest[:8], json.dumps(plan.report()))
     autoencoder = vae or (load_autoencoder(config, checkpoint) if checkpoint else _fitted_pca(config, reader, plan))
-    folder = None if config.text.startswith("hash:") else out / "text_features"  # hashing is faster than a disk
-    text = TextCache(text_encoder(config.text, device=config.device), folder=folder, max_bytes=config.data.cache_bytes)
+    folder = feature_folder(config, shards)
+    kept = None if config.text.startswith("hash:") else folder or out / "text_features"  # hashing is faster than a disk
+    text = TextCache(text_encoder(config.text, device=config.device), folder=kept, max_bytes=config.data.cache_bytes,
+                     folder_bytes=config.data.latent_cache_bytes)  # fmt: skip
     _check_fit(config, autoencoder, text.encoder.width)
     state = TrainState.create(config, checkpoint, plan.digest)
-    batches = Batches(plan, reader, autoencoder, text, config, patch=config.model.patch_px)
+    batches = Batches(plan, reader, autoencoder, text, config, patch=config.model.patch_px, folder=folder)
     losses = _loop(state, batches, config, out, progress, watches)
     seconds = time.monotonic() - started
     final = latest_checkpoint(out)
@@ -135,24 +138,6 @@ def _train(
         images_per_second=len(losses) * config.batch_size / seconds,
         wall_seconds=seconds,
         num_parameters=sum(p.numel() for p in state.model.parameters()),
-    )
-
-
-def make_plan(config: TrainConfig, reader: ShardReader, *, unit_px: int) -> Plan:
-    """Return the plan of a run over the shards of `reader`."""
-    data = config.data
-    return Plan(
-        reader.index,
-        batch_size=config.batch_size,
-        resolution_px=data.resolution_px,
-        unit_px=unit_px,
-        seed=config.seed,
-        groups=data.groups,
-        level_weights=data.level_weights,
-        language_weights=data.language_weights,
-        use_weights=data.use_weights,
-        held_out_share=config.validation.share if config.validation else 0.0,
-        held_out_seed=config.validation.seed if config.validation else 0,
     )
 
 
@@ -216,15 +201,19 @@ def _update(state: TrainState, batch: TrainBatch, config: TrainConfig, step: int
 
 def _fitted_pca(config: TrainConfig, reader: ShardReader, plan: Plan) -> PCAAutoencoder:
     downsample, channels = (int(part) for part in parse_autoencoder(config.autoencoder)[1].split(":"))
-    return PCAAutoencoder.fit(_images(reader, plan), downsample=downsample, channels=channels)
+    return PCAAutoencoder.fit(_images(reader, plan, config.data.on_error), downsample=downsample, channels=channels)
 
 
-def _images(reader: ShardReader, plan: Plan) -> Iterator[Tensor]:
-    """Training images one by one, at most PCA_IMAGES of them, evenly spaced."""
+def _images(reader: ShardReader, plan: Plan, on_error: str) -> Iterator[Tensor]:
+    """Training images one by one, at most PCA_IMAGES of them, evenly spaced; data.on_error says what becomes of bad ones."""
     places = [(int(row), bucket.shape) for bucket in plan.buckets for row in bucket.rows]
     for i in range(min(len(places), PCA_IMAGES)):
         row, shape = places[i * len(places) // min(len(places), PCA_IMAGES)]
-        yield to_signed(torch.from_numpy(reader.pixels(row, shape))[None])
+        try:
+            yield to_signed(torch.from_numpy(reader.pixels(row, shape))[None])
+        except UnreadableSample:
+            if on_error == "stop":
+                raise
 
 
 def _check_fit(config: TrainConfig, autoencoder: Autoencoder, text_width: int) -> None:
@@ -236,6 +225,8 @@ def _check_fit(config: TrainConfig, autoencoder: Autoencoder, text_width: int) -
 
 def _check_same_run(checkpoint: Path, config: TrainConfig, digest: str) -> None:
     old, new = to_dict(read_config(checkpoint)), to_dict(config)
+    for settings in (old, new):
+        settings["data"] = {key: value for key, value in settings["data"].items() if key not in DATA_BOOKKEEPING}
     changed = sorted(key for key in new if key not in BOOKKEEPING and old.get(key) != new[key])
     if changed:
         key = changed[0]

@@ -10,6 +10,17 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from curation.errors import ConfigError
+from model.plan import Task
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The picture an edit starts from, as the omni model takes it."""
+
+    latent: Tensor  # float32 (C, h, w)
+    siglip: Tensor | None  # float32 (rows, columns, width); None without a tower
+    segments: tuple[int, ...]
+    """Lengths of the text segments around reference and target; they add up to the length of the sample's text."""
 
 
 @dataclass(frozen=True)
@@ -19,24 +30,40 @@ class TrainBatch:
     latents: Tensor  # float32 (B, C, h, w)
     noise: Tensor  # float32 (B, C, h, w)
     t: Tensor  # float32 (B,)
-    text: list[Tensor]  # (L_i, width) each
+    text: list[Tensor]  # (L_i, width) each; an edit's segments stand one after the other
     captions: list[str]
     ids: list[str]
     epoch: int
     number: int
     global_size: int
     """Samples of the global batch, of all ranks and micro-batches together."""
+    levels: tuple[str, ...] = ()
+    """Level of each caption, "instruction" or "caption" of an edit; empty where the caption was dropped."""
+    languages: tuple[str, ...] = ()
+    """Language of each caption; empty where it is not known or the caption was dropped."""
+    references: tuple[Reference, ...] | None = None
+    """What each sample is edited from; None: the batch is text to image."""
+    replaced: int = 0
+    """Samples of this slice that stand in for others that could not be read."""
 
     def __len__(self) -> int:
         """Return the number of samples."""
         return len(self.ids)
 
-    def split(self, count: int) -> list["TrainBatch"]:
-        """Return `count` micro-batches, in order, of sizes that differ by at most one; raises ConfigError if one were empty."""
-        return [self._part(slots) for slots in (slots_of(len(self), rank=k, world_size=count) for k in range(count))]
+    @property
+    def task(self) -> Task:
+        """What the batch trains."""
+        return "image" if self.references is None else "edit"
 
-    def _part(self, slots: range) -> "TrainBatch":
-        cut = slice(slots.start, slots.stop)
+    def split(self, count: int) -> list["TrainBatch"]:
+        """Return `count` micro-batches, in order, of sizes that differ by at most one; raises ConfigError if one were empty.
+
+        `replaced` stays with the first.
+        """
+        slots = [slots_of(len(self), rank=k, world_size=count) for k in range(count)]
+        return [self._part(slice(part.start, part.stop)) for part in slots]
+
+    def _part(self, cut: slice) -> "TrainBatch":
         return replace(
             self,
             latents=self.latents[cut],
@@ -45,6 +72,10 @@ class TrainBatch:
             text=self.text[cut],
             captions=self.captions[cut],
             ids=self.ids[cut],
+            levels=self.levels[cut],
+            languages=self.languages[cut],
+            references=None if self.references is None else self.references[cut],
+            replaced=0 if cut.start else self.replaced,
         )
 
 
@@ -58,6 +89,7 @@ def slots_of(size: int, *, rank: int, world_size: int) -> range:
         raise ValueError(f"part {rank} of {world_size} parts does not exist")
     if size < world_size:
         raise ConfigError(
-            f"a batch of {size} cannot be cut into {world_size} parts: raise batch_size to at least ranks x accumulation"
+            f"a batch of {size} cannot be cut into {world_size} parts: raise batch_size (with data.token_budget: "
+            "data.batch_multiple) to at least ranks x accumulation"
         )
     return range(rank * size // world_size, (rank + 1) * size // world_size)

@@ -58,11 +58,11 @@ def test_a_cache_keeps_features_in_memory_and_on_disk(tmp_path: Path):
     first = TextCache(encoder, folder=tmp_path)
     a, b = first.encode(["a cat", "a cat"])
     assert a is b
-    assert len(list(tmp_path.rglob("*.safetensors"))) == 1
+    assert len(list(tmp_path.rglob("*.features"))) == 1
     second = TextCache(encoder, folder=tmp_path)
     assert torch.equal(second.encode(["a cat"])[0], a)
     TextCache(HashText(width=4), folder=tmp_path).encode(["a cat"])
-    assert len(list(tmp_path.rglob("*.safetensors"))) == 2
+    assert len(list(tmp_path.rglob("*.features"))) == 2
 
 
 def test_a_full_cache_still_answers():

@@ -1,0 +1,208 @@
+"""Samples by training shape: which can be drawn, how often, at what size, and how many of them make one batch.
+
+A batch has one shape. With a token budget its size follows from the shape: as many samples as fit, in multiples of a unit that
+every number of ranks to be supported divides, so that a step of large images costs about what a step of small ones does.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from curation.errors import ConfigError
+from model.held_out import is_held_out
+
+TOKENS_PER_WORD = 1.3
+"""Of English under Qwen's tokenizer, about. Words as `curation.shards.count_words` counts them: a Chinese character is one."""
+
+
+class Shape(NamedTuple):
+    """Size of training images."""
+
+    width_px: int
+    height_px: int
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """The samples of one training shape."""
+
+    shape: Shape
+    rows: np.ndarray  # int64, rows of the index
+    weights: np.ndarray  # float64, mean 1 over all buckets
+    phases: np.ndarray  # float64 in [0, 1)
+    batch_size: int
+    sample_tokens: int
+    """Image and caption tokens of a sample, padding included; captions count with their mean length."""
+    padding_tokens: int
+    """How many of them are padding."""
+    enlarged: int
+    """Samples that are smaller than the shape on a side."""
+
+    def occurrences(self, passes: int) -> np.ndarray:
+        """Return how often each sample occurs in the first `passes` passes."""
+        count: np.ndarray = np.floor(passes * self.weights + self.phases).astype(np.int64)
+        return count
+
+    def report(self, weight: float) -> dict[str, object]:
+        """Return what a user wants to know before the first step; `weight` is that of all buckets together."""
+        first = self.occurrences(1) - self.occurrences(0)
+        return {
+            "width_px": self.shape.width_px,
+            "height_px": self.shape.height_px,
+            "samples": len(self.rows),
+            "weight_share": float(self.weights.sum() / weight),
+            "batch_size": self.batch_size,
+            "batches_per_epoch": float(self.weights.sum() / self.batch_size),
+            "tokens_per_sample": self.sample_tokens,
+            "padding_tokens": self.padding_tokens,
+            "enlarged": self.enlarged,
+            "left_for_the_next_epoch": int(first.sum() % self.batch_size),
+            "most_repeats_per_epoch": ceil(float(self.weights.max())),
+            "most_repeats_per_batch": ceil(self.batch_size / max(1, int((first > 0).sum()))),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchSize:
+    """How many samples make a batch: `fixed`, or as many as `token_budget` holds, in multiples of `multiple`."""
+
+    fixed: int
+    token_budget: int = 0
+    multiple: int = 1
+    unit_px: int
+    """Side of an image token in pixels."""
+    pad_to: int = 1
+    """Image and caption tokens are each padded to a multiple of this."""
+    images_per_sample: int = 1
+    """Two where a reference of about the same size stands beside the image."""
+    extra_tokens: int = 0
+    """Of each sample, whatever its size: SigLIP features."""
+
+    def __post_init__(self) -> None:
+        """Check that a batch can be filled; raises ConfigError."""
+        if self.multiple < 1 or self.fixed < 1 or self.token_budget < 0:
+            raise ConfigError(
+                f"batch_size {self.fixed} and data.batch_multiple {self.multiple} must be at least 1, "
+                f"data.token_budget {self.token_budget} at least 0"
+            )
+
+    def tokens(self, shape: Shape, words: float) -> tuple[int, int]:
+        """Return the tokens of a sample with padding, and how many are padding."""
+        image = shape.width_px // self.unit_px * (shape.height_px // self.unit_px)
+        text = max(1, round(words * TOKENS_PER_WORD))
+        padded = self.images_per_sample * self._padded(image) + self._padded(text) + self.extra_tokens
+        return padded, padded - self.images_per_sample * image - text - self.extra_tokens
+
+    def of(self, sample_tokens: int) -> int:
+        """Return the samples of a batch; at least one multiple, however small the budget."""
+        if not self.token_budget:
+            return self.fixed
+        return max(1, self.token_budget // sample_tokens // self.multiple) * self.multiple
+
+    def _padded(self, tokens: int) -> int:
+        return ceil(tokens / self.pad_to) * self.pad_to
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """Which samples and captions are used."""
+
+    groups: Sequence[str] = ()
+    level_weights: Mapping[str, float]
+    language_weights: Mapping[str, float]
+    use_weights: bool = True
+    held_out_share: float = 0.0
+    held_out_seed: int = 0
+
+
+def training_shape(bucket: str, *, resolution_px: int, unit_px: int) -> Shape:
+    """Return the size nearest to resolution_px^2 pixels at the aspect of `bucket` ('WIDTHxHEIGHT'), in multiples of `unit_px`."""
+    width, height = (int(side) for side in bucket.split("x"))
+    root = (width / height) ** 0.5
+    sides = (max(1, round(resolution_px * factor / unit_px)) * unit_px for factor in (root, 1 / root))
+    return Shape(*sides)
+
+
+def caption_weight(level: str, language: str, level_weights: Mapping[str, float], language_weights: Mapping[str, float]) -> float:
+    """Return the relative frequency of a caption; a source caption in a language that is not named counts 1 for language."""
+    return level_weights.get(level, 0.0) * language_weights.get(language, 1.0 if level == "source" else 0.0)
+
+
+def usable_rows(index: pa.Table, choice: Choice) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
+    """Return rows to train on, rows held out, and how many others there are, by reason.
+
+    Raises ConfigError when a group is not in the index.
+    """
+    present = index.column("group").to_pylist()
+    unknown = sorted(set(choice.groups) - set(present))
+    if unknown:
+        raise ConfigError(f"no sample has group {unknown[0]!r}; the shards have {sorted(set(present))}")
+    weights, lengths = index.column("weight").to_pylist(), index.column("caption_lengths").to_pylist()
+    rows, excluded = [], dict[str, int]()
+    for row, (group, weight, captions) in enumerate(zip(present, weights, lengths, strict=True)):
+        reason = None
+        if choice.groups and group not in choice.groups:
+            reason = "other group"
+        elif choice.use_weights and not weight > 0:
+            reason = "weight is 0"
+        elif captions is not None and not any(_weight(c, choice) > 0 for c in captions):
+            reason = "no caption of the chosen levels and languages"
+        if reason is None:
+            rows.append(row)
+        else:
+            excluded[reason] = excluded.get(reason, 0) + 1
+    kept, held = _held_out(index, np.array(rows, dtype=np.int64), choice)
+    return kept, held, excluded | ({"held out for validation": len(held)} if len(held) else {})
+
+
+def make_buckets(
+    index: pa.Table, rows: np.ndarray, *, choice: Choice, size: BatchSize, resolution_px: int, seed: int
+) -> list[Bucket]:
+    """Return the buckets of `rows`, by shape."""
+    weights = _relative_weights(index, rows) if choice.use_weights and len(rows) else np.ones(len(rows))
+    phases = np.random.Generator(np.random.Philox(key=seed)).random(len(rows))
+    names = np.array(index.column("bucket").to_pylist(), dtype=object)[rows]
+    widths, heights = (np.array(index.column(name).to_pylist())[rows] for name in ("width", "height"))
+    words = _mean_words(index, rows, choice)
+    shapes = {name: training_shape(name, resolution_px=resolution_px, unit_px=size.unit_px) for name in set(names)}
+    of_row = [shapes[name] for name in names]
+    buckets = []
+    for shape in sorted(set(of_row)):
+        chosen = np.array([other == shape for other in of_row])
+        tokens, padding = size.tokens(shape, float(words[chosen].mean()))
+        enlarged = int(((widths[chosen] < shape.width_px) | (heights[chosen] < shape.height_px)).sum())
+        of_bucket = rows[chosen], weights[chosen], phases[chosen]
+        buckets.append(Bucket(shape, *of_bucket, size.of(tokens), tokens, padding, enlarged))
+    return buckets
+
+
+def _weight(caption: Mapping[str, str], choice: Choice) -> float:
+    return caption_weight(caption["level"], caption["language"], choice.level_weights, choice.language_weights)
+
+
+def _mean_words(index: pa.Table, rows: np.ndarray, choice: Choice) -> np.ndarray:
+    """Words of the caption of each row, as drawn on average."""
+    lengths = index.column("caption_lengths").take(pa.array(rows)).to_pylist()
+    means = []
+    for captions in lengths:
+        weighed = [(_weight(c, choice), c["words"]) for c in captions or ()]
+        total = sum(weight for weight, _ in weighed)
+        means.append(sum(weight * words for weight, words in weighed) / total if total else 0.0)
+    return np.array(means)
+
+
+def _held_out(index: pa.Table, rows: np.ndarray, choice: Choice) -> tuple[np.ndarray, np.ndarray]:
+    if not choice.held_out_share:
+        return rows, rows[:0]
+    ids = index.column("id").to_pylist()
+    chosen = np.array([is_held_out(ids[row], choice.held_out_share, choice.held_out_seed) for row in rows], dtype=bool)
+    return rows[~chosen], rows[chosen]
+
+
+def _relative_weights(index: pa.Table, rows: np.ndarray) -> np.ndarray:
+    weights = np.array(index.column("weight").to_pylist(), dtype=np.float64)[rows]
+    return np.ones(len(rows)) if np.all(weights == weights[0]) else weights / weights.mean()
