@@ -447,7 +447,7 @@ TAXONOMY = pa.schema(  # a forest; which concepts an image shows: curation.bags;
         field("entity", pa.int64(), "row in ENTITIES; null for tags and clusters outside the knowledge base"),
         field("parent", pa.int64(), "row of the parent; null for a root"),
         field("level", pa.int16(), "distance from the root", nullable=False),
-        field("named_by", pa.string(), "source, central child, or the model that named it", nullable=False),
+        field("named_by", pa.string(), "source, shared class, shared words, foremost member, or the model", nullable=False),
         field("own", pa.int64(), "kept images that show the concept itself", nullable=False),
         field("images", pa.int64(), "kept images that show it or one of its descendants", nullable=False),
         field("pagerank", pa.float64(), "of the entity; null without one", unit="probability"),

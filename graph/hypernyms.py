@@ -93,6 +93,16 @@ def linked_parents(parts: Iterable[pa.Table], importance: Floats, orphan: NDArra
     return child, parent[child], np.full(len(child), LINKED)
 
 
+def class_names(categories: Sequence[str] | None, description: str | None) -> tuple[str, ...]:
+    """Return what an entity is said to be, the most particular first: classes by categories, and the head of its description.
+
+    Topics, which say what it has to do with and not what it is, are left out.
+    """
+    found = [(name, strength) for name, strength in _category_names(categories or ()) if strength > TOPIC]
+    found += list(_described_names(description or ""))
+    return tuple(dict.fromkeys(name for name, _ in found if name))
+
+
 def _category_names(categories: Sequence[str]) -> Iterator[tuple[str, float]]:
     """Yield the names of a category's members: "Dog breeds" holds dog breeds, "Arctic Ocean" all that has to do with it.
 

@@ -1,11 +1,10 @@
-"""Texts to a tree by hierarchical k-means on their embeddings, from the bottom up, its inner nodes named after a child.
+"""Texts to a tree by hierarchical k-means on their embeddings, from the bottom up.
 
 Spherical k-means groups the texts about `branching` to a group, then the groups' centroids in the same way, until few remain: the
 taxonomy of Vo et al. 2024 (arXiv 2405.15613), which Z-Image names as its model, without their resampling, because here the
 tree is wanted and the balance comes after it. A group of one is no group: its member hangs one level higher.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import faiss
@@ -18,14 +17,8 @@ from graph.vectors import keys, unit
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
 
-Namer = Callable[[Sequence[Sequence[str]]], Sequence[str | None]]
-"""Groups of names, most central first, to one name for each; None where it has no usable one."""
-
 REPEATS = 8
 """Runs of k-means from different starts, of which the best is taken."""
-
-MAX_NAMED = 12
-"""Children of a group that a namer is told."""
 
 
 @dataclass(frozen=True)
@@ -81,38 +74,3 @@ def _groups(vectors: Floats, count: int, seed: int) -> Rows:
     means.train(apart)
     _, found = faiss.knn(vectors, np.asarray(means.centroids, np.float32), 1, metric=faiss.METRIC_INNER_PRODUCT)
     return np.asarray(found[:, 0], np.int64)
-
-
-def group_names(tree: Tree, names: Sequence[str], *, namer: Namer | None = None) -> list[tuple[str, bool]]:
-    """Return the name of every group, in order, and whether the namer gave it; else it is that of the most central child.
-
-    names: of the texts. Groups are named from the bottom up, so a namer hears what it called the children.
-    """
-    known = list(names)
-    given: list[bool] = []
-    while len(known) < len(tree.parent):
-        ready = _ready(tree, len(known))
-        children = [[known[child] for child in tree.children(node)] for node in ready]
-        answers = namer([some[:MAX_NAMED] for some in children]) if namer else [None] * len(ready)
-        for some, answer in zip(children, answers, strict=True):
-            known.append(usable_name(answer) or some[0])
-            given.append(usable_name(answer) is not None)
-    return list(zip(known[len(names) :], given, strict=True))
-
-
-def _ready(tree: Tree, first: int) -> list[int]:
-    """Return the groups from number `first` on whose children all have smaller numbers than it."""
-    last = first
-    while last < len(tree.parent) and (np.flatnonzero(tree.parent == last) < first).all():
-        last += 1
-    return list(range(first, last))
-
-
-def usable_name(answer: str | None) -> str | None:
-    """Return a model's answer as a name: one line of at most six words with a letter in it; None for anything else."""
-    if answer is None:
-        return None
-    lines = [line.strip(" \t\"'`*.:-") for line in answer.strip().splitlines()]
-    if len(lines) != 1 or not any(letter.isalpha() for letter in lines[0]) or "\ufffd" in lines[0]:
-        return None
-    return lines[0] if len(lines[0]) <= 60 and len(lines[0].split()) <= 6 else None

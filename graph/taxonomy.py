@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from curation.bags import Bag, fold
 from curation.schema import TAXONOMY, conform
 from graph.ancestry import levels
+from graph.group_names import Member, Namer, group_names
 from graph.prompts import prior, prompt_counts
-from graph.tag_tree import Namer, group_names, tag_tree
+from graph.tag_tree import tag_tree
 from graph.words import is_spaceless
 
 Rows = NDArray[np.int64]
@@ -39,6 +40,7 @@ class Entity:
     parent: int | None = None
     pagerank: float | None = None
     keep: bool = True
+    classes: tuple[str, ...] = ()  # what the knowledge base says it is, as graph.hypernyms.class_names
 
 
 ReadKnowledge = Callable[[Sequence[int]], Mapping[int, Entity]]
@@ -57,6 +59,7 @@ class Concept:
     pagerank: float | None = None
     parent: int = -1
     named_by: str = "source"
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ def taxonomy(
     wanted = [term for term, images in found.items() if images >= min_images]
     concepts = _entities([term for term in wanted if isinstance(term, int)], knowledge)
     concepts = _with_tags(concepts, sorted(term for term in wanted if isinstance(term, str)), found)
-    concepts = _in_order(concepts if grouping is None else _grouped(concepts, grouping))
+    concepts = _in_order(concepts if grouping is None else _grouped(concepts, grouping, found))
     return _table(concepts, shown, prompts, prior_limit)
 
 
@@ -111,6 +114,7 @@ def _entities(named: Sequence[int], knowledge: ReadKnowledge | None) -> list[Con
             kind="entity",
             entity=row,
             pagerank=known[row].pagerank,
+            classes=known[row].classes,
             parent=-1 if known[row].parent is None else place.get(known[row].parent, -1),  # type: ignore[arg-type]
         )
         for row in kept
@@ -143,30 +147,37 @@ def _with_tags(concepts: list[Concept], tags: Sequence[str], found: Mapping[str 
     return [replace(one, forms=tuple(forms.get(place, ()))) for place, one in enumerate(concepts)] + own
 
 
-def _grouped(concepts: list[Concept], grouping: Grouping) -> list[Concept]:
-    """Return the concepts with groups above those that have no parent."""
+def _grouped(concepts: list[Concept], grouping: Grouping, found: Mapping[str | int, int]) -> list[Concept]:
+    """Return the concepts with groups above those that have no parent; found: images that show each term itself."""
     roots = sorted((place for place, one in enumerate(concepts) if one.parent < 0), key=lambda place: _key(concepts[place]))
     if len(roots) <= grouping.branching:
         return concepts
     vectors = grouping.encode([concepts[place].name for place in roots])
     tree = tag_tree(vectors, branching=grouping.branching, max_levels=grouping.max_levels)
-    names = group_names(tree, [concepts[place].name for place in roots], namer=grouping.namer)
+    members = _members(concepts, roots, found)
+    names = group_names(tree, members, namer=grouping.namer, named_by=grouping.named_by)
     place_of = [*roots, *range(len(concepts), len(concepts) + len(names))]
-    grown = list(concepts)
-    for group, (name, given) in enumerate(names, start=len(roots)):
-        central = grown[place_of[tree.children(group)[0]]]
-        grown.append(
-            Concept(
-                name=name,
-                name_zh=None if given else central.name_zh,
-                kind="cluster",
-                named_by=grouping.named_by if given else "central child",
-            )
-        )
+    grown = [
+        *concepts,
+        *(Concept(name=one.name, name_zh=one.member.name_zh, kind="cluster", named_by=one.by) for one in names),
+    ]
     for node, above in enumerate(tree.parent.tolist()):
         if above >= 0:
             grown[place_of[node]] = replace(grown[place_of[node]], parent=place_of[above])
     return grown
+
+
+def _members(concepts: Sequence[Concept], roots: Sequence[int], found: Mapping[str | int, int]) -> list[Member]:
+    """Return the roots as members of groups, with the images of themselves and of what hangs under them, counted apart."""
+    images = [found.get(one.entity, 0) if one.entity is not None else 0 for one in concepts]
+    images = [own + sum(found.get(form, 0) for form in one.forms) for own, one in zip(images, concepts, strict=True)]
+    above = [one.parent for one in concepts]
+    total = Counter[int]()
+    for place, own in enumerate(images):
+        while above[place] >= 0:
+            place = above[place]
+        total[place] += own
+    return [Member(concepts[place].name, concepts[place].name_zh, total[place], concepts[place].classes) for place in roots]
 
 
 def _key(one: Concept) -> tuple[str, int, int]:

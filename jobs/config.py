@@ -461,7 +461,7 @@ class ConceptConfig(Section):
     branching: int = Field(8, ge=2, description="mean number of children of a group")
     max_levels: int = Field(3, ge=1, description="levels of groups above tags and top entities")
     backend: Literal["none", "vlm", "endpoint"] = Field(
-        "none", description="who names the groups: none (the most central child), or the model of section vlm or endpoint"
+        "none", description="who names the groups: none (their members do), or the model of section vlm or endpoint"
     )
     prompts: str | None = Field(None, description="user prompts: .txt, one a line, or .jsonl or .csv with prompt and count")
     prior_limit: float = Field(4.0, ge=1, description="largest factor of a concept that users ask for")

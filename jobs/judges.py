@@ -1,6 +1,6 @@
 """Questions that the graph asks a model through the one call that captions use: what to call a group, what can be drawn.
 
-Where a model gives no usable answer, the graph goes on without: a group takes its most central child's name, an entity the
+Where a model gives no usable answer, the graph goes on without: a group is named after its members, an entity the
 evidence of its page. Answers are asked for as JSON and read with the same distrust as captions are.
 """
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from captioning.answer import Ask, Reply
 from captioning.structured import read_object
-from graph.tag_tree import Namer, usable_name
+from graph.group_names import Namer, usable_name
 from graph.visual import Judge, Verdict
 
 Answer = Callable[[Sequence[Ask]], list[Reply]]

@@ -89,7 +89,7 @@ STAGES: tuple[Stage, ...] = (
     Stage("caption", "captions", ("images", "metrics", "tags", "ocr", "watermarks", "selection"), "jobs.caption:Captioner",
           "captions from evidence, five levels in two languages", optional=("mentions",), version=5),
     Stage("concepts", "taxonomy", ("tags", "selection", "captions"), "jobs.taxonomy:work",
-          "one forest of all that kept images show", plan="jobs.taxonomy:plan", optional=("mentions",)),
+          "one forest of all that kept images show", plan="jobs.taxonomy:plan", optional=("mentions",), version=2),
     Stage("balance", "balance",
           ("images", "metrics", "scores", "ocr", "tags", "duplicates", "placeholders", "captions", "selection", "taxonomy"),
           "jobs.balance:work", "how often each image is trained on, and which fit into the budget", plan="jobs.balance:plan",

@@ -13,7 +13,8 @@ from curation.errors import ConfigError
 from curation.items import clean_text
 from curation.sentences import SentenceEncoder
 from curation.tables import Run
-from graph.tag_tree import Namer
+from graph.group_names import Namer
+from graph.hypernyms import class_names
 from graph.taxonomy import Entity, Grouping, ReadKnowledge, taxonomy
 from jobs.backends import load_backend
 from jobs.judges import naming
@@ -81,7 +82,11 @@ def entity_reader(base: Run) -> ReadKnowledge:
 
     def read(rows: Sequence[int]) -> dict[int, Entity]:
         places = np.array(rows, np.int64)
-        titles = base.take("entities", places, ["title", "title_zh"]).to_pylist()
+        told = base.take("entities", places, ["title", "title_zh", "categories", "description"]).to_pylist()
+        titles = [
+            {"title": one["title"], "title_zh": one["title_zh"], "classes": class_names(one["categories"], one["description"])}
+            for one in told
+        ]
         if base.has("concepts"):
             ranked = base.take("concepts", places, ["parent", "pagerank", "keep"]).to_pylist()
         else:

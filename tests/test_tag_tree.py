@@ -1,10 +1,9 @@
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graph.ancestry import levels
-from graph.tag_tree import group_names, tag_tree, usable_name
+from graph.tag_tree import tag_tree
 
 
 def vectors(count, seed=0, dimension=8):
@@ -24,7 +23,7 @@ def test_any_texts_give_a_forest_whose_groups_have_two_members_or_more(count, br
     assert np.allclose(np.linalg.norm(tree.vectors, axis=1), 1, atol=1e-5)
 
 
-def test_clear_groups_are_found_and_named_after_their_most_central_member():
+def test_clear_groups_are_found_and_their_children_stand_by_how_central_they_are():
     centres = vectors(4, 1, 32)
     texts = np.concatenate([0.9 * centre + 0.02 * vectors(6, 2 + i, 32) for i, centre in enumerate(centres)])
     texts = np.concatenate([texts, centres])  # the centres themselves are texts 24 to 27
@@ -32,37 +31,12 @@ def test_clear_groups_are_found_and_named_after_their_most_central_member():
     tree = tag_tree(texts, branching=7, max_levels=1)
     groups = tree.parent.reshape(-1)[:24].reshape(4, 6)
     assert sorted({tuple(set(row)) for row in groups.tolist()}) == [(28,), (29,), (30,), (31,)]
-    names = group_names(tree, [f"t{i}" for i in range(28)])
-    for group, (name, given_by_namer) in enumerate(names, start=28):
+    for group in range(28, 32):
         members = tree.children(group)
         centre = texts[members].mean(axis=0)
-        assert name == f"t{members[np.argmax(texts[members] @ centre)]}"
-        assert not given_by_namer
+        assert members[0] == members[np.argmax(texts[members] @ centre)]
 
 
 def test_the_same_texts_give_the_same_tree():
     one, two = (tag_tree(vectors(50), branching=5) for _ in range(2))
     assert one.parent.tolist() == two.parent.tolist()
-
-
-def test_a_namer_hears_what_it_called_the_children_and_is_replaced_where_it_fails():
-    tree = tag_tree(vectors(64, 5), branching=4)
-    heard = []
-
-    def namer(groups):
-        heard.extend(groups)
-        return [f"group {len(heard) - len(groups) + i}" if i % 2 else "I'm sorry,\nI cannot" for i in range(len(groups))]
-
-    names = group_names(tree, [f"t{i}" for i in range(64)], namer=namer)
-    assert len(names) == len(tree.parent) - 64
-    assert any(given for _, given in names) and not all(given for _, given in names)
-    assert any(name.startswith("group ") for group in heard for name in group)
-
-
-@pytest.mark.parametrize(
-    ("answer", "name"),
-    [("Dogs", "Dogs"), ('"Wild cats".', "Wild cats"), ("\u72d7", "\u72d7"), (None, None), ("", None), ("...", None),
-     ("a\nb", None), ("x" * 61, None), ("one two three four five six seven", None), ("bad \ufffd", None)],
-)  # fmt: skip
-def test_what_counts_as_a_name(answer, name):
-    assert usable_name(answer) == name

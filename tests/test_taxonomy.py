@@ -80,7 +80,7 @@ def test_roots_are_grouped_and_groups_bear_a_childs_name_or_the_models():
     rows = [[tag] for tag in ("cat", "cats", "act", "dog", "dogs", "god", "lamp", "lamps", "palm")]
     plain = made(rows, grouping=Grouping(encode=spelled, branching=3))
     groups = [row for row in plain.to_pylist() if row["kind"] == "cluster"]
-    assert {row["named_by"] for row in groups} == {"central child"}
+    assert {row["named_by"] for row in groups} == {"foremost member"}
     assert {row["name"] for row in groups} <= {tag for (tag,) in rows}
     assert sum(row["images"] for row in plain.to_pylist() if row["parent"] is None) == len(rows)
     named = Grouping(encode=spelled, branching=3, namer=lambda some: [f"kin of {one[0]}" for one in some], named_by="tiny-vl")
