@@ -20,6 +20,7 @@ from curation.errors import FAILURE_CODES
 from curation.metrics import METRICS_SCHEMA
 from jobs.__main__ import app
 from jobs.config import Config
+from jobs.knowledge import STAGES as KNOWLEDGE_STAGES
 from jobs.model_page import model_page
 from jobs.pipeline import STAGES
 from jobs.scale_page import scale_page
@@ -67,7 +68,12 @@ KNOWLEDGE_TABLES: dict[str, pa.Schema] = {
     "anchors": schema.ANCHORS,
     "concepts": schema.CONCEPTS,
 }
-"""Every table of a knowledge base."""
+"""Every table of a knowledge base: what it is read for, then the steps on the way."""
+    "pages": schema.PAGES,
+    "languages": schema.LANGUAGES,
+    "titles": schema.TITLES,
+    "forms": schema.FORMS,
+    "occurrences": schema.OCCURRENCES,
 
 
 def tables_page() -> str:
@@ -84,7 +90,10 @@ def tables_page() -> str:
         parts += _table(name, fields, f"Stage `{writers[name].name}`: {writers[name].does}.")
     parts.append("# Tables of a knowledge base\n\n`imageloom knowledge build` writes them into a folder of their own.\n")
     for name, fields in KNOWLEDGE_TABLES.items():
-        parts += _table(name, fields, f"`KNOWLEDGE/{name}`")
+        parts += _table(name, fields, f"`KNOWLEDGE/{name}`: {does[name]}.")
+    others = [f"`{name}` ({does[name]})" for name in does if name not in KNOWLEDGE_TABLES]
+    parts.append(f"Without rows, files for the stages that follow: {', '.join(others)}.\n")
+    does = {stage.table: stage.does for stage in KNOWLEDGE_STAGES}
     return "\n".join(parts)
 
 
