@@ -67,13 +67,13 @@ KNOWLEDGE_TABLES: dict[str, pa.Schema] = {
     "links": schema.LINKS,
     "anchors": schema.ANCHORS,
     "concepts": schema.CONCEPTS,
-}
-"""Every table of a knowledge base: what it is read for, then the steps on the way."""
     "pages": schema.PAGES,
     "languages": schema.LANGUAGES,
     "titles": schema.TITLES,
     "forms": schema.FORMS,
     "occurrences": schema.OCCURRENCES,
+}
+"""Every table of a knowledge base: what it is read for, then the steps on the way."""
 
 
 def tables_page() -> str:
@@ -89,11 +89,11 @@ def tables_page() -> str:
     for name, fields in TABLES.items():
         parts += _table(name, fields, f"Stage `{writers[name].name}`: {writers[name].does}.")
     parts.append("# Tables of a knowledge base\n\n`imageloom knowledge build` writes them into a folder of their own.\n")
+    does = {stage.table: stage.does for stage in KNOWLEDGE_STAGES}
     for name, fields in KNOWLEDGE_TABLES.items():
         parts += _table(name, fields, f"`KNOWLEDGE/{name}`: {does[name]}.")
     others = [f"`{name}` ({does[name]})" for name in does if name not in KNOWLEDGE_TABLES]
     parts.append(f"Without rows, files for the stages that follow: {', '.join(others)}.\n")
-    does = {stage.table: stage.does for stage in KNOWLEDGE_STAGES}
     return "\n".join(parts)
 
 
