@@ -1,8 +1,8 @@
 """Does the model follow its prompts? Judged by a classifier trained on the real captioned images of the same shards.
 
 Beside the accuracy on samples stand the judge's own accuracy on held-out real images (the ceiling), the accuracy when each sample
-is scored against the prompt of another (the control: chance, if prompts are what decides), and recall and Frechet distance with
-their values between two sets of real images (the floor).
+is scored against the prompt of another (the control: chance, if prompts are what decides), and precision, recall and Frechet
+distance with their values between two sets of real images (the floor).
 """
 
 import json
@@ -21,7 +21,8 @@ from model.autoencoder import to_signed
 from model.checkpoint import read_config
 from model.contact_sheet import contact_sheet
 from model.data import ShardReader
-from model.judge import FEATURE_DIM, Judge, frechet_distance, judged, recall, train_judge
+from model.fidelity import frechet_distance, precision, recall
+from model.judge import FEATURE_DIM, Judge, judged, train_judge
 from model.plan import Shape, training_shape
 from model.sampler import Sampler
 
@@ -134,6 +135,8 @@ def measure(
         "prompt_accuracy": _share(sample_class == labels),
         "wrong_prompt_accuracy": _share(sample_class == wrong),
         "chance": 1 / len(names),
+        "precision": precision(held_features, sample_features),
+        "precision_real": precision(held_features, same),
         "recall": recall(held_features, sample_features),
         "recall_real": recall(held_features, same),
         "frechet_distance": frechet_distance(sample_features, held_features),

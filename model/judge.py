@@ -1,8 +1,4 @@
-"""A small convolutional classifier trained on real captioned images, and distances between sets of its features.
-
-Accuracy alone is a fooled metric: a model that paints the class mean scores high. So the features also give recall (share of real
-images that lie among the samples) and the Frechet distance, each to be read beside its value between two sets of real images.
-"""
+"""A small convolutional classifier trained on real captioned images; its features are what model/fidelity.py compares."""
 
 from itertools import pairwise
 
@@ -70,25 +66,6 @@ def judged(judge: Judge, images: Tensor) -> tuple[np.ndarray, np.ndarray]:
     parts = [judge.features(part) for part in images.split(256)]  # type: ignore[no-untyped-call]
     features = torch.cat(parts)
     return judge.head(features).argmax(1).numpy(), features.numpy()
-
-
-def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Return the Frechet distance of the normal distributions fitted to two sets of features. Heusel et al. 2017, eq. 6."""
-    cov_a, cov_b = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
-    values, vectors = np.linalg.eigh(cov_a)
-    root_a = (vectors * np.sqrt(values.clip(0))) @ vectors.T
-    # tr (A B)^(1/2) = tr (A^(1/2) B A^(1/2))^(1/2): symmetric, so it works for singular covariances too
-    trace_root = np.sqrt(np.linalg.eigvalsh(root_a @ cov_b @ root_a).clip(0)).sum()
-    difference = a.mean(0) - b.mean(0)
-    return float(difference @ difference + np.trace(cov_a) + np.trace(cov_b) - 2 * trace_root)
-
-
-def recall(real: np.ndarray, generated: np.ndarray, *, k: int = 3) -> float:
-    """Return the share of real features inside the k-NN ball of some generated one. Kynkaanniemi et al. 2019, eq. 2."""
-    within = np.sqrt(((generated[:, None] - generated[None]) ** 2).sum(-1))
-    radius = np.sort(within, axis=1)[:, min(k, len(generated) - 1)]
-    across = np.sqrt(((real[:, None] - generated[None]) ** 2).sum(-1))
-    return float((across <= radius[None]).any(axis=1).mean())
 
 
 def _jitter(images: Tensor, generator: torch.Generator) -> Tensor:
