@@ -158,6 +158,13 @@ LISTS = pa.schema(
     ]
 )
 
+NEAREST = pa.schema(
+    [
+        field("images", pa.int64(), "images that the lists of this part were asked for", nullable=False),
+        field("neighbours", pa.int64(), "neighbours named for them, in the files beside this part", nullable=False),
+    ]
+)
+
 PAIRS = pa.schema(
     [
         field("first_row", pa.int64(), "the smallest row_a that is counted here", nullable=False),
@@ -573,6 +580,23 @@ SHARDS = pa.schema(
             ),
             "length of every caption of the sample",
         ),
+    ]
+)
+
+
+SAMPLE_LOSS = pa.schema(
+    [
+        ID,
+        field("row", pa.int64(), "global row in IMAGES", nullable=False),
+        field("group", pa.string(), "sub-collection of the source", nullable=False),
+        field("level", pa.string(), "level of the caption; null with an error"),
+        field("language", pa.string(), "language of the caption; null with an error"),
+        field("held_out", pa.bool_(), "true: training never saw the image", nullable=False),
+        field("step", pa.int64(), "updates of the model that was asked", nullable=False),
+        field("t", pa.float32(), "time of the loss: 0 noise, 1 data; compare losses of one t only", unit="share"),
+        field("loss", pa.float32(), "flow-matching loss with the caption, mean over the noise that all images of its size meet and its negative"),
+        field("loss_empty", pa.float32(), "the same without a caption; null when training never left captions out"),
+        ERROR,
     ]
 )
 

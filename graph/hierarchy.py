@@ -2,8 +2,9 @@
 
 Enters: NEIGHBOURS, whatever the similarity. Leaves: HIERARCHY. Unlike copies, topics have no threshold, so this is Leiden on the
 whole k-NN graph under modularity, whose resolution parameter sets the grain: the finest level first, then its communities as
-the nodes of the next, so the levels are nested. Equal images hang together: a copy has the levels of its representative.
-Z-Image (arXiv 2511.22699, section 2.1) balances by the levels of such a hierarchy.
+the nodes of the next, so the levels are nested. A collection too large for that has one node per list of vectors
+(`ListGraph`). Equal images hang together: a copy has the levels of its representative. Z-Image (arXiv 2511.22699, section 2.1)
+balances by the levels of such a hierarchy.
 
 Traag, Waltman & van Eck 2019, https://doi.org/10.1038/s41598-019-41695-z; resolution: Reichardt & Bornholdt 2006,
 https://doi.org/10.1103/PhysRevE.74.016110
@@ -23,6 +24,10 @@ Rows = NDArray[np.int64]
 Weights = NDArray[np.float64]
 
 LEVELS = 3
+HELD_PAIRS = 1 << 22
+"""Pairs of lists that wait to be counted together."""
+MOST_LINKS = 64
+"""Other lists that a list is linked to at most, the nearest: a list of some thousand images touches hundreds."""
 GRID = 1024
 """Weights are rounded to 1 / GRID, as in graph/leiden.py."""
 
@@ -46,15 +51,67 @@ def hierarchy(
     number[order] = rows
     a, b, weight = _edges(neighbours)
     a, b, weight = _merged(number[a], number[b], weight)
-    node = rows
+    levels = [
+        node[number] if representative is None else node[number][representative]
+        for node in _levels(len(rows), a, b, weight, resolutions, seed)
+    ]
+    names = {f"level_{i}": _smallest(level) for i, level in enumerate(levels)}
+    return schema.conform(pa.table({"id": neighbours["id"], **names}), schema.HIERARCHY)
+
+
+class ListGraph:
+    """The k-NN graph of a large collection with one node per list of its quantiser, gathered part by part.
+
+    What is held are pairs of lists, not of images: their number depends on the lists alone.
+    """
+
+    def __init__(self, home: NDArray[np.int32], num_lists: int) -> None:
+        """home: (N,) the list of every image, -1 for none; it may lie on disk."""
+        self._home, self._num_lists = home, num_lists
+        none = np.empty(0, np.int64)
+        self._found: list[tuple[Rows, Rows, Weights]] = [(none, none, np.empty(0))]
+
+    def add(self, neighbours: pa.Table, *, first_row: int) -> None:
+        """Count the NEIGHBOURS of the images from `first_row` on."""
+        row, other, weight = _edges(neighbours)
+        a, b = (self._home[at].astype(np.int64) for at in (row + first_row, other))
+        use = (a >= 0) & (b >= 0)
+        self._found.append(_merged(a[use], b[use], weight[use]))
+        if sum(len(weight) for *_, weight in self._found[1:]) > max(HELD_PAIRS, len(self._found[0][0])):
+            self._found = [self._total()]
+
+    def levels(self, *, resolutions: Sequence[float], seed: int = 0) -> list[Rows]:
+        """Return the community of every list at every level, coarsest first, named by its first list."""
+        a, b, weight = self._total()
+        few = _heaviest(a, b, weight, self._num_lists)
+        found = _levels(self._num_lists, a[few], b[few], weight[few], resolutions, seed)
+        return [_smallest(level) for level in found]
+
+    def _total(self) -> tuple[Rows, Rows, Weights]:
+        a, b, weight = (np.concatenate(column) for column in zip(*self._found, strict=True))
+        return _merged(a, b, weight)
+
+
+def _heaviest(a: Rows, b: Rows, weight: Weights, count: int) -> NDArray[np.bool_]:
+    """Return which pairs are loops, or among the MOST_LINKS heaviest of either end."""
+    keep = a == b
+    for end in (a, b):
+        order = np.lexsort((-weight, end))
+        rank = np.arange(len(order)) - np.searchsorted(end[order], np.arange(count))[end[order]]
+        keep[order[rank < MOST_LINKS]] = True
+    return np.asarray(keep)
+
+
+def _levels(count: int, a: Rows, b: Rows, weight: Weights, resolutions: Sequence[float], seed: int) -> list[Rows]:
+    """Return the community of every node at every level, coarsest first."""
+    node = np.arange(count, dtype=np.int64)
     levels: list[Rows] = []
     for resolution in reversed(resolutions):
         label = _modularity(int(node.max(initial=-1)) + 1, a, b, weight, resolution, seed)
         node = label[node]
         a, b, weight = _merged(label[a], label[b], weight)
-        levels.append(node[number] if representative is None else node[number][representative])
-    names = {f"level_{i}": _smallest(level) for i, level in enumerate(reversed(levels))}
-    return schema.conform(pa.table({"id": neighbours["id"], **names}), schema.HIERARCHY)
+        levels.append(node)
+    return levels[::-1]
 
 
 def _edges(neighbours: pa.Table) -> tuple[Rows, Rows, Weights]:

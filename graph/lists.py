@@ -53,17 +53,32 @@ class Members:
 
 
 def assigned(
-    *, vectors: NDArray[np.floating], rows: Rows, quantiser: Quantiser, nprobe: int, margin: float = 2.0, descend: int = 6
+    *,
+    vectors: NDArray[np.floating],
+    rows: Rows,
+    quantiser: Quantiser,
+    nprobe: int,
+    margin: float = 2.0,
+    descend: int = 6,
+    mean: Floats | None = None,
 ) -> Group:
-    """Return a group of rows in the order of the quantiser's lists; vectors that are equal bit for bit probe the same lists."""
+    """Return a group of rows in the order of the quantiser's lists; vectors that are equal bit for bit probe the same lists.
+
+    mean: what is subtracted before the nearest lists are looked for; the vectors are stored as they are.
+    """
     hashed = keys(vectors)
     _, first, place = np.unique(hashed, return_index=True, return_inverse=True)
     if len(first) < len(hashed):
         # Equal rows may differ in the last bit of a matrix product, which decides between two centroids equally near.
-        probed = probes(unit(vectors[first]), quantiser, nprobe=nprobe, margin=margin, descend=descend)[place]
+        probed = probes(_asked(vectors[first], mean), quantiser, nprobe=nprobe, margin=margin, descend=descend)[place]
     else:
-        probed = probes(unit(vectors), quantiser, nprobe=nprobe, margin=margin, descend=descend)
+        probed = probes(_asked(vectors, mean), quantiser, nprobe=nprobe, margin=margin, descend=descend)
     return group_rows(vectors=vectors, rows=rows, probes=probed, num_lists=quantiser.num_lists, hashed=hashed)
+
+
+def _asked(vectors: NDArray[np.floating], mean: Floats | None) -> Floats:
+    rows = unit(vectors)
+    return rows if mean is None else unit(rows - mean)
 
 
 def group_rows(

@@ -158,17 +158,18 @@ def _near(cosine: Floats, wanted: int, margin: float) -> tuple[Rows, Rows, Rows]
     return row[first], rank[first], column[first]
 
 
-def centroid_table(quantiser: Quantiser) -> pa.Table:
-    """Return CENTROIDS: the cells, then the lists, each with its unit vector."""
+def centroid_table(quantiser: Quantiser, *, mean: Floats | None = None) -> pa.Table:
+    """Return CENTROIDS: the cells, then the lists, each with its unit vector, then the mean that was subtracted before."""
     cell = np.searchsorted(quantiser.start, np.arange(quantiser.num_lists), side="right") - 1
     parents = [None] * len(quantiser.cells) + (cell.tolist() if len(quantiser.cells) else [None] * quantiser.num_lists)
-    vectors = np.concatenate([quantiser.cells, quantiser.centroids])
+    middle = np.empty((0, quantiser.centroids.shape[1]), np.float32) if mean is None else mean[None]
+    vectors = np.concatenate([quantiser.cells, quantiser.centroids, middle])
     shape = schema.centroids_schema(vectors.shape[1])
     table = pa.table(
         {
-            "level": pa.array([0] * len(quantiser.cells) + [1] * quantiser.num_lists, pa.int8()),
-            "number": pa.array([*range(len(quantiser.cells)), *range(quantiser.num_lists)], pa.int32()),
-            "cell": pa.array(parents, pa.int32()),
+            "level": pa.array([0] * len(quantiser.cells) + [1] * quantiser.num_lists + [2] * len(middle), pa.int8()),
+            "number": pa.array([*range(len(quantiser.cells)), *range(quantiser.num_lists), *range(len(middle))], pa.int32()),
+            "cell": pa.array(parents + [None] * len(middle), pa.int32()),
             "centroid": pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1]).cast(
                 shape.field("centroid").type
             ),
@@ -186,3 +187,12 @@ def quantiser_of(centroids: pa.Table) -> Quantiser:
     count = int((level == 0).sum())
     start = np.searchsorted(cell, np.arange(count + 1)).astype(np.int64) if count else np.zeros(1, np.int64)
     return Quantiser(vectors[level == 1], vectors[level == 0], start)
+
+
+def mean_of(centroids: pa.Table) -> Floats | None:
+    """Return the vector that was subtracted from all others before they were divided into lists; None where none was."""
+    level = centroids.column("level").to_numpy()
+    if not (level == 2).any():
+        return None
+    column = centroids.column("centroid").combine_chunks()
+    return np.asarray(column.flatten().to_numpy().reshape(-1, column.type.list_size)[level == 2][0], np.float32)

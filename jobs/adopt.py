@@ -25,8 +25,8 @@ from jobs.stage import Stage
 log = logging.getLogger(__name__)
 
 ADOPTED = (
-    "images", "metrics", "embeddings", "tags", "scores", "ocr", "keypoints", "neighbours", "centroids", "lists", "pairs", "edges",
-    "verdicts", "forests", "confirmations", "mentions", "captions",
+    "images", "metrics", "embeddings", "tags", "scores", "ocr", "keypoints", "centroids", "lists", "nearest", "neighbours",
+    "pairs", "edges", "verdicts", "forests", "confirmations", "mentions", "captions",
 )  # fmt: skip
 """Tables whose parts speak of their own rows or pairs, and stay true when images are added behind them."""
 NEEDED = ("images", "exact", "partitions", "duplicates")

@@ -157,6 +157,7 @@ class KnnConfig(Section):
     nlist: int | None = Field(None, ge=1, description="IVF lists; default: from the number of images")
     nprobe: int = Field(8, ge=1, description="IVF lists searched per query")
     factory: str = Field("Flat", description="engine faiss: index by FAISS factory string, e.g. HNSW32 or IVF1024,Flat")
+    memory_mb: int = Field(512, ge=16, description="engine ivf: memory of one worker that sorts vectors into lists")
 
 
 class HierarchyConfig(Section):
@@ -167,6 +168,11 @@ class HierarchyConfig(Section):
         min_length=3,
         max_length=3,
         description="modularity resolutions of hierarchy.level_0 to level_2, increasing: more is finer",
+    )
+    max_images: int = Field(
+        500_000,
+        ge=1,
+        description="images above which the levels join lists of vectors instead of images: memory for a million is 5 GB",
     )
 
 
@@ -596,6 +602,23 @@ class EvaluateConfig(Section):
     seed: int = Field(0, description="seed of the first image")
 
 
+class LossConfig(Section):
+    """Loss of single images under the trained model, for the report and for what curates next; compare inside one t."""
+
+    times: list[float] = Field([0.05, 0.2, 0.5, 0.8], min_length=1, description="times of the loss: 0 noise, 1 data")
+    captions: int = Field(1, ge=1, description="captions per image, of those that training draws, by its weights and a hash")
+    share: float = Field(1.0, gt=0, le=1, description="share of the images that is measured, by a hash of the id")
+    batch_size: int = Field(64, ge=1, description="images per forward pass")
+    seed: int = Field(0, description="of the noise and the hashes")
+
+    @field_validator("times")
+    @classmethod
+    def _in_range(cls, times: list[float]) -> list[float]:
+        if not all(0 <= t <= 1 for t in times):
+            raise ValueError("every time must be in [0, 1]")
+        return times
+
+
 class Config(Section):
     """A run: its source, its folder, and one section per stage."""
 
@@ -638,6 +661,7 @@ class Config(Section):
     pairs: PairConfig | None = Field(None, description="make edit pairs and their shards; absent: do not")
     train: TrainConfig | None = Field(None, description="train an S3-DiT on the shards; absent: do not train")
     sample: SampleConfig | None = Field(None, description="sample the trained model; absent: do not sample")
+    losses: LossConfig | None = Field(None, description="measure how well the model knows each image; absent: do not")
     evaluate: EvaluateConfig | None = Field(None, description="measure whether samples follow prompts; absent: do not")
 
 

@@ -38,6 +38,7 @@ TABLES: dict[str, pa.Schema] = {
     "hierarchy": schema.HIERARCHY,
     "centroids": schema.centroids_schema(1280),
     "lists": schema.LISTS,
+    "nearest": schema.NEAREST,
     "pairs": schema.PAIRS,
     "edges": schema.EDGES,
     "keypoints": schema.KEYPOINTS,
@@ -57,6 +58,7 @@ TABLES: dict[str, pa.Schema] = {
     "balance": schema.BALANCE,
     "concept_shares": schema.CONCEPT_SHARES,
     "shards": schema.SHARDS,
+    "sample_loss": schema.SAMPLE_LOSS,
     "edit_pairs": schema.EDIT_PAIRS,
     "pair_shards": schema.PAIR_SHARDS,
 }

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from curation import schema
 from curation.tables import Run
 from graph.join import single_list
 from graph.lists import assigned, save, summary
-from graph.quantiser import quantiser_of
+from graph.quantiser import mean_of, quantiser_of
 from graph.vectors import Rows, stored_vectors, usable
 from jobs.adopt import adopted
 from jobs.stage import Item, Output
@@ -18,8 +19,13 @@ BYTES_PER_NUMBER = 16
 """Memory of a group while it is made, per number of its vectors: float16 as read and as sorted, float32, products."""
 
 
-def plan(run: Run, *, memory_mb: int, **_: object) -> list[Item]:
-    """Return one item per group of consecutive parts of EMBEDDINGS that fits `memory_mb`."""
+def plan(run: Run, *, memory_mb: int, divided: bool = False, **_: object) -> list[Item]:
+    """Return one item per group of consecutive parts of EMBEDDINGS that fits `memory_mb`.
+
+    divided: nobody reads a single list, so there is nothing to sort where there is but one.
+    """
+    if divided and int((run.read("centroids", ["level"])["level"].to_numpy() == 1).sum()) == 1:
+        return [{"parts": [adopted(run, "lists").parts], "embeddings": [0, 0]}]
     offsets = run.offsets("embeddings")
     dimension = run.read_part("embeddings", 0, ["embedding"]).schema.field("embedding").type.list_size
     most = max(1, (memory_mb << 20) // (BYTES_PER_NUMBER * dimension))
@@ -36,12 +42,16 @@ def plan(run: Run, *, memory_mb: int, **_: object) -> list[Item]:
 def work(run: Run, item: Item, *, nprobe: int, margin: float, descend: int, **_: object) -> list[Output]:
     """Assign the rows of one group to lists and write them in list order."""
     (number,) = item["parts"]
+    if item["embeddings"] == [0, 0]:
+        return [Output(number, schema.LISTS.empty_table())]
     pieces = [vectors_of(run, part) for part in range(*item["embeddings"])]
     vectors, rows = np.concatenate([v for v, _ in pieces]), np.concatenate([r for _, r in pieces])
     del pieces
-    quantiser = quantiser_of(run.read("centroids"))
+    quantiser, mean = quantiser_of(run.read("centroids")), mean_of(run.read("centroids"))
     if quantiser.num_lists > 1:
-        group = assigned(vectors=vectors, rows=rows, quantiser=quantiser, nprobe=nprobe, margin=margin, descend=descend)
+        group = assigned(
+            vectors=vectors, rows=rows, quantiser=quantiser, nprobe=nprobe, margin=margin, descend=descend, mean=mean
+        )
     else:
         group = single_list(vectors, rows)
     return [Output(number, summary(group), files=save(group, scratch(run, "lists"), number))]

@@ -28,18 +28,20 @@ STAGES: tuple[Stage, ...] = (
     Stage("score", "scores", ("images", "embeddings"), "curation.scores:Scorer", "learned judges"),
     Stage("ocr", "ocr", ("images",), "captioning.ocr:Reader", "text lines in reading order",
           version=2),
-    Stage("knn", "neighbours", ("images", "embeddings"), "jobs.knn:Searcher", "nearest neighbours of every image",
+    Stage("quantise", "centroids", ("embeddings",), "jobs.quantise:work", "centroids that divide the vectors into lists",
+          plan="jobs.quantise:plan", optional=("exact",)),
+    Stage("lists", "lists", ("embeddings", "centroids"), "jobs.lists:work", "vectors in the order of their lists",
+          plan="jobs.lists:plan", optional=("exact",), version=3),
+    Stage("nearest", "nearest", ("embeddings", "centroids", "lists"), "jobs.nearest:work", "nearest neighbours, list by list",
+          plan="jobs.nearest:plan", methods=("verified", "fast")),
+    Stage("knn", "neighbours", ("images", "embeddings", "nearest"), "jobs.knn:Searcher", "nearest neighbours of every image",
           plan="jobs.knn:plan", optional=("exact",), version=2, methods=("verified", "fast")),
-    Stage("hierarchy", "hierarchy", ("exact", "neighbours"), "jobs.hierarchy:work", "semantic levels, from coarse to fine",
-          plan="jobs.hierarchy:plan", methods=("verified", "fast")),
+    Stage("hierarchy", "hierarchy", ("exact", "neighbours", "centroids", "lists"), "jobs.hierarchy:work",
+          "semantic levels, from coarse to fine", plan="jobs.hierarchy:plan", methods=("verified", "fast")),
     Stage("candidates", "pairs", ("neighbours", "metrics", "embeddings"), "jobs.candidates:work",
           "pairs that neighbours or hashes name", plan="jobs.candidates:plan", methods=("verified", "fast")),
     Stage("edges", "edges", ("pairs",), "jobs.edges:merge_heaviest", "candidate pairs, once each",
           plan="jobs.edges:plan_ranges", version=3, methods=("verified", "fast")),
-    Stage("quantise", "centroids", ("embeddings",), "jobs.quantise:work", "centroids that divide the vectors into lists",
-          plan="jobs.quantise:plan", optional=("exact",), methods=("similarity",)),
-    Stage("lists", "lists", ("embeddings", "centroids"), "jobs.lists:work", "vectors in the order of their lists",
-          plan="jobs.lists:plan", optional=("exact",), version=3, methods=("similarity",)),
     Stage("join", "pairs", ("embeddings", "centroids", "lists"), "jobs.join:Joiner", "pairs above the threshold, list by list",
           plan="jobs.join:plan", version=2, methods=("similarity",)),
     Stage("edges", "edges", ("pairs",), "jobs.edges:merge", "pairs above the threshold, sorted", plan="jobs.edges:plan_ranges",
@@ -188,6 +190,20 @@ _JOIN_KEYS = {
 """Keys of `join` by the stage whose result depends on them, so that another threshold does not sort the vectors anew."""
 
 
+_LIST_KEYS: dict[str, Callable[[Config], dict[str, Any]]] = {
+    "quantise": lambda config: {
+        key: value
+        for key, value in config.knn.model_dump(mode="json", include={"engine", "nlist", "centre"}).items()
+        if value is not None
+    },
+    "lists": lambda config: {
+        "nprobe": config.knn.nprobe, "memory_mb": config.knn.memory_mb, "margin": 2.0, "descend": 8, "divided": True
+    },
+    "nearest": lambda config: config.knn.model_dump(mode="json", include={"k", "min_similarity"}),
+}  # fmt: skip
+"""Parameters of the stages that divide the vectors for nearest neighbours."""
+
+
 _GROUP_KEYS: dict[str, Callable[[Config], dict[str, Any]]] = {
     "forests": lambda config: config.components.model_dump(mode="json", include={"min_similarity"}),
     "components": lambda config: config.components.model_dump(mode="json", exclude={"min_similarity"}),
@@ -209,6 +225,8 @@ def _parameters(name: str, config: Config) -> dict[str, Any]:
         return config.edges.model_dump(mode="json")
     if name == "verify" and config.dedup.method == "fast":
         return config.fast.model_dump(mode="json")
+    if name in _LIST_KEYS and config.dedup.method != "similarity":
+        return _LIST_KEYS[name](config)
     if name in _JOIN_KEYS:
         chosen = config.join.model_dump(mode="json", include=_JOIN_KEYS[name])
         return {key: value for key, value in chosen.items() if value is not None}

@@ -18,14 +18,21 @@ def plan(run: Run, **_: object) -> list[Item]:
     return [{"parts": [0]}]
 
 
-def work(run: Run, item: Item, *, engine: Engine, nlist: int | None = None, two_level: bool | None = None) -> list[Output]:
-    """Train the coarse quantiser; for an engine without lists there is one list and nothing to train."""
+def work(
+    run: Run, item: Item, *, engine: Engine, nlist: int | None = None, two_level: bool | None = None, centre: bool = False
+) -> list[Output]:
+    """Train the coarse quantiser; for an engine without lists there is one list and nothing to train.
+
+    centre: the mean of the sample is subtracted from all vectors before they are divided.
+    """
     count = int(run.offsets("embeddings")[-1])
     lists = (nlist or default_lists(count)) if chosen_engine(engine, count) == "ivf" else 1
     sample = _sample(run, SAMPLE_PER_LIST * lists, count)
     if lists == 1 or not len(sample):
         return [Output(0, centroid_table(_one_list(sample)))]
-    return [Output(0, centroid_table(train(sample, num_lists=lists, two_level=two_level)))]
+    mean = sample.mean(0, dtype=np.float64).astype(np.float32) if centre else None
+    trained = train(sample if mean is None else unit(sample - mean), num_lists=lists, two_level=two_level)
+    return [Output(0, centroid_table(trained, mean=mean))]
 
 
 def _sample(run: Run, size: int, count: int) -> Floats:

@@ -25,7 +25,7 @@ from jobs.runner import Limits, Outcome, run_stages
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 STAGES = (
-    "ingest", "profile", "exact", "embed", "knn", "candidates", "quantise", "lists", "join", "edges", "keypoints", "verify", "forests",
+    "ingest", "profile", "exact", "embed", "quantise", "lists", "nearest", "knn", "candidates", "join", "edges", "keypoints", "verify", "forests",
     "components", "partition", "communities", "confirm", "duplicates",
 )  # fmt: skip
 OLD = ("astronaut", "coffee", "chelsea", "rocket", "camera", "hubble_deep_field")
