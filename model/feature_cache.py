@@ -10,6 +10,7 @@ import hashlib
 import logging
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -104,8 +105,9 @@ class FeatureCache:
             temporary.replace(path)
         except OSError as error:
             logger.warning("features are not cached any more: %s", error)
-            temporary.unlink(missing_ok=True)
             self._full = True
+            with suppress(OSError):
+                temporary.unlink()
 
     def _is_full(self) -> bool:
         """Look now and then at how much the folder holds; once full, it stays so for this process."""

@@ -3,30 +3,18 @@ from collections import Counter
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny_index import index
 
 from curation.errors import ConfigError
-from curation.schema import SHARDS
 from model.plan import Plan, draws, training_shape
+from model.train_batch import slots_of
 
 SETTINGS = {
     "batch_size": 8, "resolution_px": 32, "unit_px": 8, "seed": 0, "level_weights": {"source": 1.0, "short": 1.0},
     "language_weights": {"en": 1.0, "zh": 1.0},
 }  # fmt: skip
-
-
-def index(buckets: dict[str, int], *, weights: list[float] | None = None, levels: tuple[str, ...] = ("source",)) -> pa.Table:
-    names = [name for name, count in buckets.items() for _ in range(count)]
-    lengths = [{"language": "en", "level": level, "characters": 5, "words": 2} for level in levels]
-    rows = [
-        {
-            "id": f"{i:032x}", "shard": "shard-000000.tar", "key": f"{i}", "row": i, "image_member": f"{i}.jpg",
-            "image_offset": 512 * i, "image_length": 100, "json_offset": 0, "json_length": 10,
-            "width": int(name.split("x")[0]), "height": int(name.split("x")[1]), "bucket": name, "group": "a" if i % 2 else "b",
-            "weight": 1.0 if weights is None else weights[i], "caption_lengths": lengths,
-        }
-        for i, name in enumerate(names)
-    ]  # fmt: skip
-    return pa.Table.from_pylist(rows, schema=SHARDS)
 
 
 def counts(plan: Plan, epochs: range) -> Counter[int]:
@@ -122,3 +110,35 @@ def test_training_shapes_keep_the_area_and_the_aspect():
 def test_draws_belong_to_a_slot():
     assert draws(0, 1, 2, 3).random() == draws(0, 1, 2, 3).random()
     assert len({draws(*key).random() for key in ((0, 1, 2, 3), (1, 1, 2, 3), (0, 2, 2, 3), (0, 1, 3, 3), (0, 1, 2, 4))}) == 5
+
+
+@given(size=st.integers(1, 70), world=st.integers(1, 70))
+def test_the_slices_of_all_ranks_are_the_global_batch(size: int, world: int):
+    if size < world:
+        with pytest.raises(ConfigError, match=f"a batch of {size} cannot be cut into {world} parts"):
+            slots_of(size, rank=0, world_size=world)
+        return
+    parts = [slots_of(size, rank=rank, world_size=world) for rank in range(world)]
+    assert [slot for part in parts for slot in part] == list(range(size))
+    assert {len(part) for part in parts} <= {size // world, -(-size // world)}
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    weights=st.lists(st.floats(0.05, 8), min_size=3, max_size=20),
+    square=st.integers(1, 20),
+    batch_size=st.integers(1, 9),
+    epochs=st.integers(1, 7),
+    seed=st.integers(0, 99),
+)
+def test_every_sample_is_drawn_as_its_weight_says(weights: list[float], square: int, batch_size: int, epochs: int, seed: int):
+    square = min(square, len(weights) - 1)
+    shapes = {"32x32": square, "48x16": len(weights) - square}
+    plan = Plan(index(shapes, weights=weights), **{**SETTINGS, "seed": seed, "batch_size": batch_size})
+    seen = counts(plan, range(epochs))
+    relative = np.float32(weights).astype(float) / np.float32(weights).astype(float).mean()
+    for bucket in plan.buckets:
+        due = bucket.occurrences(epochs) - bucket.occurrences(0)  # the closed form of the module's docstring
+        assert np.all(np.abs(due - epochs * relative[bucket.rows]) < 1 + 1e-9)
+        left = due - np.array([seen[row] for row in bucket.rows])
+        assert left.min() >= 0 and left.sum() == due.sum() % batch_size  # only what does not fill a batch waits
