@@ -45,6 +45,7 @@ TABLES: Mapping[str, str] = {
     "checkpoints": "trains the image model on the shards",
     "samples": "draws new images from prompts",
     "evaluation": "tests whether the samples show what was asked for",
+    "sample_loss": "asks the trained model how well it knows each picture",
 }
 """The tables of a run in the order of their making, and what making them does, in a newcomer's words."""
 

@@ -22,6 +22,7 @@ from markupsafe import Markup
 from curation import charts, exhibits, learning, ledger
 from curation.concept_exhibit import concepts
 from curation.decisions import decisions
+from curation.loss_exhibit import loss_exhibit
 from curation.mark_exhibit import marks_of, watermark_rows
 from curation.poster import poster
 from curation.tables import Run
@@ -55,6 +56,7 @@ def render(run: Run, *, copies: Mapping[str, Any] | None = None, neighbourhood: 
         "max_failures": ledger.MAX_FAILURES,
         "shards": ledger.shard_rows(run),
         "training": learning.training_curves(run.root / "checkpoints" / "log.jsonl"),
+        "losses": loss_exhibit(run),
         "grid": learning.grid_picture(run.root / "samples" / "grid.png"),
         "evaluation": learning.evaluation_table(run.root / "evaluation" / "evaluation.json"),
     }

@@ -33,7 +33,7 @@ PAIRS_PER_NEIGHBOUR = 0.67
 SORT_SECONDS = 2e-7
 """CPU seconds to sort one edge and make it unique (merging in benchmarks/knn.py)."""
 
-NOT_PLANNED = ("train", "sample", "evaluate", "report")
+NOT_PLANNED = ("train", "sample", "evaluate", "losses", "report")
 """Stages whose cost does not follow from the number of images."""
 
 READS_PIXELS = ("ingest", "profile", "embed", "ocr", "keypoints", "shard")

@@ -15,12 +15,15 @@ from torch import Tensor
 
 from curation.errors import ConfigError
 from model.autoencoder import to_signed
+from model.buckets import Shape
 from model.config import DataConfig, TrainConfig, ValidationConfig
-from model.data import Batches, Caption, draw_caption
+from model.data import Batches
 from model.dit import DiT
+from model.draws import draws
 from model.held_out import held_out_place
 from model.objective import sample_losses
-from model.plan import Plan, Shape, draws
+from model.plan import Plan
+from model.shard_reader import Caption, draw_caption
 from model.train_batch import TrainBatch
 from model.watch import Update
 
