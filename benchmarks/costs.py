@@ -36,7 +36,10 @@ from jobs.worker import Worker
 
 WHOLE = (
     "exact",
+    "quantise",
+    "lists",
     "hierarchy",
+    "candidates",
     "edges",
     "forests",
     "components",
@@ -44,10 +47,14 @@ WHOLE = (
     "communities",
     "duplicates",
     "placeholders",
+    "watermarks",
     "select",
+    "concepts",
+    "balance",
+    "shares",
 )
 """Stages whose work on a hundred images is mostly starting: measured on the tables of all, many times over."""
-BASE = ("images", "metrics", "embeddings", "scores", "ocr", "tags", "neighbours", "verdicts", "confirmations")
+BASE = ("images", "metrics", "embeddings", "scores", "ocr", "tags", "neighbours", "verdicts", "confirmations", "captions")
 TIMES = 500
 PART_ROWS = 8
 """Images per part here: the cost of an image is the median over parts, so that loading a model does not count."""

@@ -20,6 +20,8 @@ Rows = NDArray[np.int64]
 Bits = NDArray[np.uint8]
 
 NUM_BYTES = 32
+NPROBE = 8
+"""Lists of similar hashes that are visited."""
 EXACT_ROWS = 50_000
 """Above this many pictures the search visits lists of similar hashes instead of all of them."""
 
@@ -95,6 +97,6 @@ def _index(upright: Bits) -> faiss.IndexBinary:
     index = faiss.index_binary_factory(8 * NUM_BYTES, kind)
     index.train(upright[:: max(1, len(upright) // 200_000)])
     if isinstance(index, faiss.IndexBinaryIVF):
-        index.nprobe = 8
+        index.nprobe = NPROBE
     index.add(upright)
     return index

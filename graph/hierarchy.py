@@ -28,6 +28,8 @@ HELD_PAIRS = 1 << 22
 """Pairs of lists that wait to be counted together."""
 MOST_LINKS = 64
 """Other lists that a list is linked to at most, the nearest: a list of some thousand images touches hundreds."""
+HELD_LINKS = 4 * MOST_LINKS
+"""The same while the graph is gathered."""
 GRID = 1024
 """Weights are rounded to 1 / GRID, as in graph/leiden.py."""
 
@@ -78,7 +80,9 @@ class ListGraph:
         use = (a >= 0) & (b >= 0)
         self._found.append(_merged(a[use], b[use], weight[use]))
         if sum(len(weight) for *_, weight in self._found[1:]) > max(HELD_PAIRS, len(self._found[0][0])):
-            self._found = [self._total()]
+            a, b, weight = self._total()
+            few = _heaviest(a, b, weight, self._num_lists, most=HELD_LINKS)
+            self._found = [(a[few], b[few], weight[few])]
 
     def levels(self, *, resolutions: Sequence[float], seed: int = 0) -> list[Rows]:
         """Return the community of every list at every level, coarsest first, named by its first list."""
@@ -92,13 +96,13 @@ class ListGraph:
         return _merged(a, b, weight)
 
 
-def _heaviest(a: Rows, b: Rows, weight: Weights, count: int) -> NDArray[np.bool_]:
-    """Return which pairs are loops, or among the MOST_LINKS heaviest of either end."""
+def _heaviest(a: Rows, b: Rows, weight: Weights, count: int, *, most: int = MOST_LINKS) -> NDArray[np.bool_]:
+    """Return which pairs are loops, or among the `most` heaviest of either end."""
     keep = a == b
     for end in (a, b):
         order = np.lexsort((-weight, end))
         rank = np.arange(len(order)) - np.searchsorted(end[order], np.arange(count))[end[order]]
-        keep[order[rank < MOST_LINKS]] = True
+        keep[order[rank < most]] = True
     return np.asarray(keep)
 
 

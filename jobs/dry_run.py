@@ -48,6 +48,7 @@ def dry_run(config: Config, run: Run, stages: Sequence[Planned], *, images: str 
         image_bytes=_mean_bytes(run) if begun else MEAN_IMAGE_BYTES,
         dimension=_dimension(config, run),
         part_rows=config.ingest.part_rows,
+        base_images=_base_images(config),
     )
     offered = capacity(cluster, num_cpus=config.ray.num_cpus)
     rates = arithmetic.Rates(*(kernel_rate(dimension=scale.dimension, dtype=kind) for kind in ("fp32", config.join.dtype)))
@@ -106,7 +107,10 @@ def _closing(plan: dict[str, Any]) -> list[str]:
     if any(row["basis"] == SOURCE for row in plan["stages"]):
         lines.append(f"Figures of {SOURCE} are of photographs; a run of a thousand of your own gives better ones.")
     if plan["base"]:
-        lines.append(f"The number is that of the new images; stages that see the whole collection also see {plan['base']}'s.")
+        lines.append(
+            f"The number is that of the new images; stages that look at the whole collection also see the "
+            f"{plan['scale']['base_images']:,} of {plan['base']}."
+        )
     if plan["totals"]["unknown"]:
         lines.append(f"Not measured by anyone, and not in the totals: {', '.join(plan['totals']['unknown'])}.")
     return lines
@@ -136,6 +140,16 @@ def print_plan(
     plan = dry_run(config, run, stages, images=images, cluster=cluster)
     plan["base"] = config.base
     print(json.dumps(plan, indent=1)) if as_json else show(plan)
+
+
+def _base_images(config: Config) -> int:
+    """Return how many images come with the base; raises ConfigError when it is no run."""
+    if config.base is None:
+        return 0
+    base = Run(config.base)
+    if not base.has("images"):
+        raise ConfigError(f"base {config.base} is not a finished run: it has no complete images/")
+    return int(base.offsets("images")[-1])
 
 
 def _mean_bytes(run: Run) -> float:

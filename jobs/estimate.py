@@ -10,14 +10,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from curation.hashing import ORIENTATIONS
 from graph import cost
+from graph.hashes import EXACT_ROWS as EXACT_HASHES
+from graph.hashes import NPROBE as HASH_PROBES
+from graph.hierarchy import HELD_LINKS
 from graph.quantiser import ITERATIONS, SAMPLE_PER_LIST, TWO_LEVEL_LISTS, default_lists
+from jobs import candidates, communities, duplicates, exact
+from jobs.adopt import ADOPTED
 from jobs.capacity import Capacity
 from jobs.config import Config
 from jobs.costs import PerImage
 from jobs.edges import PAIRS_PER_PART
 from jobs.join import COMPARISONS
+from jobs.knn import ORDERED_ROWS
 from jobs.lists import BYTES_PER_NUMBER
+from jobs.nearest import QUERY_ROWS
 from jobs.runner import Planned
 from jobs.stage import Stage
 
@@ -40,8 +48,32 @@ READS_PIXELS = ("ingest", "profile", "embed", "ocr", "keypoints", "shard")
 """Stages that read the images' own bytes."""
 
 ONE_TASK = ("exact", "hierarchy", "quantise", "components", "communities", "duplicates", "placeholders", "watermarks",
-            "select", "concepts", "balance", "shares")  # fmt: skip
+            "concepts", "balance", "shares")  # fmt: skip
 """Stages that look at the whole collection in one task."""
+
+HASH_SECONDS = 4e-9
+"""CPU seconds to compare two hashes of 256 bits in a list of an inverted file (FAISS, one core of the machine of SOURCE)."""
+
+PROCESS_BYTES = 2e8
+"""Resident memory of a worker that has loaded numpy, pyarrow and FAISS and holds nothing yet."""
+
+EDGE_MEMORY = 100.0
+"""Memory per edge while a range of them is merged: as read, joined, sorted and as a table."""
+
+LINK_BYTES = 300.0
+"""Memory per link of the graph of lists: igraph's 190 and the arrays it is made of."""
+
+
+def held_rows(name: str, config: Config) -> float:
+    """Return how many images' columns a stage that goes through the whole collection in one task holds at a time."""
+    bins = {
+        "exact": exact.ROWS_PER_BIN,
+        "components": config.components.images_per_item,
+        "communities": communities.ROWS_PER_BIN,
+        "duplicates": max(duplicates.ROWS_PER_BIN, config.components.images_per_item),
+        "hierarchy": config.hierarchy.max_images,
+    }
+    return bins.get(name, math.inf)
 
 
 @dataclass(frozen=True)
@@ -91,10 +123,25 @@ class Graph:
 class Scale:
     """The sizes that everything follows from."""
 
-    images: int
+    images: int  # that are new
     image_bytes: float
     dimension: int
     part_rows: int
+    base_images: int = 0  # that come with `base`
+
+    @property
+    def all_images(self) -> int:
+        """New images and the base's."""
+        return self.images + self.base_images
+
+    @property
+    def new_pairs(self) -> float:
+        """The share of all pairs that have a new image: what a join has to look at."""
+        return 1.0 - (self.base_images / self.all_images) ** 2
+
+    def seen_by(self, stage: Stage) -> int:
+        """Return how many images a stage works on: the new ones where the base's rows stand as they are."""
+        return self.images if stage.table in ADOPTED else self.all_images
 
 
 @dataclass(frozen=True)
@@ -132,7 +179,7 @@ def estimate(asked: Question) -> tuple[list[Estimate], Graph]:
 
 def graph_of(config: Config, scale: Scale) -> Graph:
     """Return products, operations, edges and memory of the similarity graph of `config.dedup.method`."""
-    rows, dimension = scale.images, scale.dimension
+    rows, dimension = scale.all_images, scale.dimension
     if config.dedup.method == "similarity":
         exact = config.join.engine == "exact" or (config.join.engine == "auto" and rows <= 200_000)
         lists = 1 if exact else config.join.nlist or default_lists(rows)
@@ -143,15 +190,16 @@ def graph_of(config: Config, scale: Scale) -> Graph:
         exact = config.knn.engine == "exact" or (config.knn.engine == "auto" and rows <= 200_000)
         lists = 1 if exact else config.knn.nlist or default_lists(rows)
         products = float(rows) * rows * (1.0 if exact else IMBALANCE * config.knn.nprobe / lists)
-        stored, edges = rows * dimension * 4.0, rows * config.knn.k * PAIRS_PER_NEIGHBOUR
+        stored = rows * dimension * (4.0 if exact else cost.HALF_BYTES)
+        edges = rows * config.knn.k * PAIRS_PER_NEIGHBOUR
     joined_rows = cost.Components(rows, edges)
     return Graph(
         method=config.dedup.method,
         rows=rows,
         dimension=dimension,
         lists=lists,
-        products=products,
-        flops=cost.flops(products, dimension),
+        products=products * scale.new_pairs,
+        flops=cost.flops(products * scale.new_pairs, dimension),
         edges=edges,
         edge_bytes=joined_rows.edge_bytes,
         stored_bytes=stored,
@@ -162,31 +210,63 @@ def graph_of(config: Config, scale: Scale) -> Graph:
 
 
 def _computed(config: Config, scale: Scale, graph: Graph, rates: Rates) -> dict[str, Cost]:
-    """Return the cost of the stages of the similarity graph, whose work is no multiple of the number of images."""
-    if graph.method != "similarity":
-        return {"knn": Cost(graph.flops / rates.fp32, scale.images * config.knn.k * 12.0, 2 * graph.stored_bytes)}
+    """Return the cost of the stages of the graph, whose work is no multiple of the number of images."""
+    similar = graph.method == "similarity"
     sizes = cost.quantiser(
-        scale.images, lists=graph.lists, sample_per_list=SAMPLE_PER_LIST, iterations=ITERATIONS, two_level_from=TWO_LEVEL_LISTS
+        scale.all_images,
+        lists=graph.lists,
+        sample_per_list=SAMPLE_PER_LIST,
+        iterations=ITERATIONS,
+        two_level_from=TWO_LEVEL_LISTS,
     )
-    worker = config.join.memory_mb * 1e6
+    worker = 1e6 * (config.join.memory_mb if similar else config.knn.memory_mb)
     centroids = (sizes.lists + sizes.cells) * scale.dimension * 4.0
-    training, assigning = sizes.training, sizes.assigning(scale.images, descend=config.join.descend)
-    seconds = {name: cost.flops(n, scale.dimension) / rates.fp32 for name, n in (("train", training), ("assign", assigning))}
-    return {
-        "quantise": Cost(seconds["train"], centroids, sizes.sample * scale.dimension * 4.0),
-        "lists": Cost(seconds["assign"], graph.stored_bytes, worker + centroids),
-        "join": Cost(graph.flops / rates.join, graph.edge_bytes, worker),
-        "edges": Cost(graph.edges * SORT_SECONDS, graph.edge_bytes, worker),
+    training = cost.flops(sizes.training if graph.lists > 1 else 0.0, scale.dimension) / rates.fp32
+    assigning = cost.flops(sizes.assigning(scale.images, descend=config.join.descend), scale.dimension) / rates.fp32
+    stored = graph.stored_bytes * scale.images / scale.all_images
+    merging = graph.edges * scale.new_pairs * SORT_SECONDS
+    edges = Cost(merging, graph.edge_bytes, worker if similar else PAIRS_PER_PART * EDGE_MEMORY)
+    divided = {
+        "quantise": Cost(training, centroids, sizes.sample * scale.dimension * 4.0),
+        "lists": Cost(assigning, stored, worker + centroids),
+        "edges": edges,
     }
+    if similar:
+        return divided | {"join": Cost(graph.flops / rates.join, graph.edge_bytes, worker)}
+    named = scale.images * config.knn.k * 12.0
+    found = {"edges": edges, "candidates": _candidates(config, scale, graph)}
+    if graph.lists == 1:
+        nothing = Cost(0.0, 0.0, PROCESS_BYTES)
+        in_memory = Cost(graph.flops / rates.fp32, named, PROCESS_BYTES + 2 * graph.stored_bytes)
+        return found | {"quantise": nothing, "lists": nothing, "nearest": nothing, "knn": in_memory}
+    asked = QUERY_ROWS * (scale.dimension * 4.0 + 64.0 * config.knn.k)
+    ordered = ORDERED_ROWS * config.knn.k * 24.0
+    found |= {"nearest": Cost(graph.flops / rates.fp32, named, PROCESS_BYTES + asked)}
+    found |= {"knn": Cost(scale.images * config.knn.k * SORT_SECONDS, named, PROCESS_BYTES + ordered)}
+    if scale.all_images > config.hierarchy.max_images:
+        links = graph.lists * float(HELD_LINKS)
+        counted = scale.all_images * config.knn.k * SORT_SECONDS
+        found["hierarchy"] = Cost(counted, scale.all_images * 63.0, PROCESS_BYTES + links * LINK_BYTES / 4)
+    return divided | found
+
+
+def _candidates(config: Config, scale: Scale, graph: Graph) -> Cost:
+    """Return the cost of naming pairs: sorting what neighbours name, and the hashes that are compared."""
+    answering = min(scale.all_images, candidates.HASH_ROWS)
+    blocks = math.ceil(scale.all_images / candidates.HASH_ROWS)
+    each = answering if answering <= EXACT_HASHES else (HASH_PROBES + 1) * math.sqrt(answering)
+    compared = scale.images * len(ORIENTATIONS) * blocks * each if config.edges.hash_neighbours else 0.0
+    seconds = scale.images * config.knn.k * SORT_SECONDS + compared * HASH_SECONDS
+    return Cost(seconds, graph.edge_bytes, PROCESS_BYTES + 48.0 * answering + 400.0 * scale.part_rows)
 
 
 def _stage(stage: Stage, asked: Question, graph: Graph, computed: Cost | None, written: Mapping[str, float]) -> Estimate:
-    images, capacity = asked.scale.images, asked.capacity
+    images, capacity = asked.scale.seen_by(stage), asked.capacity
     tasks = tasks_of(stage, asked.config, asked.scale, graph)
     share = asked.config.ray.gpus.get(stage.name, 0.0)
     measured = asked.known.get(stage.name)
     basis = "computed" if computed else measured.source if measured else "not measured"
-    found = computed or _measured(measured, images, share, tasks)
+    found = computed or _measured(measured, images, share, min(images / tasks, held_rows(stage.name, asked.config)))
     if found.seconds is None and measured is not None:
         basis = f"not measured on a GPU ({basis} used none)"
     slots = max(1, int(capacity.gpus / share) if share else capacity.cores)
@@ -206,13 +286,16 @@ def _stage(stage: Stage, asked: Question, graph: Graph, computed: Cost | None, w
     )
 
 
-def _measured(found: PerImage | None, images: int, share: float, tasks: int) -> Cost:
-    """Return the cost of a stage from the cost of an image; a figure without a GPU says nothing of one with a GPU."""
+def _measured(found: PerImage | None, images: int, share: float, held: float) -> Cost:
+    """Return the cost of a stage from the cost of an image; a figure without a GPU says nothing of one with a GPU.
+
+    held: images whose columns one task holds at a time.
+    """
     if found is None:
         return Cost(None, 0.0, 0.0)
     seconds = found.wall_seconds if share else found.cpu_seconds
     usable = bool(found.gpus) == bool(share)
-    memory = found.peak_bytes + found.held_bytes * images / tasks
+    memory = found.peak_bytes + found.held_bytes * held
     return Cost(seconds * images if usable else None, found.written_bytes * images, memory)
 
 
@@ -223,21 +306,31 @@ def wall_hours(cpu_seconds: float, *, tasks: int, slots: int) -> float:
 
 def tasks_of(stage: Stage, config: Config, scale: Scale, graph: Graph) -> int:
     """Return how many units of work a stage is cut into."""
+    images = scale.seen_by(stage)
+    parts = images / scale.part_rows
+    edges = graph.edges * scale.new_pairs
+    divided = graph.method == "similarity" or graph.lists > 1
+    memory_mb = config.join.memory_mb if graph.method == "similarity" else config.knn.memory_mb
+    hashed = math.ceil(images / candidates.ASKED_ROWS) * math.ceil(scale.all_images / candidates.HASH_ROWS)
     by_name: dict[str, Callable[[], float]] = {
-        "verify": lambda: graph.edges / config.verify.pairs_per_item,
-        "confirm": lambda: 1,
-        "shard": lambda: max(scale.images * scale.image_bytes / config.shard.max_bytes, scale.images / config.shard.max_samples),
-        "lists": lambda: scale.images * scale.dimension * BYTES_PER_NUMBER / (config.join.memory_mb << 20),
+        "verify": lambda: edges / config.verify.pairs_per_item,
+        "confirm": lambda: images / config.components.images_per_item,
+        "shard": lambda: max(images * scale.image_bytes / config.shard.max_bytes, images / config.shard.max_samples),
+        "lists": lambda: images * scale.dimension * BYTES_PER_NUMBER / (memory_mb << 20) if divided else 1,
         "join": lambda: graph.products / COMPARISONS,
-        "edges": lambda: graph.edges / PAIRS_PER_PART if graph.method == "similarity" else 1,
-        "forests": lambda: graph.edges / (PAIRS_PER_PART if graph.method == "similarity" else config.verify.pairs_per_item),
-        "partition": lambda: scale.images / config.components.images_per_item,
+        "nearest": lambda: images / QUERY_ROWS if divided else 1,
+        "knn": lambda: images / ORDERED_ROWS if divided else parts,
+        "candidates": lambda: parts + (hashed if config.edges.hash_neighbours else 0),
+        "edges": lambda: edges / PAIRS_PER_PART,
+        "forests": lambda: edges / (PAIRS_PER_PART if graph.method == "similarity" else config.verify.pairs_per_item),
+        "partition": lambda: images / config.components.images_per_item,
+        "select": lambda: parts if config.select.contained == "keep" else 1,
     }
     if stage.name in by_name:
         return max(1, math.ceil(by_name[stage.name]()))
     if stage.name in ONE_TASK:
         return 1
-    return max(1, math.ceil(scale.images / scale.part_rows))
+    return max(1, math.ceil(parts))
 
 
 def totals(rows: Sequence[Estimate]) -> dict[str, Any]:

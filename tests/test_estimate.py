@@ -1,5 +1,6 @@
 """Plans: closed forms by hand, costs against a real run's commit records, clusters as they are written, and the command."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -130,12 +131,35 @@ def test_costs_of_a_real_run_are_its_commit_records(photos: Path, tmp_path: Path
     assert plan["stages"][1]["tasks"] == run.num_parts("metrics")
 
 
-def test_a_stage_in_one_task_holds_more_memory_for_more_images() -> None:
-    known = {"duplicates": per_image(peak_bytes=2e8, held_bytes=300)}
-    few, many = (rows_of(asked(images, known))["duplicates"] for images in (10**3, 10**8))
-    assert (few.tasks, many.tasks) == (1, 1)
-    assert few.node_bytes == 2e8 + 3e5
-    assert many.node_bytes == 2e8 + 3e10
+def test_a_stage_in_bins_holds_one_of_them_and_one_without_bins_everything() -> None:
+    known = dict.fromkeys(("duplicates", "balance"), per_image(peak_bytes=2e8, held_bytes=300))
+    few, many, more = (rows_of(asked(images, known)) for images in (10**3, 10**8, 10**9))
+    assert few["duplicates"].tasks == many["duplicates"].tasks == 1
+    assert few["duplicates"].node_bytes == 2e8 + 3e5
+    assert many["duplicates"].node_bytes == more["duplicates"].node_bytes == 2e8 + 300 * (1 << 20)
+    assert more["balance"].node_bytes == 2e8 + 3e11
+
+
+@pytest.mark.parametrize("method", ["verified", "fast", "similarity"])
+def test_a_billion_images_fit_the_nodes_of_the_documented_cluster(method: str) -> None:
+    """Stages that need more are those that nobody has measured, or that are named here."""
+    settings = config(dedup={"method": method}, ingest={"part_rows": 8192})
+    cluster = capacity("nodes=8,cores=64,memory_gb=512")
+    question = estimate.Question(
+        settings, pipeline(settings), estimate.Scale(10**9, 2e5, 512, 8192), cluster, costs.known(None, method=method), RATES
+    )
+    large = {row.stage for row in estimate.estimate(question)[0] if row.node_bytes > cluster.node_memory_bytes}
+    assert large <= {"placeholders", "watermarks", "concepts", "balance", "shares"}
+
+
+def test_a_run_that_grows_is_planned_for_its_new_images() -> None:
+    known = {name: per_image(cpu_seconds=3.6, held_bytes=1) for name in ("embed", "exact")}
+    whole = asked(10**6, known)
+    grown = dataclasses.replace(whole, scale=dataclasses.replace(whole.scale, images=10**5, base_images=9 * 10**5))
+    before, after = rows_of(whole), rows_of(grown)
+    assert after["embed"].cpu_hours == pytest.approx(before["embed"].cpu_hours / 10)  # the base's vectors stand
+    assert after["exact"].cpu_hours == before["exact"].cpu_hours  # copies of the base are looked for
+    assert after["nearest"].cpu_hours == pytest.approx(before["nearest"].cpu_hours * 0.19)  # pairs with a new image
 
 
 def test_a_run_of_few_images_does_not_replace_shipped_figures(photos: Path, tmp_path: Path) -> None:
