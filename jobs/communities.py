@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from curation.spill import Spill, bins_of
+from curation.spill import BUFFER_BYTES, Spill, bins_of
 from curation.tables import Run
 from graph.communities import SIZED, communities, sized
 from jobs.scratch import scratch
@@ -18,10 +18,10 @@ def plan(run: Run, **_: object) -> list[Item]:
     return one_item(run)
 
 
-def work(run: Run, item: Item, *, rows_per_bin: int = ROWS_PER_BIN) -> Iterator[Output]:
+def work(run: Run, item: Item, *, rows_per_bin: int = ROWS_PER_BIN, buffer_bytes: int = BUFFER_BYTES) -> Iterator[Output]:
     """Name every image's component and community."""
     bins = bins_of(int(run.offsets("images")[-1]), rows_per_bin=rows_per_bin)
-    with Spill(scratch(run, "communities", "rows"), num_bins=bins, shape=SIZED) as rows:
+    with Spill(scratch(run, "communities", "rows"), num_bins=bins, shape=SIZED, buffer_bytes=buffer_bytes) as rows:
         for part in range(run.num_parts("partitions")):
             found = sized(run.read_part("partitions", part, ["row", "component", "community"]))
             rows.add(found, found["row"].to_numpy() // rows_per_bin)

@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curation import schema
-from curation.spill import Spill, mapped_array, release
+from curation.spill import BUFFER_BYTES, Spill, mapped_array, release
 from curation.tables import Run
-from graph.components import Packed, pack
+from graph.components import BLOCK_ROWS, Packed, pack
 from graph.forest import Rows, roots, singletons, unite
 from graph.vectors import stored_vectors
 from jobs.bins import VECTOR, attributes, known_columns, save
@@ -38,20 +38,32 @@ def plan(run: Run, *, images_per_item: int, **_: object) -> list[Item]:
 
 
 def work(
-    run: Run, item: Item, *, images_per_item: int, giant_size: int, rows_in_memory: int = ROWS_IN_MEMORY
+    run: Run,
+    item: Item,
+    *,
+    images_per_item: int,
+    giant_size: int,
+    rows_in_memory: int = ROWS_IN_MEMORY,
+    buffer_bytes: int = BUFFER_BYTES,
 ) -> Iterator[Output]:
     """Unite forests and exact copies, and deal their images and EDGES into bins."""
-    return _dealt(run, "edges", len(item["parts"]), giant_size, rows_in_memory)
+    return _dealt(run, "edges", len(item["parts"]), giant_size, rows_in_memory, buffer_bytes)
 
 
 def work_verdicts(
-    run: Run, item: Item, *, images_per_item: int, giant_size: int, rows_in_memory: int = ROWS_IN_MEMORY
+    run: Run,
+    item: Item,
+    *,
+    images_per_item: int,
+    giant_size: int,
+    rows_in_memory: int = ROWS_IN_MEMORY,
+    buffer_bytes: int = BUFFER_BYTES,
 ) -> Iterator[Output]:
     """Unite forests and exact copies, and deal their images and VERDICTS into bins."""
-    return _dealt(run, "verdicts", len(item["parts"]), giant_size, rows_in_memory)
+    return _dealt(run, "verdicts", len(item["parts"]), giant_size, rows_in_memory, buffer_bytes)
 
 
-def _dealt(run: Run, links: str, num_bins: int, giant_size: int, rows_in_memory: int) -> Iterator[Output]:
+def _dealt(run: Run, links: str, num_bins: int, giant_size: int, rows_in_memory: int, buffer_bytes: int) -> Iterator[Output]:
     count = int(run.offsets("images")[-1])
     folder = scratch(run, "components", "arrays")
     folder.mkdir()
@@ -60,19 +72,19 @@ def _dealt(run: Run, links: str, num_bins: int, giant_size: int, rows_in_memory:
         on_disk = folder if count >= rows_in_memory else None
         parent = singletons(count, None if on_disk is None else folder / "parent")
         apart = _unite_all(run, parent, on_disk)
-        found = pack(parent, num_bins=num_bins, giant_size=giant_size, folder=on_disk)
+        found = pack(parent, num_bins=num_bins, giant_size=giant_size, folder=on_disk, block_rows=min(BLOCK_ROWS, rows_in_memory))
         if len(found.giants):
             log.warning(
                 "%d components have more than %d members; components.giant_size reports them", len(found.giants), giant_size
             )
         columns = known_columns(run)
         shape = _members(run, 0, columns, parent, found, apart)[0].schema
-        members = stack.enter_context(Spill(folder / "members", num_bins=num_bins, shape=shape))
+        members = stack.enter_context(Spill(folder / "members", num_bins=num_bins, shape=shape, buffer_bytes=buffer_bytes))
         for part in range(run.num_parts("images")):
             members.add(*_members(run, part, columns, parent, found, apart))
             _rest(parent, found)
         names = _inside(run, links, 0, parent, found)[0].schema
-        between = stack.enter_context(Spill(folder / "links", num_bins=num_bins, shape=names))
+        between = stack.enter_context(Spill(folder / "links", num_bins=num_bins, shape=names, buffer_bytes=buffer_bytes))
         for part in range(run.num_parts(links)):
             between.add(*_inside(run, links, part, parent, found))
             _rest(parent, found)

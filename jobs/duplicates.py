@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation import schema
-from curation.spill import Spill, bins_of, mapped_array, release
+from curation.spill import BUFFER_BYTES, Spill, bins_of, mapped_array, release
 from curation.tables import Run
 from graph.duplicates import HELD, Kept, by_similarity, by_verdicts, containers, duplicates, same_pixels, surest_containers
 from graph.increment import old_first, open_verdicts, settle
@@ -47,6 +47,7 @@ def work(
     source_priority: Sequence[str],
     rekey_base: bool = False,
     rows_per_bin: int = ROWS_PER_BIN,
+    buffer_bytes: int = BUFFER_BYTES,
 ) -> Iterator[Output]:
     """Name the keepers over verified pairs; those of a base stay, unless rekey_base."""
     if base_run(run) is not None and not rekey_base:
@@ -59,7 +60,7 @@ def work(
         folder.mkdir()
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         ordered = bins_of(count, rows_per_bin=rows_per_bin)
-        found = stack.enter_context(Spill(folder / "found", num_bins=ordered, shape=FOUND))
+        found = stack.enter_context(Spill(folder / "found", num_bins=ordered, shape=FOUND, buffer_bytes=buffer_bytes))
         final = mapped_array(folder / "final", count, np.int64)
         for begin in range(0, count, rows_per_bin):
             final[begin : begin + rows_per_bin] = np.arange(begin, min(begin + rows_per_bin, count))

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.spill import Spill, bins_of
+from curation.spill import BUFFER_BYTES, Spill, bins_of
 from curation.tables import Run
 from graph.exact import FIRSTS, FOUND, HEADS, by_bytes, by_pixels, firsts, settled
 from graph.quantiser import hash_ids
@@ -24,14 +24,14 @@ def plan(run: Run, **_: object) -> list[Item]:
     return one_item(run)
 
 
-def work(run: Run, item: Item, *, rows_per_bin: int = ROWS_PER_BIN) -> Iterator[Output]:
+def work(run: Run, item: Item, *, rows_per_bin: int = ROWS_PER_BIN, buffer_bytes: int = BUFFER_BYTES) -> Iterator[Output]:
     """Name the representatives, and count the copies by kind."""
     offsets = run.offsets("images")
     bins = bins_of(int(offsets[-1]), rows_per_bin=rows_per_bin)
     with (
-        Spill(scratch(run, "exact", "ids"), num_bins=bins, shape=FIRSTS) as ids,
-        Spill(scratch(run, "exact", "pixels"), num_bins=bins, shape=HEADS) as pixels,
-        Spill(scratch(run, "exact", "rows"), num_bins=bins, shape=FOUND) as rows,
+        Spill(scratch(run, "exact", "ids"), num_bins=bins, shape=FIRSTS, buffer_bytes=buffer_bytes) as ids,
+        Spill(scratch(run, "exact", "pixels"), num_bins=bins, shape=HEADS, buffer_bytes=buffer_bytes) as pixels,
+        Spill(scratch(run, "exact", "rows"), num_bins=bins, shape=FOUND, buffer_bytes=buffer_bytes) as rows,
     ):
         for part in item["parts"]:
             found = firsts(**_tables(run, part), first_row=int(offsets[part]))

@@ -1,6 +1,9 @@
 """Stages that go through a collection in bins: what they give is what one look at everything gives, in memory that is bounded."""
 
 import itertools
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -132,5 +135,64 @@ def test_a_spill_gives_every_bin_its_rows_in_order(
     assert not folder.exists()
 
 
-def test_unknown_rows_are_no_bins() -> None:
+GROWING = """
+import resource, sys
+from curation.tables import Run
+from jobs import communities, components, duplicates, exact, forests, partition
+from test_bins import KEEPER, commit
+run = Run(sys.argv[1])
+item, small = {"parts": list(range(run.num_parts("images")))}, {"buffer_bytes": 1 << 18}
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
+def done(table, outputs):
+    for output in outputs:
+        run.commit_part(table, output.part, output.rows, fingerprint="x", cost=FREE, files=output.files, counts=output.counts)
+    run.finish(table, {"fingerprint": "x", "parameters": {}, "inputs": {}})
+    print(table, peak() - before)
+from test_bins import FREE
+done("exact", exact.work(run, item, rows_per_bin=4096, **small))
+done("forests", (output for one in forests.plan_verdicts(run) for output in forests.work_verdicts(run, one)))
+(one,) = components.plan(run, images_per_item=4096)
+done("components", components.work_verdicts(run, one, images_per_item=4096, giant_size=9, rows_in_memory=4096, **small))
+bins = (one for item in partition.plan(run) for one in partition.work_verdicts(run, item, method="igraph", resolution=0.3))
+done("partitions", bins)
+done("communities", communities.work(run, item, rows_per_bin=4096, **small))
+done("duplicates", duplicates.work(run, item, rows_per_bin=4096, **small, **KEEPER))
+"""
+
+
+def grown(folder: Path, rows: int, part_rows: int = 2048) -> dict[str, int]:
+    """Return by how many kB the memory of a process grows that runs the stages over so many images, by table."""
+    run = Run(folder)
+    for part, begin in enumerate(range(0, rows, part_rows)):
+        names = [f"{row // 3 * 2654435761 % 2**32:064x}" for row in range(begin, begin + part_rows)]
+        images = {"id": names, "uri": names, "container": ["file"] * part_rows, "key": names, "group": ["a"] * part_rows}
+        size = {"width": [9] * part_rows, "height": [9] * part_rows, "length": [9] * part_rows, "caption": names}
+        near = np.arange(begin, begin + part_rows - 3, 6)
+        pairs = {"row_a": near, "row_b": near + 3, "similarity": np.ones(len(near), np.float32), "relation": ["copy"] * len(near)}
+        pairs |= {"confidence": np.ones(len(near), np.float32), "evidence": ["{}"] * len(near)}
+        made = {
+            "images": filled(images | size, schema.IMAGES),
+            "metrics": filled({"id": names, "pixel_hash": names}, METRICS_SCHEMA),
+            "verdicts": schema.conform(pa.table(pairs), schema.VERDICTS),
+        }
+        for name, table in made.items():
+            run.commit_part(name, part, table, fingerprint="x", cost=FREE)
+    for name in ("images", "metrics", "verdicts"):
+        run.finish(name, {"fingerprint": "x", "parameters": {}, "inputs": {}})
+    here = Path(__file__).parent
+    paths = os.pathsep.join([str(here), str(here.parent)])
+    command = [sys.executable, "-c", GROWING, str(folder)]
+    said = subprocess.run(command, env=os.environ | {"PYTHONPATH": paths}, check=True, capture_output=True, text=True).stdout
+    return {line.split()[0]: int(line.split()[1]) for line in said.splitlines()}
+
+
+def test_memory_of_the_stages_does_not_grow_with_the_collection(tmp_path: Path) -> None:
+    few, many = grown(tmp_path / "few", 1 << 13), grown(tmp_path / "many", 1 << 16)
+    for table, kilobytes in few.items():  # eight times as many images: whole columns of them were 50 MB
+        assert many[table] < kilobytes + 20_000, (table, few, many)
+
+
+def test_bins_hold_no_more_rows_than_asked_for() -> None:
     assert [bins_of(count, rows_per_bin=10) for count in (0, 1, 10, 11)] == [1, 1, 1, 2]
