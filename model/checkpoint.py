@@ -1,21 +1,22 @@
 """A checkpoint folder: everything needed to sample, and to go on training to the same bits.
 
-    step-000600/  model.safetensors      weights
+    step-000600/  model.safetensors      trained weights: all, or adapters alone (lora)
                   ema.safetensors        their moving average, which sampling uses
                   optimizer.safetensors  step/<key>, exp_avg/<key>, exp_avg_sq/<key>
+                  sharded/               instead of it when several processes trained: model/<key>, ema/<key>, optimizer/...
+                  base.json              path and sha256 of the weights that training began with (absent when they were drawn)
                   autoencoder.safetensors  the fitted PCA autoencoder (absent with a VAE from a folder)
                   transformer.json       DiTConfig under diffusers' names
                   config.json            TrainConfig
                   state.json             step, epoch, next batch, digest of the plan
                   manifest.json          sha256 of the above; written last
 
-The folder is filled under a hidden name and renamed, so a killed writer leaves no half checkpoint. Released folders are read and
-written by model/released.py.
+The folder is filled under a hidden name and renamed, so a killed writer leaves no half checkpoint. One process writes and waits;
+several go on training while theirs is written (model/sharded.py). Released folders are read and written by model/released.py.
 """
 
 import hashlib
 import json
-import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -39,6 +40,14 @@ class Progress:
     plan_digest: str
 
 
+@dataclass(frozen=True)
+class Base:
+    """The weights that training began with."""
+
+    path: str
+    sha256: str
+
+
 def save_checkpoint(
     out: Path,
     *,
@@ -48,25 +57,51 @@ def save_checkpoint(
     ema: dict[str, Tensor],
     optimizer: dict[str, Tensor],
     autoencoder: Autoencoder,
+    base: Base | None = None,
 ) -> Path:
-    """Write out/step-NNNNNN and return it; a complete one that is already there stays."""
-    target = out / f"step-{progress.step:06d}"
-    if is_complete(target):
-        return target
-    shutil.rmtree(target, ignore_errors=True)
-    folder = out / f".{target.name}.{os.getpid()}"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    """Write out/step-NNNNNN from one process and return it; a complete one that is already there stays."""
+    if is_there(out, progress.step):
+        return _target(out, progress.step)
+    folder = hidden_folder(out, progress.step)
     for name, tensors in (("model", weights), ("ema", ema), ("optimizer", optimizer)):
         save_file({key: x.detach().cpu().contiguous() for key, x in tensors.items()}, folder / f"{name}.safetensors")
+    return complete(folder, progress=progress, config=config, autoencoder=autoencoder, base=base)
+
+
+def is_there(out: Path, step: int) -> bool:
+    """Tell whether `out` holds the complete checkpoint of a step."""
+    return is_complete(_target(out, step))
+
+
+def hidden_folder(out: Path, step: int) -> Path:
+    """Make and return the empty folder that a checkpoint is filled in; what a killed writer left there is gone."""
+    folder = out / f".{_target(out, step).name}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def complete(
+    folder: Path, *, progress: Progress, config: TrainConfig, autoencoder: Autoencoder, base: Base | None = None
+) -> Path:
+    """Add what describes a checkpoint whose tensors are written, give it its name and return it."""
     if isinstance(autoencoder, PCAAutoencoder):
         autoencoder.save(folder / "autoencoder.safetensors")
     _write_json(folder / "transformer.json", {"_class_name": "ZImageTransformer2DModel", **to_dict(config.model)})
     _write_json(folder / "config.json", to_dict(config))
     _write_json(folder / "state.json", asdict(progress))
-    _write_json(folder / "manifest.json", {path.name: _sha256(path) for path in sorted(folder.iterdir())})
+    if base is not None:
+        _write_json(folder / "base.json", asdict(base))
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    _write_json(folder / "manifest.json", {path.relative_to(folder).as_posix(): _sha256(path) for path in files})
+    target = _target(folder.parent, progress.step)
+    shutil.rmtree(target, ignore_errors=True)
     folder.rename(target)
     return target
+
+
+def _target(out: Path, step: int) -> Path:
+    return out / f"step-{step:06d}"
 
 
 def is_complete(folder: Path) -> bool:
@@ -109,6 +144,12 @@ def read_config(checkpoint: Path) -> TrainConfig:
     return from_dict(TrainConfig, json.loads(path.read_text()))
 
 
+def read_base(checkpoint: Path) -> Base | None:
+    """Return what a checkpoint's training began with, None when its first weights were drawn."""
+    path = checkpoint / "base.json"
+    return Base(**json.loads(path.read_text())) if path.is_file() else None
+
+
 def load_autoencoder(config: TrainConfig, checkpoint: Path) -> Autoencoder:
     """Return the autoencoder a checkpoint was trained with."""
     kind, rest = parse_autoencoder(config.autoencoder)
@@ -118,9 +159,18 @@ def load_autoencoder(config: TrainConfig, checkpoint: Path) -> Autoencoder:
 
 
 def load_model(checkpoint: Path, *, ema: bool = True, device: str = "cpu") -> DiT:
-    """Return the model of a checkpoint in evaluation mode, with averaged weights unless `ema` is false."""
-    model = DiT(read_config(checkpoint).model)
-    load_strict(model, load_file(checkpoint / ("ema.safetensors" if ema else "model.safetensors")), checkpoint)
+    """Return the model of a checkpoint in evaluation mode, with averaged weights unless `ema` is false.
+
+    Adapters are merged into their base. Raises StaleInput if that is no longer what it was.
+    """
+    from model.initial import with_adapters  # it reads checkpoints itself: a base may be one
+
+    config, trained = read_config(checkpoint), load_file(checkpoint / ("ema.safetensors" if ema else "model.safetensors"))
+    if config.lora is not None:
+        model = with_adapters(config, config.lora, trained, base=read_base(checkpoint))
+    else:
+        model = DiT(config.model)
+        load_strict(model, trained, checkpoint)
     return model.eval().requires_grad_(False).to(device)
 
 

@@ -1,4 +1,4 @@
-"""The record of a training run: log.jsonl and TensorBoard events, and the batch that made the loss infinite."""
+"""The record of a training run: log.jsonl and TensorBoard events."""
 
 import json
 from pathlib import Path
@@ -6,9 +6,6 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-
-from curation.errors import StageFailed
-from model.data import TrainBatch
 
 
 class TrainLog:
@@ -42,11 +39,3 @@ class TrainLog:
     def __exit__(self, *_: object) -> None:
         self._file.close()
         self._events.close()
-
-
-def stop_at_nan(out: Path, step: int, batch: TrainBatch, loss: float, grad_norm: float) -> None:
-    """Write nan-step-NNNNNN.json with the batch of update `step` and raise StageFailed."""
-    path = out / f"nan-step-{step:06d}.json"
-    slots = [{"id": i, "t": float(t), "caption": c} for i, t, c in zip(batch.ids, batch.t, batch.captions, strict=True)]
-    path.write_text(json.dumps({"loss": str(loss), "grad_norm": str(grad_norm), "batch": slots}, indent=1) + "\n")
-    raise StageFailed(f"step {step}: loss {loss}, gradient norm {grad_norm}; the batch is in {path}; lower learning_rate")

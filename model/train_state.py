@@ -1,20 +1,27 @@
-"""What training changes and a checkpoint keeps: weights, their moving average, the optimiser's moments, the place in the plan."""
+"""What training changes and a checkpoint keeps: trained weights, their moving average, moments, the place in the plan.
+
+Trained are the parameters that require gradients: all, or adapters alone (lora), whose frozen base stays where `init` found it.
+With several processes every tensor here is divided among them (DTensor); nothing in this file gathers one.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors.torch import load_file
-from torch import Tensor
+from safetensors import safe_open
+from torch import Tensor, nn
 
-from model.autoencoder import Autoencoder
-from model.checkpoint import Progress, prune, read_progress, save_checkpoint
+from model.blocks import prepare_blocks
+from model.checkpoint import Base, Progress, read_progress
 from model.config import TrainConfig
 from model.dit import DiT
+from model.initial import initial_model
+from model.parallel import fill, gathered_root, local, parallelize
+from model.ranks import Ranks
 from model.schedule import ema_decay
+from model.sharded import FOLDER, names_in, read_sharded
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 """What AdamW remembers of a parameter."""
@@ -25,29 +32,41 @@ class TrainState:
     """The moving parts of a run."""
 
     model: DiT
+    trained: dict[str, nn.Parameter]
+    """Parameters that require gradients, by name."""
     ema: dict[str, Tensor]
     optimizer: torch.optim.AdamW
     progress: Progress
 
     @classmethod
-    def create(cls, config: TrainConfig, checkpoint: Path | None, plan_digest: str) -> "TrainState":
-        """Return the state at the beginning of a run, or that of `checkpoint`."""
-        model = DiT(config.model).initialize(seed=config.seed).to(config.device)
-        parameters = dict(model.named_parameters())
+    def create(
+        cls,
+        config: TrainConfig,
+        checkpoint: Path | None,
+        plan_digest: str,
+        *,
+        base: Base | None = None,
+        ranks: Ranks | None = None,
+    ) -> "TrainState":
+        """Return the state at the beginning of a run, or that of `checkpoint`, whatever number of processes wrote it."""
+        model = initial_model(config, base).to(config.device)
+        model = parallelize(model, config, ranks or Ranks())
+        prepare_blocks(model, recompute=config.gradient_checkpointing, compiled=config.compile)
+        trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         optimizer = torch.optim.AdamW(
-            parameters.values(), lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay, fused=True
+            trained.values(), lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay, fused=True
         )
-        ema = {name: p.detach().clone() for name, p in parameters.items()}
-        at = Progress(0, 0, 0, plan_digest)
+        ema = {name: p.detach().clone() for name, p in trained.items()}
+        state = cls(model.train(), trained, ema, optimizer, Progress(0, 0, 0, plan_digest))
         if checkpoint is not None:
-            at = read_progress(checkpoint)
-            _restore(checkpoint, parameters, ema, optimizer)
-        return cls(model.train(), ema, optimizer, at)
+            state.progress = read_progress(checkpoint)
+            state.restore(checkpoint)
+        return state
 
     def follow(self, step: int, limit: float) -> None:
         """Move the averaged weights towards the weights after update `step`."""
-        decay = ema_decay(step, limit)
-        torch._foreach_lerp_(list(self.ema.values()), [p.detach() for p in self.model.parameters()], 1 - decay)
+        averaged, weights = ([local(x.detach()) for x in tensors.values()] for tensors in (self.ema, self.trained))
+        torch._foreach_lerp_(averaged, weights, 1 - ema_decay(step, limit))
 
     @contextmanager
     def averaged(self) -> Iterator[DiT]:
@@ -55,7 +74,8 @@ class TrainState:
         self._swap()
         self.model.eval()
         try:
-            yield self.model
+            with gathered_root(self.model):
+                yield self.model
         finally:
             self._swap()
             self.model.train()
@@ -63,34 +83,39 @@ class TrainState:
     @torch.no_grad()
     def _swap(self) -> None:
         """Exchange weights and averaged weights, one tensor at a time: no second copy of either."""
-        for name, parameter in self.model.named_parameters():
-            held = parameter.detach().clone()
-            parameter.copy_(self.ema[name])
-            self.ema[name].copy_(held)
+        for name, parameter in self.trained.items():
+            weight, averaged = local(parameter), local(self.ema[name])
+            held = weight.clone()
+            weight.copy_(averaged)
+            averaged.copy_(held)
 
-    def save(self, autoencoder: Autoencoder, config: TrainConfig, out: Path) -> None:
-        """Write a checkpoint into `out` and remove those that are too old."""
-        named = dict(self.model.named_parameters())
-        moments = {f"{kind}/{name}": x for name, p in named.items() for kind, x in self.optimizer.state.get(p, {}).items()}
-        save_checkpoint(
-            out,
-            progress=self.progress,
-            config=config,
-            weights=dict(named),
-            ema=self.ema,
-            optimizer=moments,
-            autoencoder=autoencoder,
-        )
-        prune(out, keep=config.keep_checkpoints)
+    def moments(self) -> dict[str, Tensor]:
+        """Return what the optimiser remembers, as <moment>/<parameter>."""
+        return {f"{kind}/{name}": x for name, p in self.trained.items() for kind, x in self.optimizer.state.get(p, {}).items()}
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all that is saved: model/<parameter>, ema/<parameter>, optimizer/<moment>/<parameter>."""
+        groups = {"model": {name: p.detach() for name, p in self.trained.items()}, "ema": self.ema, "optimizer": self.moments()}
+        return {f"{group}/{name}": tensor for group, tensors in groups.items() for name, tensor in tensors.items()}
 
-def _restore(checkpoint: Path, parameters: dict[str, Any], ema: dict[str, Tensor], optimizer: torch.optim.AdamW) -> None:
-    saved, averaged, moments = (load_file(checkpoint / f"{n}.safetensors") for n in ("model", "ema", "optimizer"))
-    with torch.no_grad():
-        for name, parameter in parameters.items():
-            parameter.copy_(saved[name])
-            ema[name].copy_(averaged[name])
-            # A parameter that never had a gradient (a pad token nothing was padded with) has no moments.
-            optimizer.state[parameter] = {
-                kind: moments[f"{kind}/{name}"].to(parameter.device) for kind in MOMENTS if f"{kind}/{name}" in moments
-            }
+    @torch.no_grad()
+    def restore(self, checkpoint: Path) -> None:
+        """Read weights, average and moments; each process takes its part. The base is not in a checkpoint."""
+        if (checkpoint / FOLDER).is_dir():
+            self._prepare_moments(names_in(checkpoint / FOLDER))
+            read_sharded(self.tensors(), checkpoint / FOLDER)
+            return
+        for group in ("optimizer", "model", "ema"):
+            with safe_open(checkpoint / f"{group}.safetensors", framework="pt") as file:
+                if group == "optimizer":
+                    self._prepare_moments({f"{group}/{name}" for name in file.keys()})
+                for name, target in self.tensors().items():
+                    if name.startswith(f"{group}/"):
+                        fill(target, file.get_tensor(name.removeprefix(f"{group}/")))
+
+    def _prepare_moments(self, saved: "set[str] | dict[str, torch.Size]") -> None:
+        """Give the optimiser zeros for what was saved; a parameter that never had a gradient has no moments."""
+        for name, parameter in self.trained.items():
+            if f"optimizer/step/{name}" in saved:
+                zeros = [torch.zeros((), device=parameter.device), *(torch.zeros_like(parameter.detach()) for _ in range(2))]
+                self.optimizer.state[parameter] = dict(zip(MOMENTS, zeros, strict=True))

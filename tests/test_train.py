@@ -138,7 +138,7 @@ def test_a_run_with_a_vae_and_a_transformer_as_text_encoder_trains_and_samples(s
     settings = config(autoencoder=f"flux:{tmp_path / 'vae'}", text="minilm", model=model, num_steps=2, checkpoint_every=2)
     result = train(settings, shards=shards, out=tmp_path / "run")
     assert not (result.checkpoint / "autoencoder.safetensors").exists()
-    assert list((tmp_path / "run" / "text_features").rglob("*.safetensors"))
+    assert any(path.is_file() for path in (tmp_path / "run" / "text_features").rglob("*"))
     assert Sampler.open(result.checkpoint).generate(["a red square"], width_px=16, height_px=24).shape == (1, 24, 16, 3)
 
 

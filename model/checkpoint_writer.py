@@ -1,0 +1,70 @@
+"""Writing checkpoints while training goes on: one process writes at once, several write their parts in threads.
+
+The next checkpoint, and the end of training, wait until the one before is complete. What a killed writer leaves has a hidden name
+and is removed; a folder with its final name is whole.
+"""
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import torch.distributed as dist
+
+from model.autoencoder import Autoencoder
+from model.checkpoint import Base, Progress, complete, hidden_folder, is_there, prune, save_checkpoint
+from model.config import TrainConfig
+from model.ranks import Ranks
+from model.sharded import FOLDER, write_sharded, write_whole
+from model.train_state import TrainState
+
+
+class CheckpointWriter:
+    """Writes the checkpoints of one training; every process calls it at the same steps."""
+
+    def __init__(self, out: Path, config: TrainConfig, autoencoder: Autoencoder, *, base: Base | None, ranks: Ranks) -> None:
+        self.out, self.config, self.autoencoder, self.base, self.ranks = out, config, autoencoder, base, ranks
+        self._group: dist.ProcessGroup | None = None
+        if ranks.size > 1:
+            group = dist.new_group(backend="gloo")
+            assert isinstance(group, dist.ProcessGroup), "this process is a member of the group"
+            self._group = group
+        self._thread = ThreadPoolExecutor(1)
+        self._pending: Future[object] | None = None
+
+    def save(self, state: TrainState) -> None:
+        """Write the checkpoint of `state`, and remove those that are too old."""
+        self.wait()
+        if self._group is None:
+            save_checkpoint(
+                self.out, progress=state.progress, config=self.config, weights=dict(state.trained), ema=state.ema,
+                optimizer=state.moments(), autoencoder=self.autoencoder, base=self.base,
+            )  # fmt: skip
+            prune(self.out, keep=self.config.keep_checkpoints)
+            return
+        folder = self.ranks.first_does(lambda: self._begin(state.progress))
+        if folder is None:
+            return
+        written = write_sharded(state.tensors(), folder / FOLDER, self._group)
+        progress = state.progress
+        self._pending = self._thread.submit(self._finish, written, folder, progress) if self.ranks.first else written
+
+    def wait(self) -> None:
+        """Return when the last checkpoint is complete; raises what went wrong with it."""
+        if self._pending is not None:
+            self._pending.result()
+            self._pending = None
+
+    def close(self) -> None:
+        """Wait in all processes, so that each finds the last checkpoint."""
+        self.wait()
+        self._thread.shutdown()
+        self.ranks.wait()
+
+    def _begin(self, progress: Progress) -> Path | None:
+        return None if is_there(self.out, progress.step) else hidden_folder(self.out, progress.step)
+
+    def _finish(self, written: "Future[object]", folder: Path, progress: Progress) -> None:
+        written.result()
+        for group in ("model", "ema"):
+            write_whole(folder / FOLDER, f"{group}/", folder / f"{group}.safetensors")
+        complete(folder, progress=progress, config=self.config, autoencoder=self.autoencoder, base=self.base)
+        prune(self.out, keep=self.config.keep_checkpoints)
