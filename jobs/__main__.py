@@ -321,6 +321,8 @@ def sample(
         float | None, typer.Option(min=0, max=1, help="with --image: share of the steps made, 1 forgets the image [default: 0.6]")
     ] = None,
     attention: Annotated[str, typer.Option(help="kernel: sdpa, flash2 or flash3")] = "sdpa",
+    lora: Annotated[list[Path] | None, typer.Option(help="file of adapters to merge; may be repeated")] = None,
+    lora_strength: Annotated[float | None, typer.Option(help="with --lora: factor of what adapters change [default: 1]")] = None,
     in_turn: Annotated[bool, typer.Option("--in-turn", help="one part of a pipeline in memory at a time")] = False,
     int8: Annotated[bool, typer.Option("--int8", help="with --in-turn: weights in eight bits")] = False,
     enhance: Annotated[bool, typer.Option("--enhance", help="rewrite the prompts first; docs/captioning.md")] = False,
@@ -351,6 +353,8 @@ def sample(
         image=image,
         strength=strength,
         attention=attention,
+        lora=lora or (),
+        lora_strength=lora_strength,
         in_turn=in_turn,
         int8=int8,
     )
@@ -359,16 +363,23 @@ def sample(
 @app.command()
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="a checkpoint folder, a folder of checkpoints, or a run folder")],
-    out: Annotated[Path, typer.Option(help="the folder to write; it must not exist")],
+    out: Annotated[Path, typer.Option(help="the folder, or with --lora the file, to write; it must not exist")],
     transformer_only: Annotated[bool, typer.Option(help="write the transformer without encoders and scheduler")] = False,
+    lora: Annotated[bool, typer.Option("--lora", help="write the trained adapters alone, as one safetensors file")] = False,
 ) -> None:
-    """Write a trained model as a folder that diffusers' ZImagePipeline opens.
+    """Write a trained model as a folder that diffusers' ZImagePipeline opens, or its adapters for load_lora_weights.
 
-    A whole pipeline needs a training with autoencoder flux:<folder>, text qwen3:<folder> and pad_to 32.
+    A whole pipeline needs a training with autoencoder flux:<folder>, text qwen3:<folder> and pad_to 32; adapters are merged in.
     """
     from jobs.direct import export as export_checkpoint
+    from jobs.direct import export_adapters
 
-    export_checkpoint(checkpoint, out, transformer_only=transformer_only)
+    if lora and transformer_only:
+        raise ConfigError("--lora writes adapters alone: leave out --transformer-only")
+    if lora:
+        export_adapters(checkpoint, out)
+    else:
+        export_checkpoint(checkpoint, out, transformer_only=transformer_only)
 
 
 @app.command()

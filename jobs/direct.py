@@ -1,9 +1,9 @@
 """Training and sampling without a run: on any folder of shards, from any checkpoint."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -11,6 +11,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from curation.errors import ConfigError, ModelError
 from jobs.config import Config, parse_config, read_config, read_yaml
 from model.config import TrainConfig
+
+if TYPE_CHECKING:
+    from model.dit import DiT
 
 
 def train_on(shards: Path, config: Path, out: Path) -> None:
@@ -22,14 +25,14 @@ def train_on(shards: Path, config: Path, out: Path) -> None:
         TextColumn("train"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]:.4f}"),
+        TextColumn("loss {task.fields[loss]:.4f}, {task.fields[rate]:.1f} images/s, left"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as bars:
-        task = bars.add_task("train", total=settings.num_steps, loss=float("nan"))
+        task = bars.add_task("train", total=settings.num_steps, loss=float("nan"), rate=0.0)
 
         def tell(line: dict[str, Any]) -> None:
-            bars.update(task, completed=int(line["step"]), loss=float(line["loss"]))
+            bars.update(task, completed=int(line["step"]), loss=float(line["loss"]), rate=float(line["images_per_second"]))
 
         result = train(settings, shards=shards, out=out, progress=tell)
     print(f"{result.checkpoint}: step {result.step}, {result.num_parameters} parameters, loss {result.loss:.4f}")
@@ -64,12 +67,15 @@ def sample_from(
     in_turn: bool = False,
     int8: bool = False,
     attention: str = "sdpa",
+    lora: Sequence[Path] = (),
+    lora_strength: float | None = None,
     **settings: Any,
 ) -> None:
     """Sample a checkpoint folder, the newest of a folder of checkpoints or of a run, or a pipeline folder of diffusers.
 
     references: images that every prompt edits. image, strength: what every prompt starts from, and the share of steps made.
-    in_turn, int8: see model/in_turn.py; for pipeline folders. attention: see model/attention.py.
+    in_turn, int8: see model/in_turn.py; for pipeline folders. attention: see model/attention.py. lora: files of adapters that are
+    merged into the weights, times lora_strength.
     """
     from model.sampler import write_images
 
@@ -81,15 +87,19 @@ def sample_from(
         "in_turn": in_turn,
         "int8": int8,
         "attention": attention,
+        "lora": [path.name for path in lora],
+        "lora_strength": lora_strength,
     }
     _check_ways(found, ways)
     size: dict[str, Any] = {"width_px": width_px or SIDE_PX, "height_px": height_px or SIDE_PX}
     if references:
-        images = _edited(found, prompts, references, width_px=width_px, height_px=height_px, **settings)
+        adapt = _adapting(lora, lora_strength)
+        images = _edited(found, prompts, references, adapt, width_px=width_px, height_px=height_px, **settings)
     elif in_turn:
         images = _in_turn(found, prompts, int8=int8, **size, **settings)
     else:
-        images = _generated(found, prompts, image, strength, attention, width_px=width_px, height_px=height_px, **settings)
+        adapt = _adapting(lora, lora_strength)
+        images = _generated(found, prompts, image, strength, attention, adapt, width_px=width_px, height_px=height_px, **settings)
     noted = {name: value for name, value in {**settings, **ways}.items() if value is not None and value not in ([], "")}
     print("\n".join(str(path) for path in write_images(images, prompts, out, settings=noted | {"checkpoint": found.name})))
 
@@ -100,6 +110,7 @@ def _generated(
     image: Path | None,
     strength: float | None,
     attention: str,
+    adapt: Callable[["DiT"], object],
     *,
     width_px: int | None,
     height_px: int | None,
@@ -108,6 +119,7 @@ def _generated(
     from model.sampler import STRENGTH, Sampler
 
     sampler = Sampler.open(found, attention=attention)
+    adapt(sampler.model)
     if image is None:
         return sampler.generate(prompts, width_px=width_px or SIDE_PX, height_px=height_px or SIDE_PX, **settings)
     pixels = _pixels(image, "--image")
@@ -143,17 +155,37 @@ def _check_ways(found: Path, ways: dict[str, Any]) -> None:
         raise ConfigError("--attention has no effect with --reference or --in-turn")
     if (references or in_turn) and not is_pipeline(found):
         raise ConfigError(f"--reference and --in-turn need a pipeline folder of diffusers; {found} is a checkpoint")
+    if ways["lora"] and in_turn:
+        raise ConfigError("--lora does not work with --in-turn: export the merged pipeline first, or leave out --in-turn")
+    if ways["lora_strength"] is not None and not ways["lora"]:
+        raise ConfigError("--lora-strength belongs to --lora; without it it has no effect")
     if int8 and not in_turn:
         raise ConfigError("--int8 belongs to --in-turn")
     if in_turn and references:
         raise ConfigError("--in-turn does not edit: leave out --reference")
 
 
-def _edited(found: Path, prompts: Sequence[str], references: Sequence[Path], **settings: Any) -> Any:
+def _edited(
+    found: Path, prompts: Sequence[str], references: Sequence[Path], adapt: Callable[["DiT"], object], **settings: Any
+) -> Any:
     from model.edit import Editor
 
     pixels = [_pixels(path, "--reference") for path in references]
-    return Editor.open(found).edit(prompts, pixels, **settings)
+    editor = Editor.open(found)
+    adapt(editor.parts.model)
+    return editor.edit(prompts, pixels, **settings)
+
+
+def _adapting(lora: Sequence[Path], strength: float | None) -> Callable[["DiT"], object]:
+    """Return what merges files of adapters into a model."""
+
+    def adapt(model: "DiT") -> None:
+        from model.lora import load_lora, merge
+
+        for path in lora:
+            merge(model, load_lora(path), strength=1.0 if strength is None else strength)
+
+    return adapt
 
 
 def _in_turn(found: Path, prompts: Sequence[str], **settings: Any) -> Any:
@@ -177,6 +209,23 @@ def export(checkpoint: Path, out: Path, *, transformer_only: bool) -> None:
         raise ModelError(f"{out} exists; give a folder that is still to be made")
     else:
         save_released(load_model(found), out)
+    print(out)
+
+
+def export_adapters(checkpoint: Path, out: Path) -> None:
+    """Write the adapters of a checkpoint that was trained with lora as one file for diffusers' load_lora_weights."""
+    from safetensors.torch import load_file
+
+    from model.checkpoint import read_config as read_settings
+    from model.lora import portable, save_lora
+
+    found = find_checkpoint(checkpoint)
+    settings = read_settings(found).lora
+    if settings is None:
+        raise ConfigError(f"{found} was not trained with lora: it has no adapters to export")
+    if out.exists():
+        raise ModelError(f"{out} exists; give a file that is still to be made")
+    save_lora(portable(load_file(found / "ema.safetensors"), settings), out)
     print(out)
 
 

@@ -143,18 +143,19 @@ def _scaled(
 def merge(model: DiT, adapters: Mapping[str, Tensor], *, strength: float = 1.0) -> DiT:
     """Add portable adapters, times `strength`, to the weights of a model without adapters, in place, and return it.
 
-    The sum is formed in float32, whatever the weights are. Raises ModelError for a layer that the model lacks or of another size.
+    Goes by the keys of the state dict, which fused layers keep too. The sum is formed in float32, whatever the weights are.
+    Raises ModelError for a layer that the model lacks or of another size.
     """
-    layers = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+    state = model.state_dict()
     for layer in sorted({name.partition(".lora_")[0] for name in adapters}):
         a, b = (adapters[f"{layer}.lora_{half}.weight"] for half in "AB")
-        linear = layers.get(layer)
-        if linear is None or linear.weight.shape != (len(b), a.shape[1]):
-            size = None if linear is None else tuple(linear.weight.shape)
+        weight = state.get(f"{layer}.weight")
+        if weight is None or weight.shape != (len(b), a.shape[1]):
+            size = None if weight is None else tuple(weight.shape)
             raise ModelError(f"the adapter of {layer} is for a weight of {(len(b), a.shape[1])}; the model has {size}")
-        weight = linear.weight
         change = strength * (b.to(weight.device) @ a.to(weight.device))
-        weight.copy_((weight.float() + change).to(weight.dtype))
+        state[f"{layer}.weight"] = (weight.float() + change).to(weight.dtype)
+    model.load_state_dict(state)
     return model
 
 
