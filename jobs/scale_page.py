@@ -235,9 +235,12 @@ def _limits() -> list[str]:
             {MAPS_PER_PROCESS:,} per process. With `join.memory_mb: {needed:,.0f}` there are half as many as
             allowed, and a worker needs that much memory.""",
             f"CENTROIDS are held by every worker of `lists`: {size(billion['centroids'])} each at a billion.",
-            f"""A stage that looks at all images at once is one task with whole columns in memory. Measured on tiled
-            tables (benchmarks/costs.py), an image costs {held}; at a billion `exact` alone would hold
-            {size(1e9 * SHIPPED["exact"][3])}. `--plan` marks what a node cannot hold as TOO MUCH.""",
+            f"""Stages that look at all images go through them in bins of a fixed number of rows, in one task each: an
+            image of a bin costs {held} (tiled tables, benchmarks/costs.py). `placeholders`, `watermarks`,
+            `concepts`, `balance` and `shares` still hold whole columns. `--plan` marks what a node cannot hold as
+            TOO MUCH.""",
+            """`verify` reads whole parts of KEYPOINTS for the few images it needs of each: most of what it reads at a
+            billion images is thrown away, and the bandwidth of the storage decides how long it takes.""",
             """A part is one file with one commit record; a billion images in parts of 256 are four million files
             per table. Raise `ingest.part_rows` to some ten thousand before a run of that size.""",
             "The run folder is a file system that all nodes mount; its bandwidth is not in the table.",
