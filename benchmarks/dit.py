@@ -1,93 +1,247 @@
-"""How our packed S3-DiT compares with diffusers' padded one, on ragged batches and on uniform ones; outputs must agree.
+"""Our packed S3-DiT beside diffusers' padded one on a CPU: uniform and ragged batches, training steps, a whole sampling run.
 
-    python -m benchmarks.dit [--threads 2] [--repeats 5] [--out benchmarks/results/dit.json]
+    python -m benchmarks.dit --threads 1 --cases uniform        # a piece of one to four minutes; results are merged by piece
+    python -m benchmarks.dit --threads 2 --cases mixed "one large" uniform --repeats 3
+    python -m benchmarks.dit --cases uniform --width 384        # a width whose feed-forward needs no rounding
+    python -m benchmarks.dit --cases sampling
 
-Both models get the same random weights (dim 512, 6 layers, 2 + 2 refiners) and the same batches, in turns, on the CPU in float32.
-Printed: median seconds of each and the median of the ratios of neighbouring runs. About five minutes on one thread.
+All models get the same random weights (6 layers, 2 + 2 refiners) and the same batches; outputs are asserted equal to diffusers'
+within 1e-4, except with captions padded to 8 tokens instead of 32, which is another model. Runs are interleaved: each round runs
+every candidate once, and a speed-up is the median over rounds of diffusers' seconds / ours in the same round. Sampling is
+diffusers' own ZImagePipeline from prompt features to latents. A CPU with bf16 units measures bf16 as well; others say so.
 """
 
 import argparse
 import json
-import platform
+import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from benchmarks.about import about, heading
 from model.config import DiTConfig, to_dict
 from model.dit import DiT
+from model.flow import times
+from model.fused import fuse
 from model.released import OWN_FIELDS
+from model.sampler import denoise
 
-CONFIG = DiTConfig(dim=512, n_layers=6, n_heads=8, n_kv_heads=8, cap_feat_dim=256, axes_dims=(16, 24, 24))
+WIDTHS = {
+    512: DiTConfig(dim=512, n_layers=6, n_heads=8, n_kv_heads=8, cap_feat_dim=256, axes_dims=(16, 24, 24)),
+    384: DiTConfig(dim=384, n_layers=6, n_heads=6, n_kv_heads=6, cap_feat_dim=256, axes_dims=(16, 24, 24)),
+}
 BATCHES = {  # name -> (latent sides, caption lengths)
     "uniform": ([(32, 32)] * 4, [64] * 4),
     "mixed": ([(32, 32), (24, 48), (16, 32), (40, 24)], [20, 300, 90, 150]),
     "one large": ([(64, 64), (16, 16), (16, 16), (16, 16)], [60, 60, 60, 60]),
 }
+PROMPTS = {"sampling": [64, 64], "sampling, mixed prompts": [20, 60, 150, 300]}
+NULL, SIDE, STEPS, GUIDANCE = 12, 32, 8, 4.0
+"""Tokens of the empty prompt, side of a latent, steps and guidance of the sampling run."""
+EQUAL = 1e-4
+COLUMNS = ("ours", "fused", "captions to 8")
+BF16_FLAGS = ("avx512_bf16", "amx_bf16")
+RESULTS = Path(__file__).parent / "results" / "dit.json"
+
+Call = Callable[[], Sequence[Tensor]]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--out", type=Path)
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    ours, theirs = models()
+    options = _options()
+    torch.set_num_threads(options.threads)
+    load = os.getloadavg()[0]
     rows = []
-    for name, (sizes, lengths) in BATCHES.items():
-        latents = [torch.randn(CONFIG.in_channels, *size) for size in sizes]
-        text = [torch.randn(n, CONFIG.cap_feat_dim) for n in lengths]
-        t = torch.rand(len(sizes))
-        calls = (lambda: ours(latents, t, text), lambda: theirs([x[:, None] for x in latents], t, text, return_dict=False)[0])  # noqa: B023
-        with torch.no_grad():
-            difference = max(float((a - b.view(a.shape)).abs().max()) for a, b in zip(calls[0](), calls[1](), strict=True))
-        for backward in (False, True):
-            row = {"batch": name, "backward": backward, **compare(*calls, backward=backward, repeats=arguments.repeats)}
-            rows.append(row | {"max_difference": difference})
+    for case in options.cases:
+        for name, calls, backward in candidates(case, WIDTHS[options.width]):
+            row = {"case": name, "width": options.width, "threads": options.threads, "backward": backward}
+            rows.append(row | compare(calls, backward=backward, rounds=options.repeats))
             print(json.dumps(rows[-1]), flush=True)
-    if arguments.out:
-        about = {"torch": torch.__version__, "machine": platform.processor() or platform.machine(), "threads": arguments.threads}
-        arguments.out.write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n")
+    if not has_bf16():
+        print(f"this CPU has none of {', '.join(BF16_FLAGS)}: bf16 was not measured")
+    facts = about("python -m benchmarks.dit", load=round(load, 1), packages=("torch", "diffusers"))
+    merge(rows, facts | {"cpu_flags": flags(), "bf16_measured": has_bf16()}, options.out)
 
 
-def models() -> tuple[DiT, torch.nn.Module]:
+def candidates(case: str, config: DiTConfig) -> list[tuple[str, dict[str, Call], bool]]:
+    """Return (name, calls, backward) of a case: ours by name and `diffusers`; raises AssertionError when outputs differ."""
+    if case in BATCHES:
+        return _forward(case, config)
+    return [(name, _sampling(config, lengths), False) for name, lengths in PROMPTS.items()]
+
+
+def _forward(case: str, config: DiTConfig) -> list[tuple[str, dict[str, Call], bool]]:
+    sizes, lengths = BATCHES[case]
+    ours, fused, padded8, theirs = models(config)
+    latents = [torch.randn(config.in_channels, *size) for size in sizes]
+    text = [torch.randn(n, config.cap_feat_dim) for n in lengths]
+    t = torch.rand(len(sizes))
+
+    def released(dtype: torch.dtype = torch.float32) -> Sequence[Tensor]:
+        frames = [x[:, None].to(dtype) for x in latents]
+        found: Sequence[Tensor] = theirs(frames, t, [x.to(dtype) for x in text], return_dict=False)[0]
+        return found
+
+    calls: dict[str, Call] = {"ours": lambda: ours(latents, t, text), "fused": lambda: fused(latents, t, text)}
+    with torch.no_grad():
+        for call in calls.values():
+            assert difference(call(), released()) <= EQUAL
+    eight: Call = lambda: padded8(latents, t, text)  # noqa: E731
+    low = _bf16(config, latents, t, text) if has_bf16() else {}
+    return [
+        (case, calls | {"captions to 8": eight} | low | {"diffusers": released}, False),
+        (case, {"ours": calls["ours"], "fused": calls["fused"], "captions to 8": eight, "diffusers": released}, True),
+    ]
+
+
+def _bf16(config: DiTConfig, latents: list[Tensor], t: Tensor, text: list[Tensor]) -> dict[str, Call]:
+    """Return the calls in bf16, ours and diffusers', on CPUs that have units for it."""
+    _, fused, _, theirs = models(config)
+    fused.lower()
+    theirs.to(torch.bfloat16)
+    frames, features = [x[:, None].bfloat16() for x in latents], [x.bfloat16() for x in text]
+    return {
+        "bf16": lambda: fused(latents, t, text),
+        "diffusers bf16": lambda: theirs(frames, t, features, return_dict=False)[0],
+    }
+
+
+def _sampling(config: DiTConfig, lengths: list[int]) -> dict[str, Call]:
+    from diffusers import FlowMatchEulerDiscreteScheduler, ZImagePipeline
+
+    _, fused, _, theirs = models(config)
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
+    pipeline = ZImagePipeline(scheduler=scheduler, vae=None, text_encoder=None, tokenizer=None, transformer=theirs)
+    pipeline.set_progress_bar_config(disable=True)
+    text, null = [torch.randn(n, config.cap_feat_dim) for n in lengths], torch.randn(NULL, config.cap_feat_dim)
+    noise = torch.randn(len(lengths), config.in_channels, SIDE, SIDE)
+
+    def ours() -> Sequence[Tensor]:
+        return denoise(fused, noise, text, null, grid=times(STEPS, shift=3.0), guidance=GUIDANCE)
+
+    def released() -> Sequence[Tensor]:
+        found: Tensor = pipeline(
+            prompt_embeds=list(text), negative_prompt_embeds=[null] * len(text), latents=noise.clone(), height=8 * SIDE,
+            width=8 * SIDE, num_inference_steps=STEPS, guidance_scale=GUIDANCE - 1, output_type="latent",
+        ).images  # fmt: skip
+        return found
+
+    assert difference(ours(), released()) <= 10 * EQUAL, "eight guided steps add up"
+    return {"fused": ours, "diffusers": released}
+
+
+def models(config: DiTConfig) -> tuple[DiT, DiT, DiT, Any]:
+    """Return our model, fused, with captions padded to 8, and diffusers', all with the same random weights."""
     from diffusers import ZImageTransformer2DModel
 
     torch.manual_seed(0)
-    fields = to_dict(CONFIG)
+    fields = to_dict(config)
     for own in OWN_FIELDS:
         del fields[own]
     theirs = ZImageTransformer2DModel(**fields)
     with torch.no_grad():
         for name in ("x_pad_token", "cap_pad_token"):
             getattr(theirs, name).normal_()
-    ours = DiT(CONFIG)
-    ours.load_state_dict(theirs.state_dict())
-    return ours, theirs
+    made = []
+    for pad_to in (32, 32, 8):
+        made.append(DiT(DiTConfig(**{**vars(config), "pad_to": pad_to})))
+        made[-1].load_state_dict(theirs.state_dict())
+    return made[0], fuse(made[1]), fuse(made[2]), theirs
 
 
-def compare(
-    ours: Callable[[], list[Tensor]], theirs: Callable[[], list[Tensor]], *, backward: bool, repeats: int
-) -> dict[str, float]:
-    pairs = [(seconds(ours, backward), seconds(theirs, backward)) for _ in range(repeats + 1)][1:]
+def difference(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> float:
+    return max(float((a - b.view(a.shape)).abs().max()) for a, b in zip(ours, theirs, strict=True))
+
+
+def compare(calls: dict[str, Call], *, backward: bool, rounds: int) -> dict[str, Any]:
+    """Return median seconds of each call and the median speed-up of each over `diffusers`, one warm-up round apart."""
+    timed = [{name: seconds(call, backward) for name, call in calls.items()} for _ in range(rounds + 1)][1:]
     return {
-        "ours_seconds": statistics.median(a for a, _ in pairs),
-        "diffusers_seconds": statistics.median(b for _, b in pairs),
-        "speedup": statistics.median(b / a for a, b in pairs),
+        "seconds": {name: round(statistics.median(spent[name] for spent in timed), 4) for name in calls},
+        "speedup": {
+            name: round(statistics.median(spent["diffusers"] / spent[name] for spent in timed), 3)
+            for name in calls
+            if name != "diffusers"
+        },
+        "rounds": rounds,
     }
 
 
-def seconds(call: Callable[[], list[Tensor]], backward: bool) -> float:
+def seconds(call: Call, backward: bool) -> float:
     start = time.perf_counter()
     with torch.set_grad_enabled(backward):
         outputs = call()
         if backward:
-            torch.autograd.backward(sum(x.square().mean() for x in outputs))
+            torch.autograd.backward(torch.stack([x.square().mean() for x in outputs]).sum())
     return time.perf_counter() - start
+
+
+def merge(rows: list[dict[str, Any]], facts: dict[str, Any], path: Path) -> None:
+    """Add rows to the results, in the place of earlier ones of the same case, and write the page."""
+    kept = json.loads(path.read_text())["rows"] if path.is_file() else []
+    found = {_key(row): row for row in [*kept, *rows]}
+    ordered = [found[key] for key in sorted(found)]
+    path.write_text(json.dumps(facts | {"rows": ordered}, indent=1) + "\n")
+    path.with_suffix(".md").write_text(page(facts, ordered))
+
+
+def _key(row: dict[str, Any]) -> tuple[Any, ...]:
+    return -row["width"], row["threads"], row["backward"], row["case"]
+
+
+def page(facts: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+    lines = [
+        "# The S3-DiT beside diffusers'\n",
+        heading(facts) + "\n",
+        "| width | threads | case | pass | diffusers, s | ours | fused | captions to 8 |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        faster = [
+            f"{row['speedup'][name]:.2f}x" if name in row["speedup"] else "-" for name in ("ours", "fused", "captions to 8")
+        ]
+        what = "8 steps" if row["case"].startswith("sampling") else "forward + backward" if row["backward"] else "forward"
+        cells = [row["width"], row["threads"], row["case"], what, f"{row['seconds']['diffusers']:.2f}", *faster]
+        lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
+    return "\n".join([*lines, "", EXPLAINED.format(bf16="" if facts["bf16_measured"] else NO_BF16)])
+
+
+EXPLAINED = """\
+Times as fast as diffusers' model, float32, medians of interleaved rounds. Equal outputs are asserted (1e-4; 1e-3 after the eight
+guided steps), except for "captions to 8": the same weights with padding to 8 tokens instead of 32, which is another model.
+`ours` keeps the layers apart, as training does; `fused` is model/fused.py. Uniform: 4 x (256 image + 64 caption tokens). Mixed:
+latents 32x32, 24x48, 16x32, 40x24 with captions of 20, 300, 90, 150 tokens. One large: 64x64 and three of 16x16. At width 512
+the feed-forward is 1365 wide and fused layers round it to 1376, which is a good part of their gain; at 384 it is 1024 and nothing
+is rounded. Sampling: latents 32x32, two prompts of 64 tokens, or four of 20, 60, 150 and 300; an empty prompt of 12; guidance in
+every step. There add up: fused layers, no padding between samples, the captions' branch once per prompt, the layout once, and the
+noise refiner once for both halves of guidance. {bf16}
+"""
+NO_BF16 = "bf16 was not measured: this CPU has no bf16 units (avx512_bf16, amx_bf16)."
+
+
+def flags() -> list[str]:
+    """Return the vector extensions of this CPU."""
+    line = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("flags"))
+    return sorted(flag for flag in line.split() if flag.startswith(("avx", "amx", "fma")))
+
+
+def has_bf16() -> bool:
+    """Tell whether this CPU multiplies bf16."""
+    return any(flag in flags() for flag in BF16_FLAGS)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--width", type=int, choices=WIDTHS, default=512)
+    parser.add_argument("--cases", nargs="+", choices=[*BATCHES, "sampling"], default=[*BATCHES, "sampling"])
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

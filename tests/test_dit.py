@@ -193,3 +193,13 @@ def test_shapes_that_do_not_fit_are_named(tiny: DiT):
         tiny([torch.zeros(4, 8, 8)], torch.tensor([0.5]), [torch.zeros(3, 24)] * 2)
     with pytest.raises(ConfigError, match="add up to 16"):
         DiTConfig(dim=40, n_heads=2, axes_dims=(4, 6, 6))
+
+
+@torch.no_grad()
+def test_a_block_is_one_graph_for_the_compiler(tiny: DiT):
+    layout = tiny.layout([(4, 8, 8), (4, 16, 8)], (9, 40))
+    packing, block = layout.joint, tiny.layers[0]
+    x, cond = inputs("x", (len(packing.rows_T), CONFIG.dim)), inputs("c", (2, CONFIG.cond_dim))
+    graphs = torch.compile(block, backend="eager", fullgraph=True)  # a break in the graph is an error; code is not generated
+    assert torch.allclose(graphs(x, packing, cond), block(x, packing, cond), atol=1e-5)
+    torch.compiler.reset()
