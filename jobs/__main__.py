@@ -289,11 +289,18 @@ def train(
     shards: Annotated[Path, typer.Argument(help="folder of shards with their indexes: RUN/shards")],
     config: Annotated[Path, typer.Argument(help="YAML with a section `train`, or that section's keys alone")],
     out: Annotated[Path, typer.Option(help="folder for checkpoints and log.jsonl; training resumes from what is there")],
+    workers: Annotated[int, typer.Option(min=1, help="processes on Ray, each with a GPU of its own if device is cuda")] = 1,
+    address: Annotated[str | None, typer.Option(help="Ray: local (default), auto, or a cluster's address")] = None,
 ) -> None:
-    """Train an S3-DiT on a folder of shards, without a run."""
+    """Train an S3-DiT on a folder of shards, without a run: in one process, or in several, resumed by any number of them.
+
+    Several processes on Ray: --workers. Without Ray, one command per machine:
+
+        python -m torch.distributed.run --nproc_per_node 8 -m jobs train SHARDS CONFIG --out FOLDER
+    """
     from jobs.direct import train_on
 
-    train_on(shards, config, out)
+    train_on(shards, config, out, workers=workers, address=address)
 
 
 @app.command()

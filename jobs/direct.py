@@ -1,14 +1,17 @@
 """Training and sampling without a run: on any folder of shards, from any checkpoint."""
 
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from curation.errors import ConfigError, ModelError
+from curation.errors import ConfigError, ImageloomError, ModelError
 from jobs.config import Config, parse_config, read_config, read_yaml
 from model.config import TrainConfig
 
@@ -16,11 +19,41 @@ if TYPE_CHECKING:
     from model.dit import DiT
 
 
-def train_on(shards: Path, config: Path, out: Path) -> None:
-    """Train with the section `train` of a YAML file, or with a file that holds that section's keys alone."""
+def train_on(shards: Path, config: Path, out: Path, *, workers: int = 1, address: str | None = None) -> None:
+    """Train with the section `train` of a YAML file, or with a file that holds that section's keys alone.
+
+    workers, address: processes on Ray, and which Ray. Started by torch.distributed.run (WORLD_SIZE is set), this is one process
+    of several; one of them tells what happened.
+    """
+    settings = train_config(config)
+    if workers > 1 or address is not None:
+        from jobs.ray_train import train_on_workers
+
+        with _bar(settings) as tell:
+            ended = train_on_workers(settings, shards=shards, out=out, workers=workers, address=address or "local", progress=tell)
+        _say(ended)
+        return
+    from model.ranks import speaks
     from model.train import train
 
-    settings = train_config(config)
+    with _bar(settings) as tell:
+        try:
+            result = train(settings, shards=shards, out=out, progress=tell)
+        except ImageloomError as error:
+            if not speaks(out):
+                sys.exit(error.exit_code)
+            raise
+    if speaks(out):
+        _say(asdict(result))
+
+
+def _say(result: dict[str, Any]) -> None:
+    print("{checkpoint}: step {step}, {num_parameters} parameters, loss {loss:.4f}".format(**result))
+
+
+@contextmanager
+def _bar(settings: TrainConfig) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Show a bar of the updates and yield what moves it."""
     columns = (
         TextColumn("train"),
         BarColumn(),
@@ -28,14 +61,14 @@ def train_on(shards: Path, config: Path, out: Path) -> None:
         TextColumn("loss {task.fields[loss]:.4f}, {task.fields[rate]:.1f} images/s, left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    hidden = os.environ.get("RANK", "0") != "0"  # of several processes one shows it
+    with Progress(*columns, console=Console(stderr=True), disable=hidden) as bars:
         task = bars.add_task("train", total=settings.num_steps, loss=float("nan"), rate=0.0)
 
         def tell(line: dict[str, Any]) -> None:
             bars.update(task, completed=int(line["step"]), loss=float(line["loss"]), rate=float(line["images_per_second"]))
 
-        result = train(settings, shards=shards, out=out, progress=tell)
-    print(f"{result.checkpoint}: step {result.step}, {result.num_parameters} parameters, loss {result.loss:.4f}")
+        yield tell
 
 
 def train_config(path: Path) -> TrainConfig:

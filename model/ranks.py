@@ -149,3 +149,14 @@ def _reason(out: Path, ranks: Ranks) -> str | None:
             continue
         return None if told["rank"] == ranks.rank else f"process {told['rank']} failed: {told['type']}: {told['message']}"
     return None
+
+
+def speaks(out: Path) -> bool:
+    """Tell whether this process is to say how the training in `out` ended: the one that failed first, else the first."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return True
+    try:
+        teller = int(json.loads((out / ERROR_FILE).read_text())["rank"])
+    except FileNotFoundError:
+        teller = 0
+    return teller == int(os.environ.get("RANK", "0"))
