@@ -510,7 +510,8 @@ class BalanceConfig(Section):
             "by": "communities",
             "alpha": "communities",
         }.items():
-            if key in self.model_fields_set and self.mode != mode:
+            # What a run wrote down of itself names every key, so only another value than the default is a mistake.
+            if getattr(self, key) != type(self).model_fields[key].default and self.mode != mode:
                 raise ValueError(f"{key} has no effect with mode {self.mode}; it belongs to mode {mode}")
         if isinstance(self.budget, float) and self.budget > 1:
             raise ValueError(f"budget {self.budget} is neither a whole number of images nor a share of at most 1")

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from curation.tables import Run
-from jobs.config import read_config
+from jobs.config import parse_config, read_config
 from jobs.demo_wiki import write_wiki
 from jobs.knowledge import build
 from jobs.pipeline import pipeline
@@ -30,6 +31,12 @@ def encyclopedia(tmp_path_factory: pytest.TempPathFactory, shared_ray: dict[str,
     write_wiki(folder / "wiki.xml")
     build(Run(folder / "kb"), dumps=[folder / "wiki.xml"], limits=Limits(), progress=Lines())
     return folder / "kb"
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_what_a_run_writes_down_of_its_configuration_is_read_back(path: Path) -> None:
+    config = read_config(path, {"out": "run"})
+    assert parse_config(yaml.safe_load(yaml.safe_dump(config.model_dump(mode="json"))), origin="config.yaml") == config
 
 
 @pytest.mark.parametrize("path", CASES)
