@@ -280,7 +280,7 @@ def test_the_old_key_names_its_new_place() -> None:
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ({"alpha": 0.5}, "alpha has no effect with mode concepts; it belongs to mode communities"),
+        ({"alpha": 0.3}, "alpha has no effect with mode concepts; it belongs to mode communities"),
         ({"mode": "none", "steps": 3}, "steps has no effect with mode none"),
         ({"budget": 1.5}, "neither a whole number of images nor a share"),
         ({"languages": {"zh": 0.0}}, r"shares of languages lie in \(0, 1\]"),
