@@ -7,8 +7,9 @@ described again and again in much the same words. Without captions, text that is
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -46,34 +47,74 @@ def placeholders(
     min_size, min_share: a group has at least so many images, and at least so large a share of all. min_caption_share: captions
     are evidence when so large a share of the group has one. max_captions: captions compared, evenly spaced.
     """
-    least = max(min_size, int(np.ceil(min_share * len(images))))
-    captions = images["caption"].to_pylist()
-    background = _agreement([text for text in captions if text], max_captions)
+    least = least_size(len(images), min_size=min_size, min_share=min_share)
+    captions = [text for text in images["caption"].to_pylist() if text]
+    background = agreement([captions[place] for place in spaced(len(captions), max_captions)])
     rows = []
     for keeper, members in _groups(duplicates, least):
-        said = [text for text in (captions[row] for row in members) if text]
-        agreement = _agreement(said, max_captions) if len(said) >= max(2, min_caption_share * len(members)) else None
-        read = _text(ocr, keeper)
-        reason = _reason(agreement, background, read)
-        if reason is None:
-            continue
-        rows.append(
-            {
-                "id": images["id"][keeper].as_py(),
-                "keeper_row": keeper,
-                "size": len(members),
-                "share": len(members) / len(images),
-                "reason": reason,
-                "captions": len({text.strip().lower() for text in said}),
-                "caption_agreement": agreement,
-                "background_agreement": background,
-                "sources": len({_site(images["uri"][row].as_py(), images["group"][row].as_py()) for row in members}),
-                "flatness": None if metrics is None else metrics["flatness"][keeper].as_py(),
-                "text": read or None,
-                "examples": [text[:200] for text in said[:: max(1, len(said) // 5)][:5]],
-            }
+        row = named(
+            keeper=keeper,
+            identity=images["id"][keeper].as_py(),
+            members=images.take(pa.array(members)),
+            lines=None if ocr is None else ocr["lines"][keeper].as_py(),
+            flatness=None if metrics is None else metrics["flatness"][keeper].as_py(),
+            num_images=len(images),
+            background=background,
+            min_caption_share=min_caption_share,
+            max_captions=max_captions,
         )
-    rows.sort(key=lambda row: (-int(str(row["size"])), int(str(row["keeper_row"]))))
+        rows += [row] if row else []
+    return table_of(rows)
+
+
+def least_size(num_images: int, *, min_size: int, min_share: float) -> int:
+    """Return how many images a group has that is looked at."""
+    return max(min_size, int(np.ceil(min_share * num_images)))
+
+
+def named(
+    *,
+    keeper: int,
+    identity: str,
+    members: pa.Table,
+    lines: Sequence[Mapping[str, Any]] | None,
+    flatness: float | None,
+    num_images: int,
+    background: float | None,
+    min_caption_share: float,
+    max_captions: int,
+) -> dict[str, object] | None:
+    """Return the row of PLACEHOLDERS of one group, None when it is none.
+
+    members: caption, uri and group of its images. lines, flatness: of the keeper. background: `agreement` of any two captions.
+    """
+    said = [text for text in members["caption"].to_pylist() if text]
+    enough = len(said) >= max(2, min_caption_share * len(members))
+    agreed = agreement([said[place] for place in spaced(len(said), max_captions)]) if enough else None
+    read = " ".join(line["text"] for line in lines or [])
+    reason = _reason(agreed, background, read)
+    if reason is None:
+        return None
+    places = zip(members["uri"].to_pylist(), members["group"].to_pylist(), strict=True)
+    return {
+        "id": identity,
+        "keeper_row": keeper,
+        "size": len(members),
+        "share": len(members) / num_images,
+        "reason": reason,
+        "captions": len({text.strip().lower() for text in said}),
+        "caption_agreement": agreed,
+        "background_agreement": background,
+        "sources": len({_site(uri, group) for uri, group in places}),
+        "flatness": flatness,
+        "text": read or None,
+        "examples": [text[:200] for text in said[:: max(1, len(said) // 5)][:5]],
+    }
+
+
+def table_of(rows: list[dict[str, object]]) -> pa.Table:
+    """Return PLACEHOLDERS, the largest first."""
+    rows = sorted(rows, key=lambda row: (-int(str(row["size"])), int(str(row["keeper_row"]))))
     return conform(pa.Table.from_pylist(rows, schema=PLACEHOLDERS), PLACEHOLDERS)
 
 
@@ -96,12 +137,16 @@ def _groups(duplicates: pa.Table, least: int) -> list[tuple[int, Rows]]:
     return [(int(row), order[start[row] : start[row + 1]]) for row in np.flatnonzero(size >= least)]
 
 
-def _agreement(captions: Sequence[str], limit: int) -> float | None:
-    """Return the mean Jaccard similarity of the words of two captions, over all pairs of up to `limit`; None below two."""
+def spaced(count: int, limit: int) -> list[int]:
+    """Return up to `limit` evenly spaced places among `count`."""
+    return np.unique(np.linspace(0, count - 1, min(limit, count)).astype(int)).tolist() if count else []
+
+
+def agreement(captions: Sequence[str]) -> float | None:
+    """Return the mean Jaccard similarity of the words of two captions, over all pairs; None below two."""
     if len(captions) < 2:
         return None
-    places = np.unique(np.linspace(0, len(captions) - 1, min(limit, len(captions))).astype(int))
-    words = [set(_WORD.findall(captions[place].lower())) for place in places]
+    words = [set(_WORD.findall(text.lower())) for text in captions]
     return float(np.mean([len(a & b) / max(1, len(a | b)) for a, b in combinations(words, 2)]))
 
 
@@ -111,11 +156,6 @@ def _reason(agreement: float | None, background: float | None, text: str) -> str
     if agreement is not None and agreement <= max(2 * (background or 0.0), 0.1):
         return "diverse_captions"
     return None
-
-
-def _text(ocr: pa.Table | None, row: int) -> str:
-    lines = [] if ocr is None else ocr["lines"][row].as_py() or []
-    return " ".join(line["text"] for line in lines)
 
 
 def _site(uri: str, group: str) -> str:

@@ -9,7 +9,9 @@ from skimage import data
 
 from curation.schema import DUPLICATES, IMAGES, OCR
 from curation.selection import select
+from curation.tables import Cost, Run
 from graph.placeholders import by_image, placeholders
+from jobs.placeholders import work
 
 CAPTIONS = (
     "red kite over the hills", "two cups of coffee", "portrait of a sailor", "old bridge in Prague", "map of the underground",
@@ -86,3 +88,17 @@ def test_a_rule_can_drop_what_was_named(pictures: tuple[Path, Path]) -> None:
 
 def test_an_empty_collection_has_none() -> None:
     assert placeholders(images=IMAGES.empty_table(), duplicates=DUPLICATES.empty_table()).num_rows == 0
+
+
+def test_the_stage_names_the_same_groups_part_by_part(pictures: tuple[Path, Path], tmp_path: Path) -> None:
+    images, duplicates = collection(pictures, list(CAPTIONS), [None, *[f"tabby cat, photo {number}" for number in range(13)]])
+    read, flat = lines(images, {12: "image not available"}), pa.table({"flatness": [0.5] * len(images)})
+    whole = placeholders(images=images, duplicates=duplicates, ocr=read, metrics=flat)
+    run = Run(tmp_path / "run")
+    for name, table in {"images": images, "duplicates": duplicates, "ocr": read, "metrics": flat}.items():
+        for part, begin in enumerate(range(0, len(images), 5)):
+            run.commit_part(name, part, table.slice(begin, 5), fingerprint="x", cost=Cost(0, 0))
+        run.finish(name, {})
+    (output,) = work(run, {"parts": [0]}, min_size=10, min_share=0.001, min_caption_share=0.3)
+    assert whole.num_rows == 2
+    assert output.rows.equals(whole)
