@@ -15,7 +15,7 @@ import torch
 
 from model.config import TrainConfig
 from model.roofline import BACKWARD, forward_flops
-from model.train_batch import TrainBatch
+from model.train_batch import Reference, TrainBatch
 from model.watch import Update
 
 WARM_UP = 3
@@ -78,9 +78,19 @@ def work_of(update: Update, config: TrainConfig) -> Work:
 
 
 def sample_tokens(batch: TrainBatch, *, patch: int) -> list[tuple[int, int]]:
-    """Return (image tokens, text tokens) of every sample of a batch, before padding."""
+    """Return (image tokens, text tokens) of every sample of a batch, before padding; an edit's references count as image."""
     image = batch.latents.shape[-2] * batch.latents.shape[-1] // patch**2
-    return [(image, len(features)) for features in batch.text]
+    references = batch.references or (None,) * len(batch.text)
+    return [
+        (image + _tokens(reference, patch), len(features)) for reference, features in zip(references, batch.text, strict=True)
+    ]
+
+
+def _tokens(reference: Reference | None, patch: int) -> int:
+    if reference is None:
+        return 0
+    seen = 0 if reference.siglip is None else reference.siglip.shape[0] * reference.siglip.shape[1]
+    return reference.latent.shape[-2] * reference.latent.shape[-1] // patch**2 + seen
 
 
 def known_peak(config: TrainConfig) -> float | None:
