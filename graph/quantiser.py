@@ -60,10 +60,10 @@ def sample_rows(ids: list[str], size: int) -> Rows:
     return np.argsort(hashed, kind="stable")[:size]
 
 
-def hash_ids(ids: list[str]) -> NDArray[np.uint64]:
-    """Return a well mixed 64-bit number of every id, (N,)."""
-    width = -(-max(map(len, ids), default=1) // 8) * 8
-    words = np.array(ids, f"S{width}").view(np.uint64).reshape(len(ids), -1)
+def hash_ids(ids: list[str] | list[bytes]) -> NDArray[np.uint64]:
+    """Return a well mixed 64-bit number of every id, (N,); ids are ASCII, or bytes."""
+    width = -(-max(map(len, ids), default=1) // 8 or 1) * 8
+    words = np.array(ids, f"S{width}").view(np.uint64).reshape(len(ids), width // 8)
     mixed = np.full(len(ids), 0x9E3779B97F4A7C15, np.uint64)
     for column in words.T:  # splitmix64 over the words, Steele, Lea & Flood 2014, https://doi.org/10.1145/2660193.2660195
         mixed = (mixed ^ column) + np.uint64(0x9E3779B97F4A7C15)

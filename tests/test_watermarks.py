@@ -1,5 +1,7 @@
 """Strings that are on many images of a source: counted by brute force, named by share."""
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -7,6 +9,8 @@ import pytest
 from captioning.watermarks import key, watermarks
 from curation.schema import IMAGES, OCR, WATERMARKS
 from curation.selection import select
+from curation.tables import Cost, Run
+from jobs.watermarks import work
 
 
 def tables(texts: list[list[str] | None], groups: list[str], keepers: list[str | None] | None = None) -> dict[str, pa.Table]:
@@ -86,3 +90,21 @@ def test_a_rule_of_select_drops_watermarked_images() -> None:
     rules = [{"name": "watermark", "column": "watermarks.share", "above": 0.5}]
     chosen = select(images=given["images"], duplicates=duplicates, ocr=given["ocr"], watermarks=named, rules=rules)
     assert chosen["reason"].to_pylist() == ["watermark"] * 12 + [None]
+
+
+def test_the_stage_counts_in_bins_what_one_look_counts(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    names = ["StockPix", "图片来源 某某网", "Fotos"]
+    texts = [[names[n] for n in draw.integers(0, 3, 2)] if row % 7 == 0 else [f"line {row}"] for row in range(200)]
+    texts[3:5] = [None, []]
+    made = tables(texts, ["a", "b"] * 100, [None if row % 5 else "x" for row in range(200)])
+    run = Run(tmp_path)
+    for name, table in made.items():
+        for part, begin in enumerate(range(0, 200, 30)):
+            run.commit_part(name, part, table.slice(begin, 30), fingerprint="x", cost=Cost(0, 0))
+        run.finish(name, {})
+    item = {"parts": list(range(7))}
+    outputs = list(work(run, item, min_share=0.01, min_images=2, images_per_bin=40))
+    found = pa.concat_tables([output.rows for output in outputs])
+    assert found.equals(watermarks(**made, min_share=0.01, min_images=2))
+    assert set(found["text"].drop_null().to_pylist()) == set(names)
