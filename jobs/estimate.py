@@ -16,7 +16,7 @@ from graph.hashes import EXACT_ROWS as EXACT_HASHES
 from graph.hashes import NPROBE as HASH_PROBES
 from graph.hierarchy import HELD_LINKS
 from graph.quantiser import ITERATIONS, SAMPLE_PER_LIST, TWO_LEVEL_LISTS, default_lists
-from jobs import candidates, communities, duplicates, exact
+from jobs import candidates, communities, duplicates, exact, watermarks
 from jobs.adopt import ADOPTED
 from jobs.capacity import Capacity
 from jobs.config import Config
@@ -72,6 +72,8 @@ def held_rows(name: str, config: Config) -> float:
         "communities": communities.ROWS_PER_BIN,
         "duplicates": max(duplicates.ROWS_PER_BIN, config.components.images_per_item),
         "hierarchy": config.hierarchy.max_images,
+        "placeholders": config.ingest.part_rows,  # and the captions of one group
+        "watermarks": watermarks.IMAGES_PER_BIN,
     }
     return bins.get(name, math.inf)
 

@@ -236,8 +236,8 @@ def _limits() -> list[str]:
             allowed, and a worker needs that much memory.""",
             f"CENTROIDS are held by every worker of `lists`: {size(billion['centroids'])} each at a billion.",
             f"""Stages that look at all images go through them in bins of a fixed number of rows, in one task each: an
-            image of a bin costs {held} (tiled tables, benchmarks/costs.py). `placeholders`, `watermarks`,
-            `concepts`, `balance` and `shares` still hold whole columns. `--plan` marks what a node cannot hold as
+            image of a bin costs {held} (tiled tables, benchmarks/costs.py). `concepts`, `balance` and
+            `shares` still hold whole columns. `--plan` marks what a node cannot hold as
             TOO MUCH.""",
             """`verify` reads whole parts of KEYPOINTS for the few images it needs of each: most of what it reads at a
             billion images is thrown away, and the bandwidth of the storage decides how long it takes.""",
