@@ -154,8 +154,8 @@ def digits(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         shown = [judge.predict(pixels) for pixels in made]
         return {
             "n": len(asked) * len(seeds),
-            "accuracy": {"class": _share([one == asked for one in shown])},
-            "wrong_prompt": {"class": _share([one == _shuffled(asked, options.seed) for one in shown])},
+            "accuracy": {"class": shares([one == asked for one in shown])},
+            "wrong_prompt": {"class": shares([one == _shuffled(asked, options.seed) for one in shown])},
             **_distances(made, test),
         }
 
@@ -169,8 +169,8 @@ def digits(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         "all": score(options.seeds, NUM_STEPS, DIGIT_GUIDANCE),
         "real": {
             "n": len(test),
-            "accuracy": {"class": _share([shown == test_labels])},
-            "wrong_prompt": {"class": _share([shown == _shuffled(test_labels, options.seed)])},
+            "accuracy": {"class": shares([shown == test_labels])},
+            "wrong_prompt": {"class": shares([shown == _shuffled(test_labels, options.seed)])},
             **_distances(trained, test),
         },
         "curve": [
@@ -224,11 +224,11 @@ def _shuffled(labels: np.ndarray, seed: int) -> np.ndarray:
 
 def _shape_shares(shown: Sequence[np.ndarray], asked: np.ndarray) -> dict[str, dict[str, float]]:
     right = [labels == asked for labels in shown]
-    shares = {fact: _share([one[:, i] for one in right]) for i, fact in enumerate(FACTS)}
-    return shares | {"shape_and_colour": _share([one[:, :2].all(1) for one in right])}
+    each = {fact: shares([one[:, i] for one in right]) for i, fact in enumerate(FACTS)}
+    return each | {"shape_and_colour": shares([one[:, :2].all(1) for one in right])}
 
 
-def _share(right: Sequence[np.ndarray]) -> dict[str, float]:
+def shares(right: Sequence[np.ndarray]) -> dict[str, float]:
     """Return the share of true values with Wilson's 95 % interval. Wilson 1927, https://doi.org/10.2307/2276774"""
     hits = np.concatenate(list(right))
     n, p, z = len(hits), float(hits.mean()), 1.96
