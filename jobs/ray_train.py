@@ -1,9 +1,9 @@
 """Training in several processes on Ray (Ray Train): on this machine, or wherever a cluster has room; restarted when one dies.
 
-Every worker runs model.train.train, which finds the others through torch.distributed. Checkpoints and log lie in the folder of the
-training, which all nodes must see; Ray Train's own checkpoints are not used. A process that dies (kill -9, out of memory, a spot
-node that is taken away) costs the steps since the last checkpoint: the group starts again from it. A user's mistake is not tried
-again.
+Every worker runs model.train.train, which finds the others through torch.distributed. Checkpoints and log lie in the folder of
+the training, which all nodes must see; Ray Train's own checkpoints are not used. A process that dies (kill -9, out of memory, a
+spot node that is taken away) costs the steps since the last checkpoint: the group starts again from it. A user's mistake is not
+tried again.
 """
 
 import json

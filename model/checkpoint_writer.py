@@ -4,6 +4,7 @@ The next checkpoint, and the end of training, wait until the one before is compl
 and is removed; a folder with its final name is whole.
 """
 
+import logging
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from model.config import TrainConfig
 from model.ranks import Ranks
 from model.sharded import FOLDER, write_sharded, write_whole
 from model.train_state import TrainState
+
+logger = logging.getLogger(__name__)
 
 
 class CheckpointWriter:
@@ -53,11 +56,17 @@ class CheckpointWriter:
             self._pending.result()
             self._pending = None
 
-    def close(self) -> None:
-        """Wait in all processes, so that each finds the last checkpoint."""
-        self.wait()
-        self._thread.shutdown()
-        self.ranks.wait()
+    def __enter__(self) -> "CheckpointWriter":
+        return self
+
+    def __exit__(self, failed: type[BaseException] | None, *_: object) -> None:
+        """Wait in all processes, so that each finds the last checkpoint; after a failure for this one's own part alone."""
+        if failed is None:
+            self.wait()
+            self.ranks.wait()
+        elif self._pending is not None and self._pending.exception() is not None:
+            logger.warning("the last checkpoint is not complete: %s", self._pending.exception())
+        self._thread.shutdown(wait=True)
 
     def _begin(self, progress: Progress) -> Path | None:
         return None if is_there(self.out, progress.step) else hidden_folder(self.out, progress.step)

@@ -127,7 +127,7 @@ class _Run:
         """Train to the last step and return the losses of all steps that were run."""
         at, config, losses = self.state.progress, self.config, list[float]()
         watches = [*configured(config, self.batches, self.out, rank=self.ranks.rank), *watches]
-        with TrainLog(self.out, at.step) if self.ranks.first else nullcontext() as log:
+        with self.writer as writer, TrainLog(self.out, at.step) if self.ranks.first else nullcontext() as log:
             asked = time.monotonic()
             left = config.num_steps - at.step
             for batch in self.batches.run(at.epoch, at.number, count=left, rank=self.ranks.rank, world_size=self.ranks.size):
@@ -145,9 +145,8 @@ class _Run:
                     if progress is not None:
                         progress(record)
                 if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.num_steps:
-                    self.writer.save(self.state)
+                    writer.save(self.state)
                 asked = time.monotonic()
-        self.writer.close()
         return losses
 
     def _update(self, batch: TrainBatch, step: int) -> tuple[dict[str, Any], Tensor]:
