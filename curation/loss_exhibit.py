@@ -18,7 +18,7 @@ THUMBNAIL_BYTES = 900_000
 """All pictures of the section together."""
 
 
-def loss_exhibit(run: Run, *, num_examples: int = 8) -> dict[str, Any] | None:
+def loss_exhibit(run: Run, *, num_examples: int = 6) -> dict[str, Any] | None:
     """Return what the page shows of SAMPLE_LOSS, None without it: tables by time, source, caption and community, and examples."""
     if not run.has("sample_loss"):
         return None
