@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from curation.errors import ConfigError
+from curation.rules import parse_rules
 from jobs.config_errors import explain_errors
 from model.config import SECTIONS, TrainConfig
 
@@ -338,6 +339,15 @@ class SelectConfig(Section):
     multiple_px: int = Field(16, ge=1, description="both sides of a bucket are multiples of this")
     max_aspect: float = Field(4.0, ge=1, description="most extreme bucket, long side over short side")
     max_enlargement: float = Field(1.1, ge=1, description="how far an image may be enlarged to fill a bucket")
+
+    @field_validator("rules")
+    @classmethod
+    def _checked(cls, rules: list[dict[str, Any]] | None) -> list[dict[str, Any]] | None:
+        try:  # here already: the stages before the selection can take hours
+            parse_rules(rules or [])
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return rules
 
     @model_validator(mode="before")
     @classmethod

@@ -32,6 +32,10 @@ def test_source_and_out_suffice() -> None:
         ({"ingest": {"policy": {"max_pixel": 3}}}, "unknown key 'ingest.policy.max_pixel'; did you mean 'max_pixels'?"),
         ({"knn": {"k": 0}}, "knn.k: Input should be greater than or equal to 1 (it is 0)"),
         ({"embed": {"batch_size": "many"}}, "embed.batch_size: Input should be a valid integer"),
+        (
+            {"select": {"rules": [{"name": "corrupt", "column": "x.y", "below": 1}]}},
+            'select.rules: Value error, a rule cannot be called "corrupt"',
+        ),
     ],
 )
 def test_a_mistake_is_one_line_naming_the_key(values: dict[str, object], message: str) -> None:
