@@ -95,7 +95,8 @@ class Attention(nn.Module):
 def turned(x_THK: Tensor, norm: nn.Module, rope_TP: Tensor) -> Tensor:
     """Return queries or keys after QK-norm and RoPE; without gradients in the memory of `x_THK`."""
     if not may_overwrite(x_THK):
-        return rotate(unit(x_THK, norm.eps) * norm.weight if isinstance(norm, nn.RMSNorm) else x_THK, rope_TP)
+        normed = unit(x_THK, norm.eps) * norm.weight if isinstance(norm, nn.RMSNorm) else x_THK
+        return rotate(normed, rope_TP).type_as(x_THK)  # autocast norms in float32; kernels want the dtype of the values
     if isinstance(norm, nn.RMSNorm):
         x_THK = unit_(x_THK, norm.eps).mul_(norm.weight)
     return rotate_(x_THK, rope_TP)

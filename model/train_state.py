@@ -13,6 +13,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from model.attention import use_attention
 from model.blocks import prepare_blocks
 from model.checkpoint import Base, Progress, read_progress
 from model.config import TrainConfig
@@ -50,6 +51,7 @@ class TrainState:
     ) -> "TrainState":
         """Return the state at the beginning of a run, or that of `checkpoint`, whatever number of processes wrote it."""
         model = initial_model(config, base).to(config.device)
+        use_attention(model, config.attention)
         model = parallelize(model, config, ranks or Ranks())
         prepare_blocks(model, recompute=config.gradient_checkpointing, compiled=config.compile)
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}

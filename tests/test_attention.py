@@ -7,6 +7,7 @@ from test_dit import CONFIG
 
 from curation.errors import ConfigError, ModelError
 from model.attention import BACKENDS, attend, use_attention, varlen_kernel
+from model.config import TrainConfig
 from model.dit import DiT
 from model.layout import Packing
 
@@ -55,3 +56,11 @@ def test_flash_refuses_float32_and_the_cpu():
     q = torch.zeros(19, 2, 4)
     with pytest.raises(ConfigError, match=r"flash2 needs bf16 on CUDA; tokens are torch.float32 on cpu"):
         attend(q, q, q, PACKING, backend="flash2")
+
+
+def test_flash_is_configured_with_bf16_alone():
+    assert TrainConfig(attention="flash3", precision="bf16").attention == "flash3"
+    with pytest.raises(ConfigError, match="flash3 needs precision bf16, not fp32"):
+        TrainConfig(attention="flash3")
+    with pytest.raises(ConfigError, match="'flash'; it must be sdpa, flash2 or flash3"):
+        TrainConfig(attention="flash")
