@@ -193,7 +193,7 @@ def cut(grid: np.ndarray, *, strength: float) -> np.ndarray:
     num_steps = len(grid) - 1
     begin = int(max(num_steps - min(num_steps * strength, num_steps), 0))
     if not 0 < strength <= 1 or begin >= num_steps:
-        raise ConfigError(f"strength is {strength}: of {num_steps} steps none is left; it must be in (0, 1], or take more steps")
+        raise ConfigError(f"strength is {strength}; it must be in (0, 1] and leave one of the {num_steps} steps")
     return grid[begin:]
 
 
