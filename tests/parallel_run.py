@@ -10,9 +10,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from curation.errors import ImageloomError, SourceError
 from model.config import DataConfig, DiTConfig, PreviewConfig, TrainConfig, ValidationConfig
 from model.train import train
-from model.watch import Update
+from model.watch import Update, Watch
 
 MODEL = DiTConfig(
     dim=64, n_layers=1, n_refiner_layers=1, n_heads=2, n_kv_heads=2, in_channels=3, cap_feat_dim=32, axes_dims=(8, 12, 12),
@@ -20,7 +21,7 @@ MODEL = DiTConfig(
 )  # fmt: skip
 CONFIG = TrainConfig(
     model=MODEL, data=DataConfig(resolution_px=16), autoencoder="pca:4:3", text="hash:32", num_steps=20, batch_size=7,
-    warmup_steps=3, learning_rate=1e-3, ema_decay=0.9, checkpoint_every=3, keep_checkpoints=0, num_threads=1,
+    warmup_steps=3, learning_rate=1e-3, ema_decay=0.9, checkpoint_every=4, keep_checkpoints=0, num_threads=1,
     validation=ValidationConfig(every=10, samples=4, share=0.2, times=(0.3, 0.7)),
     preview=PreviewConfig(every=20, count=2, num_steps=2),
 )  # fmt: skip
@@ -85,24 +86,38 @@ def in_processes(count: int, shards: Path, out: Path, *names: str) -> None:
 
 
 def interrupted(shards: Path, out: Path) -> None:
-    for step in random_points_of_all(out):
+    """Train with interruptions at the drawn steps."""
+    for step in json.loads((out / "points.json").read_text()):  # drawn by the test: both processes must know the same
         train_until(step, CONFIG, shards=shards, out=out / "interrupted")
     train(CONFIG, shards=shards, out=out / "interrupted")
 
 
-def random_points_of_all(out: Path) -> list[int]:
-    """Return the steps that the test has drawn: both processes must know the same."""
-    return list(json.loads((out / "points.json").read_text()))
+class FailsInOneProcess:
+    """A watch that raises in the second process alone."""
+
+    def __call__(self, update: Update) -> dict[str, Any]:
+        if update.step == 2 and os.environ["RANK"] == "1":
+            raise SourceError("the disk is gone")
+        return {}
+
+
+def fail(out: Path, shards: Path, settings: TrainConfig, *watches: Watch) -> None:
+    """Write what a training that must fail says, in every process."""
+    try:
+        train(settings, shards=shards, out=out, watches=watches)
+    except ImageloomError as error:
+        (out / f"said-{os.environ['RANK']}.txt").write_text(f"{type(error).__name__}: {error}")
 
 
 TRAININGS = {
     "straight": lambda shards, out: train(CONFIG, shards=shards, out=out / "straight"),
     "interrupted": interrupted,
-    "replicated": lambda shards, out: train(
-        config(num_steps=20, checkpoint_every=20, shard="none", accumulation=3, gradient_checkpointing=True),
-        shards=shards, out=out / "replicated",
+    "replicated": lambda shards, out: train_until(
+        9, config(shard="none", accumulation=3, gradient_checkpointing=True), shards=shards, out=out / "replicated"
     ),
     "relay": lambda shards, out: train_until(14, CONFIG, shards=shards, out=out / "relay"),
+    "nan": lambda shards, out: fail(out / "nan", shards, config(learning_rate=1e30, warmup_steps=0, validation=None)),
+    "lonely": lambda shards, out: fail(out / "lonely", shards, CONFIG, FailsInOneProcess()),
 }  # fmt: skip
 
 
