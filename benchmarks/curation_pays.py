@@ -157,12 +157,12 @@ def _pool(folder: Path, options: argparse.Namespace) -> list[Planted]:
     return write_pool(folder, count=options.drawn, seed=options.pool_seed)
 
 
-def _curate(scratch: Path, name: str, config: Path | str) -> Run:
+def _curate(scratch: Path, name: str, config: Path | str, *more: str) -> Run:
     out = scratch / name
     command = [sys.executable, "-m", "jobs", "run", str(config), "--source", str(scratch / "pool"), "--out", str(out)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     with (scratch / f"{name}.log").open("w") as log:
-        subprocess.run([*command, "--until", "shard"], check=True, cwd=ROOT, env=environment, stdout=log, stderr=log)
+        subprocess.run([*command, "--until", "shard", *more], check=True, cwd=ROOT, env=environment, stdout=log, stderr=log)
     return Run(out)
 
 
@@ -183,7 +183,7 @@ def _checked(scratch: Path, curated: Run) -> tuple[Run, np.ndarray]:
     config = scratch / "checked.yaml"
     config.write_text(yaml.safe_dump(settings))
     shutil.copytree(curated.root, scratch / "checked", dirs_exist_ok=True)  # only the selection and what follows is made again
-    return _curate(scratch, "checked", config), ranks
+    return _curate(scratch, "checked", config, "--redo", "select"), ranks
 
 
 def _files(images: pa.Table, pool: Path) -> list[str]:
