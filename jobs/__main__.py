@@ -286,7 +286,7 @@ def report(folder: RunFolder) -> None:
 
 @app.command()
 def train(
-    shards: Annotated[Path, typer.Argument(help="folder of shards with their indexes: RUN/shards")],
+    shards: Annotated[str, typer.Argument(help="shards with their indexes: RUN/shards, or a URL such as s3://bucket/shards")],
     config: Annotated[Path, typer.Argument(help="YAML with a section `train`, or that section's keys alone")],
     out: Annotated[Path, typer.Option(help="folder for checkpoints and log.jsonl; training resumes from what is there")],
     workers: Annotated[int, typer.Option(min=1, help="processes on Ray, each with a GPU of its own if device is cuda")] = 1,

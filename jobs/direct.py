@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from model.dit import DiT
 
 
-def train_on(shards: Path, config: Path, out: Path, *, workers: int = 1, address: str | None = None) -> None:
+def train_on(shards: Path | str, config: Path, out: Path, *, workers: int = 1, address: str | None = None) -> None:
     """Train with the section `train` of a YAML file, or with a file that holds that section's keys alone.
 
     workers, address: processes on Ray, and which Ray. Started by torch.distributed.run (WORLD_SIZE is set), this is one process

@@ -1,7 +1,9 @@
 """Shards in an object store equal shards in a folder; what cannot be read is named, or replaced and counted."""
 
+import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +16,17 @@ from tiny_shards import squares, write_tiny_shards
 from curation.errors import ConfigError, SourceError
 from curation.schema import PAIR_SHARDS
 from curation.store import open_store
+from jobs.direct import train_on
 from model.autoencoder import PCAAutoencoder, to_signed
-from model.config import TINY, DataConfig, TrainConfig
+from model.config import TINY, DataConfig, TrainConfig, to_dict
 from model.data import Batches, feature_folder, make_plan
 from model.pair_reader import PairReader
 from model.plan import Shape
 from model.shard_reader import ShardReader, UnreadableSample, read_index
 from model.text import HashText, TextCache
 from model.train import train
+
+SMALL = replace(TINY, dim=32, n_layers=1, n_heads=2, n_kv_heads=2, axes_dims=(4, 6, 6))
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +83,12 @@ def test_pairs_are_read_from_a_store_too(bucket: str):
 
 
 def test_a_model_trains_on_the_shards_of_a_store(shards: Path, bucket: str, tmp_path: Path):
-    config = TrainConfig(model=TINY, batch_size=4, num_steps=2, data=DataConfig(resolution_px=16, pairs=f"{bucket}/pairs"))
-    here, there = (train(config, shards=s, out=tmp_path / n) for s, n in ((shards, "a"), (f"{bucket}/shards", "b")))
-    assert here.loss == there.loss
+    config = TrainConfig(model=SMALL, batch_size=4, num_steps=2, data=DataConfig(resolution_px=16, pairs=f"{bucket}/pairs"))
+    (tmp_path / "train.yaml").write_text(json.dumps({"train": to_dict(config)}))
+    here = train(config, shards=shards, out=tmp_path / "a")
+    train_on(f"{bucket}/shards", tmp_path / "train.yaml", tmp_path / "b")
+    lines = [json.loads(line)["loss"] for line in (tmp_path / "b" / "log.jsonl").read_text().splitlines()]
+    assert sum(lines[-1:]) == here.loss
 
 
 def test_a_store_without_shards_is_named(bucket: str):
