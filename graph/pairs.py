@@ -5,7 +5,7 @@ about equal numbers of pairs, and each range is read from every task's files, me
 holds all pairs at once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -40,13 +40,19 @@ def count_pairs(pairs: Pairs, *, counted_rows: int = COUNTED_ROWS) -> pa.Table:
     return schema.conform(pa.table({"first_row": ranges * counted_rows, "pairs": counts}), schema.PAIRS)
 
 
-def row_ranges(counted: Sequence[pa.Table], *, pairs_per_part: int) -> list[tuple[int, int]]:
-    """Return consecutive ranges of rows [begin, end) that cover every pair, with about `pairs_per_part` pairs in each."""
-    table = pa.concat_tables(counted)
-    ranges, place = np.unique(table["first_row"].to_numpy(), return_inverse=True)
-    if not len(ranges):
+def row_ranges(counted: Iterable[pa.Table], *, pairs_per_part: int) -> list[tuple[int, int]]:
+    """Return consecutive ranges of rows [begin, end) that cover every pair, with about `pairs_per_part` pairs in each.
+
+    counted: PAIRS of every task; one of them is held at a time.
+    """
+    counts: dict[int, int] = {}
+    for table in counted:
+        for first, pairs in zip(table["first_row"].to_pylist(), table["pairs"].to_pylist(), strict=True):
+            counts[first] = counts.get(first, 0) + pairs
+    if not counts:
         return [(0, 0)]
-    total = np.cumsum(np.bincount(place, weights=table["pairs"].to_numpy()))
+    ranges = np.array(sorted(counts), np.int64)
+    total = np.cumsum([counts[first] for first in ranges.tolist()])
     part = ((total - 1) // pairs_per_part).astype(np.int64)
     begins = [0, *(ranges[1:][np.diff(part) > 0]).tolist()]
     return list(zip(begins, [*begins[1:], int(ranges[-1]) + COUNTED_ROWS], strict=True))

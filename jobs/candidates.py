@@ -7,6 +7,7 @@ Hashes are searched by block against block: what is held is one block of the col
 import itertools
 
 import numpy as np
+import pyarrow as pa
 
 from curation.tables import Run
 from graph.edges import edges, heaviest
@@ -21,15 +22,26 @@ from jobs.stage import Item, Output
 
 HASH_ROWS = 1 << 24
 """Images of a block of hashes that is searched: 700 MB."""
-ASKED_ROWS = 1 << 20
-"""Images whose hashes are looked for in one item."""
+ASKED_ROWS = 1 << 21
+"""Images whose hashes are looked for in one item: some twenty minutes where there are many blocks."""
+LISTED_ROWS = 1 << 18
+"""Images whose neighbours become pairs in one item: 400 MB at 20 neighbours. A task of `edges` opens every item's files."""
 
 
-def plan(run: Run, *, hash_neighbours: int, hash_rows: int = HASH_ROWS, asked_rows: int = ASKED_ROWS, **_: object) -> list[Item]:
-    """Return one item per part of NEIGHBOURS, and one per pair of blocks of hashes; with a base, those that name new images."""
+def plan(
+    run: Run,
+    *,
+    hash_neighbours: int,
+    hash_rows: int = HASH_ROWS,
+    asked_rows: int = ASKED_ROWS,
+    listed_rows: int = LISTED_ROWS,
+    **_: object,
+) -> list[Item]:
+    """Return items of parts of NEIGHBOURS, and one per pair of blocks of hashes; with a base, those that name new images."""
     known = adopted(run, "pairs").parts
-    parts = range(adopted(run, "neighbours").parts if known else 0, run.num_parts("neighbours"))
-    work: list[Item] = [{"neighbours": part} for part in parts]
+    first = adopted(run, "neighbours").parts if known else 0
+    listed = [(max(a, first), b) for a, b in _blocks(run, listed_rows) if b > first]
+    work: list[Item] = [{"neighbours": list(block)} for block in listed]
     new = base_rows(run) if known else 0
     offsets = run.offsets("metrics")
     asking = [block for block in _blocks(run, asked_rows) if offsets[block[1]] > new] if hash_neighbours else []
@@ -44,9 +56,9 @@ def work(
     """Write the pairs of one part or of one pair of blocks, sorted, each once."""
     (number,) = item["parts"]
     if "neighbours" in item:
-        part = item["neighbours"]
-        first = int(run.offsets("neighbours")[part])
-        found = edges(neighbours=run.read_part("neighbours", part), first_row=first)
+        parts = range(*item["neighbours"])
+        first = int(run.offsets("neighbours")[parts[0]])
+        found = edges(neighbours=pa.concat_tables([run.read_part("neighbours", part) for part in parts]), first_row=first)
         row_a, row_b, similarity = (found[name].to_numpy() for name in ("row_a", "row_b", "similarity"))
     else:
         row_a, row_b = _hashed(run, item, max_hash_distance, min_hash_quality, hash_neighbours)
@@ -75,7 +87,7 @@ def _hashed(run: Run, item: Item, distance: int, quality: int, k: int) -> tuple[
 
 def _blocks(run: Run, hash_rows: int) -> list[tuple[int, int]]:
     """Return ranges of parts with about `hash_rows` images each."""
-    offsets = run.offsets("metrics")
+    offsets = run.offsets("images")
     number = offsets[:-1] // hash_rows
     cuts = [0, *(np.flatnonzero(np.diff(number)) + 1).tolist(), len(offsets) - 1]
     return list(itertools.pairwise(cuts))

@@ -26,7 +26,7 @@ def cosines(run: Run, row_a: Rows, row_b: Rows) -> NDArray[np.float32]:
 def plan_ranges(run: Run, *, pairs_per_part: int = PAIRS_PER_PART, **_: object) -> list[Item]:
     """Return one item per range of rows, with about as many pairs in each."""
     before = adopted(run, "edges").parts
-    counted = [run.read_part("pairs", part) for part in _new_pairs(run)]
+    counted = (run.read_part("pairs", part) for part in _new_pairs(run))
     ranges = row_ranges(counted, pairs_per_part=pairs_per_part)
     return [{"parts": [before + number], "rows": list(rows)} for number, rows in enumerate(ranges)]
 

@@ -22,7 +22,7 @@ from jobs.capacity import Capacity
 from jobs.config import Config
 from jobs.costs import PerImage
 from jobs.edges import PAIRS_PER_PART
-from jobs.join import COMPARISONS
+from jobs.join import COMPARISONS, MOST_TASKS
 from jobs.knn import ORDERED_ROWS
 from jobs.lists import BYTES_PER_NUMBER
 from jobs.nearest import QUERY_ROWS
@@ -59,6 +59,9 @@ PROCESS_BYTES = 2e8
 
 EDGE_MEMORY = 100.0
 """Memory per edge while a range of them is merged: as read, joined, sorted and as a table."""
+
+LISTED_MEMORY = 80.0 * candidates.LISTED_ROWS
+"""Memory per neighbour of an item of `candidates`: as listed, as pairs, sorted."""
 
 LINK_BYTES = 300.0
 """Memory per link of the graph of lists: igraph's 190 and the arrays it is made of."""
@@ -259,7 +262,9 @@ def _candidates(config: Config, scale: Scale, graph: Graph) -> Cost:
     each = answering if answering <= EXACT_HASHES else (HASH_PROBES + 1) * math.sqrt(answering)
     compared = scale.images * len(ORIENTATIONS) * blocks * each if config.edges.hash_neighbours else 0.0
     seconds = scale.images * config.knn.k * SORT_SECONDS + compared * HASH_SECONDS
-    return Cost(seconds, graph.edge_bytes, PROCESS_BYTES + 48.0 * answering + 400.0 * scale.part_rows)
+    return Cost(
+        seconds, graph.edge_bytes, PROCESS_BYTES + max(48.0 * answering + 400.0 * scale.part_rows, LISTED_MEMORY * config.knn.k)
+    )
 
 
 def _stage(stage: Stage, asked: Question, graph: Graph, computed: Cost | None, written: Mapping[str, float]) -> Estimate:
@@ -319,10 +324,10 @@ def tasks_of(stage: Stage, config: Config, scale: Scale, graph: Graph) -> int:
         "confirm": lambda: images / config.components.images_per_item,
         "shard": lambda: max(images * scale.image_bytes / config.shard.max_bytes, images / config.shard.max_samples),
         "lists": lambda: images * scale.dimension * BYTES_PER_NUMBER / (memory_mb << 20) if divided else 1,
-        "join": lambda: graph.products / COMPARISONS,
+        "join": lambda: min(graph.products / COMPARISONS, MOST_TASKS),
         "nearest": lambda: images / QUERY_ROWS if divided else 1,
         "knn": lambda: images / ORDERED_ROWS if divided else parts,
-        "candidates": lambda: parts + (hashed if config.edges.hash_neighbours else 0),
+        "candidates": lambda: images / candidates.LISTED_ROWS + (hashed if config.edges.hash_neighbours else 0),
         "edges": lambda: edges / PAIRS_PER_PART,
         "forests": lambda: edges / (PAIRS_PER_PART if graph.method == "similarity" else config.verify.pairs_per_item),
         "partition": lambda: images / config.components.images_per_item,

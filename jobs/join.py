@@ -7,7 +7,6 @@ pair that two rows list is found twice.
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from curation.tables import Run
 from graph.faiss_index import build, neighbour_pairs
@@ -22,7 +21,9 @@ from jobs.lists import scratch
 from jobs.stage import Item, Output
 
 COMPARISONS = 100_000_000
-"""Comparisons per task: a few seconds of one core."""
+"""Comparisons per task, at least: a few seconds of one core."""
+MOST_TASKS = 20_000
+"""Tasks of a join: every one leaves a file that each task of `edges` opens."""
 BYTES_PER_NUMBER = 48
 """Memory of a task per number of a block of rows: two blocks as stored and as float32, with a tile of products."""
 MOST_ROWS = 16384
@@ -36,6 +37,7 @@ def plan(run: Run, *, engine: Engine, memory_mb: int, comparisons: int = COMPARI
     chosen = chosen_engine(engine, int(run.offsets("embeddings")[-1]))
     if before := adopted(run, "pairs").parts:
         return _plan_added(run, rows, guests, before, memory_mb, comparisons)
+    comparisons = max(comparisons, int((rows * (rows / 2 + guests)).sum()) // MOST_TASKS)
     if chosen == "ivf":
         blocks = balanced(rows, guests, pairs_per_block=comparisons) or [(0, 0)]
         return [{"parts": [number], "lists": list(block)} for number, block in enumerate(blocks)]
@@ -132,7 +134,12 @@ def _block_rows(run: Run, memory_mb: int) -> int:
 
 
 def _per_list(run: Run, first_part: int = 0) -> tuple[Rows, Rows]:
-    lists = pa.concat_tables([run.read_part("lists", part) for part in range(first_part, run.num_parts("lists"))])
-    number, count = lists["list"].to_numpy(), int((run.read("centroids", ["level"])["level"].to_numpy() == 1).sum())
-    rows, guests = (np.bincount(number, lists[column].to_numpy(), count).astype(np.int64) for column in ("rows", "guests"))
+    """Return how many rows are at home in every list, and how many visit it, counted group by group."""
+    count = int((run.read("centroids", ["level"])["level"].to_numpy() == 1).sum())
+    rows, guests = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    for part in range(first_part, run.num_parts("lists")):
+        found = run.read_part("lists", part)
+        number = found["list"].to_numpy()
+        rows[number] += found["rows"].to_numpy()
+        guests[number] += found["guests"].to_numpy()
     return rows, guests

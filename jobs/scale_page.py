@@ -19,7 +19,7 @@ from jobs.config import JoinConfig
 from jobs.costs import SHIPPED
 from jobs.dry_run import size
 from jobs.edges import PAIRS_PER_PART
-from jobs.join import COMPARISONS
+from jobs.join import COMPARISONS, MOST_TASKS
 from jobs.lists import BYTES_PER_NUMBER
 
 ROOT = Path(__file__).parent.parent
@@ -98,7 +98,7 @@ def sizes(rows: int) -> dict[str, float]:
         "brute": cost.flops(cost.all_pairs(rows), DIMENSION),
         "core_hours": cost.hours(training + assigning + joined.flops, per_second=rate()),
         "groups": -(-rows // group_rows),
-        "join_tasks": max(1.0, joined.products / COMPARISONS),
+        "join_tasks": min(max(1.0, joined.products / COMPARISONS), float(MOST_TASKS)),
         "edges": components.edges,
         "edge_bytes": components.edge_bytes,
         "edge_parts": max(1.0, components.edges / PAIRS_PER_PART),
@@ -242,7 +242,9 @@ def _limits() -> list[str]:
             """`verify` reads whole parts of KEYPOINTS for the few images it needs of each: most of what it reads at a
             billion images is thrown away, and the bandwidth of the storage decides how long it takes.""",
             """A part is one file with one commit record; a billion images in parts of 256 are four million files
-            per table. Raise `ingest.part_rows` to some ten thousand before a run of that size.""",
+            per table. Raise `ingest.part_rows` to some ten thousand before a run of that size, and
+            `verify.pairs_per_item` to a hundred thousand: its sixty-seven thousand million pairs are read again by
+            one task of `components`. Such tasks run for hours; `ray.item_timeout_seconds` must allow them.""",
             "The run folder is a file system that all nodes mount; its bandwidth is not in the table.",
         ),
     ]
