@@ -58,13 +58,14 @@ class Throughput:
         images, tokens, flops, seconds, waited = (sum(column) for column in zip(*self._recent, strict=True))
         tflops = flops / seconds / 1e12
         rates = {
-            "images_per_second": round(images / seconds, 2),
-            "tokens_per_second": round(tokens / seconds, 1),
-            "tflops": round(tflops, 4),
-            "memory_gb": round(peak_memory_bytes(self.config.device) / 1e9, 3),
-            "data_share": round(waited / seconds, 4),
+            "images_per_second": images / seconds,
+            "tokens_per_second": tokens / seconds,
+            "tflops": tflops,
+            "memory_gb": peak_memory_bytes(self.config.device) / 1e9,
+            "data_share": waited / seconds,
         }
-        return rates | ({"mfu": round(tflops / self.peak, 4)} if self.peak else {})
+        rates |= {"mfu": tflops / self.peak} if self.peak else {}
+        return {name: float(f"{rate:.4g}") for name, rate in rates.items()}
 
 
 def work_of(update: Update, config: TrainConfig) -> Work:

@@ -6,17 +6,20 @@ import numpy as np
 import pytest
 import torch
 from closed_form import fill
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tiny_pipeline import CONFIG, save_pipeline
+from tiny_shards import squares, write_tiny_shards
 from torch import Tensor
 
 from curation.errors import ConfigError, ModelError
-from model.config import LoraConfig
+from jobs.direct import export_adapters
+from model.config import DataConfig, LoraConfig, PreviewConfig, TrainConfig
 from model.dit import DiT
 from model.flow import times
 from model.lora import add_adapters, load_adapters, load_lora, merge, portable, save_lora
 from model.released import load_transformer
 from model.sampler import Sampler, denoise
+from model.train import train
 
 SETTINGS = LoraConfig(rank=4, alpha=6.0)
 
@@ -106,6 +109,44 @@ def test_diffusers_loads_the_file_and_paints_the_same_image(pipeline: Path, file
     grid = times(4, shift=sampler.parts.step_shift((4, 12, 16)))
     ours = denoise(merge(sampler.model, load_lora(file)), noise, [text], null, grid=grid)
     assert np.abs(ours.numpy() - wanted).max() <= 1e-4
+
+
+def test_adapters_trained_here_on_a_pipeline_paint_the_same_image_in_diffusers(pipeline: Path, tmp_path: Path):
+    from diffusers import ZImagePipeline
+    from transformers import AutoTokenizer, Qwen3Model
+
+    Qwen3Model.from_pretrained(pipeline / "text_encoder").save_pretrained(tmp_path / "qwen")
+    AutoTokenizer.from_pretrained(pipeline / "tokenizer").save_pretrained(tmp_path / "qwen")
+    shards = write_tiny_shards(tmp_path / "data", squares(8, side_px=32))
+    config = TrainConfig(
+        model=CONFIG, data=DataConfig(resolution_px=32),
+        autoencoder=f"flux:{pipeline / 'vae'}", text=f"qwen3:{tmp_path / 'qwen'}", init=str(pipeline), lora=LoraConfig(rank=2, alpha=8.0), num_steps=3, batch_size=4, learning_rate=0.05, warmup_steps=1,
+        shift=3.0, num_threads=1, preview=PreviewConfig(count=1, num_steps=1, guidance=1.0),
+    )  # fmt: skip
+    train(config, shards=shards, out=tmp_path / "run")
+    kept = load_file(tmp_path / "run" / "step-000003" / "model.safetensors")
+    assert all(".lora_" in name for name in kept)
+    export_adapters(tmp_path / "run", tmp_path / "mine.safetensors")
+    theirs = ZImagePipeline.from_pretrained(pipeline)
+    theirs.set_progress_bar_config(disable=True)
+    noise = torch.randn(1, 4, 12, 16, generator=torch.Generator().manual_seed(7))
+
+    def painted() -> np.ndarray:
+        return theirs(["a red square"], height=96, width=128, num_inference_steps=2, latents=noise.clone(), guidance_scale=0.0,
+                      output_type="latent").images.float().numpy()  # fmt: skip
+
+    plain = painted()
+    theirs.load_lora_weights(tmp_path, weight_name="mine.safetensors")
+    wanted = painted()
+    assert np.abs(wanted - plain).max() > 0.01, "three updates have changed the image"
+    for folder, adapters in ((tmp_path / "run" / "step-000003", {}), (pipeline, load_lora(tmp_path / "mine.safetensors"))):
+        sampler = Sampler.open(folder)
+        text, null = sampler.text.encode(["a red square", ""])
+        grid = times(2, shift=sampler.parts.step_shift((4, 12, 16)))
+        ours = denoise(merge(sampler.model, adapters), noise, [text], null, grid=grid)
+        assert np.abs(ours.numpy() - wanted).max() <= 1e-4
+    with pytest.raises(ModelError, match="exists"):
+        export_adapters(tmp_path / "run", tmp_path / "mine.safetensors")
 
 
 def test_a_file_written_by_diffusers_and_peft_is_read_with_its_alpha(pipeline: Path, adapted: DiT, tmp_path: Path):
