@@ -1,8 +1,9 @@
 """The raw pool of benchmarks/curation_pays.py: captioned pictures as a crawl brings them, with every fault noted down.
 
-Pictures are drawn shapes (jobs/demo_shapes.py) at 208 px in three folders, the sources: the largest is mostly circles, the
-smallest mostly crosses. Planted are near duplicates of a few popular pictures, captions swapped among 30 % of all files, files
-that cannot be read, and pictures that are blurred, noisy or without contrast. Labels are those of what was drawn.
+Pictures are drawn shapes (jobs/demo_shapes.py) at 240 px with the grain of a camera, in three folders, the sources: the largest
+is mostly circles, the smallest mostly crosses. Planted are near duplicates of a few popular pictures, captions swapped among 30 %
+of all files, files that cannot be read, and pictures that are blurred, noisy or without contrast. Labels are those of what was
+drawn.
 """
 
 import csv
@@ -17,7 +18,10 @@ from benchmarks.learning_sets import ALL_FACTS, ShapeFacts
 from curation.alterations import Alteration, alter
 from jobs.demo_shapes import SHAPE_TEMPLATES, SHAPES, draw_shape
 
-SIDE_PX = 208
+SIDE_PX, GRAIN = 240, 6.0
+"""Grain in grey levels: without any a drawing is as smooth as a blurred photograph, and rules against blur drop it."""
+QUALITY = 92
+"""JPEG quality of what is drawn."""
 SOURCES = {"crawl": 0.7, "archive": 0.24, "gallery": 0.06}
 MIXES = {"crawl": (0.7, 0.2, 0.08, 0.02), "archive": (0.3, 0.35, 0.3, 0.05), "gallery": (0.1, 0.1, 0.2, 0.6)}
 """Shares of SHAPES by source."""
@@ -54,7 +58,8 @@ def write_pool(folder: Path, *, count: int, seed: int) -> list[Planted]:
         choices = [facts for facts in ALL_FACTS if facts.shape == shape]
         facts = choices[int(generator.integers(len(choices)))]
         pixels = np.array(draw_shape(facts.shape, facts.colour, facts.position, side_px=SIDE_PX, generator=generator))
-        one = Planted(f"{source}/{index:05d}.png", facts)
+        pixels = _noisy(pixels, GRAIN, generator)
+        one = Planted(f"{source}/{index:05d}.jpg", facts)
         if index in popular:
             planted += _copies(folder, one, pixels, generator)
         else:
@@ -79,7 +84,7 @@ def _copies(folder: Path, original: Planted, pixels: np.ndarray, generator: np.r
     copies = []
     for number in range(COPIES):
         kind, strength = REPOSTS[number % len(REPOSTS)]
-        copy = Planted(f"{Path(original.file).with_suffix('')}-{number:02d}.png", original.facts, copy_of=original.file)
+        copy = Planted(f"{Path(original.file).with_suffix('')}-{number:02d}.jpg", original.facts, copy_of=original.file)
         _write(folder / copy.file, alter(pixels, Alteration(kind, "light", strength), generator))
         copies.append(copy)
     return copies
@@ -92,17 +97,22 @@ def _quality(generator: np.random.Generator) -> str:
 
 def _worsened(pixels: np.ndarray, quality: str, generator: np.random.Generator) -> np.ndarray:
     if quality == "blurred":
-        return np.asarray(cv2.GaussianBlur(pixels, (0, 0), SIDE_PX / 10))
+        return np.asarray(cv2.GaussianBlur(pixels, (0, 0), SIDE_PX / 12))
     if quality == "noisy":
-        return np.clip(pixels + generator.normal(0, 70, pixels.shape), 0, 255).astype(np.uint8)
+        return _noisy(pixels, 70, generator)
     if quality == "flat":
         return (pixels * 0.04 + 60).astype(np.uint8)
     return pixels
 
 
+def _noisy(pixels: np.ndarray, level: float, generator: np.random.Generator) -> np.ndarray:
+    noise = level * generator.standard_normal(pixels.shape, dtype=np.float32)
+    return np.clip(pixels + noise, 0, 255).astype(np.uint8)
+
+
 def _write(path: Path, pixels: np.ndarray, *, corrupt: bool = False) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path, compress_level=1)
+    Image.fromarray(pixels).save(path, quality=QUALITY)
     if corrupt:  # cut off in the middle, as a broken download is
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
