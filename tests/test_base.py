@@ -25,8 +25,8 @@ from jobs.runner import Limits, Outcome, run_stages
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 STAGES = (
-    "ingest", "profile", "exact", "embed", "quantise", "lists", "nearest", "knn", "candidates", "join", "edges", "keypoints", "verify", "forests",
-    "components", "partition", "communities", "confirm", "duplicates",
+    "ingest", "profile", "exact", "embed", "quantise", "lists", "nearest", "knn", "candidates", "join", "edges", "keypoints",
+    "verify", "forests", "components", "partition", "communities", "confirm", "duplicates",
 )  # fmt: skip
 OLD = ("astronaut", "coffee", "chelsea", "rocket", "camera", "hubble_deep_field")
 NEW = ("retina", "clock", "coins", "china.jpg")
