@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 import yaml
 
 from benchmarks.about import about
@@ -59,6 +60,7 @@ SAMPLES_EACH = 4
 def main() -> None:
     """Do what is missing in the scratch folder, and write the results once all is there."""
     options = _options()
+    torch.set_num_threads(options.threads)
     until = time.monotonic() + 60 * options.minutes
     scratch: Path = options.scratch
     facts = _once(scratch / "about.json", lambda: _about(options))

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from benchmarks.about import about
 from benchmarks.learning_page import page, write_results
@@ -83,6 +84,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="learning-") as temporary:
         scratch = options.scratch or Path(temporary)
         parts = {name: part for name, part in (("shapes", shapes), ("digits", digits)) if options.only in (None, name)}
+        torch.set_num_threads(options.threads)
         results = {name: part(scratch / name, options) for name, part in parts.items()}
     facts = about("python -m benchmarks.learning", load=load, packages=("torch", "numpy", "scikit-learn", "scipy", "pillow"))
     if options.draft:
@@ -98,7 +100,6 @@ def shapes(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     )
     judge = ShapeJudge(*drawings(JUDGE_IMAGES, seed=options.seed + 1), seed=options.seed)
     real, real_labels = drawings(600, seed=options.seed + 2)
-    others, _ = drawings(600, seed=options.seed + 3)
 
     def judged(facts: Sequence[ShapeFacts], seed: int, num_steps: int, guidance: float) -> tuple[np.ndarray, np.ndarray]:
         prompts = [one.caption(POSITION_TEMPLATES[i % len(POSITION_TEMPLATES)]) for i, one in enumerate(facts)]
@@ -131,7 +132,7 @@ def shapes(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
             "n": len(real),
             "accuracy": _shape_shares([real_shown], real_labels),
             "wrong_prompt": _shape_shares([real_shown], _shuffled(real_labels, options.seed)),
-            **_distances([shape_pixels(others[i::3][: len(everything)]) for i in range(3)], shape_pixels(real)),
+            **_distances([shape_pixels(drawings(len(everything), seed=90 + i)[0]) for i in range(3)], shape_pixels(real)),
         },
         "curve": [
             {"num_steps": steps, "guidance": w, **score(everything, few, steps, w)}

@@ -48,7 +48,8 @@ def _section(name: str, result: dict[str, Any]) -> list[str]:
     lines += ["| | asked | samples | 95 % or range | wrong prompts | real images |", "|---|---|---|---|---|---|"]
     for part in ("all", "held_out_pairs"):
         if part in result:
-            lines += [_row(name, part, measure, result) for measure in (*result[part]["accuracy"], *DISTANCES)]
+            distances = DISTANCES if part == "all" else ()  # those of a few pairs to all real pictures would say nothing
+            lines += [_row(name, part, measure, result) for measure in (*result[part]["accuracy"], *distances)]
     lines += ["", "| steps | guidance | " + " | ".join(_measures(result)) + " |", "|---" * (2 + len(_measures(result))) + "|"]
     for point in result["curve"]:
         shown = [f"{_value(point, measure)['value']:.3f}" for measure in _measures(result)]
