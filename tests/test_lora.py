@@ -120,7 +120,8 @@ def test_adapters_trained_here_on_a_pipeline_paint_the_same_image_in_diffusers(p
     shards = write_tiny_shards(tmp_path / "data", squares(8, side_px=32))
     config = TrainConfig(
         model=CONFIG, data=DataConfig(resolution_px=32),
-        autoencoder=f"flux:{pipeline / 'vae'}", text=f"qwen3:{tmp_path / 'qwen'}", init=str(pipeline), lora=LoraConfig(rank=2, alpha=8.0), num_steps=3, batch_size=4, learning_rate=0.05, warmup_steps=1,
+        autoencoder=f"flux:{pipeline / 'vae'}", text=f"qwen3:{tmp_path / 'qwen'}", init=str(pipeline),
+        lora=LoraConfig(rank=2, alpha=8.0), num_steps=3, batch_size=4, learning_rate=0.05, warmup_steps=1,
         shift=3.0, num_threads=1, preview=PreviewConfig(count=1, num_steps=1, guidance=1.0),
     )  # fmt: skip
     train(config, shards=shards, out=tmp_path / "run")
