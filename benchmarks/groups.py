@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from benchmarks.planted import Errors, Planted, errors, planted
 from benchmarks.semdedup import sweep
 from graph.components import pack
-from graph.forest import components, singletons, unite
+from graph.forest import components, roots, singletons, unite
 from graph.join import join
 from graph.partition import partition
 from graph.scan import native_dtype
@@ -110,7 +110,8 @@ def ours(vectors: Halves, rank: NDArray[np.int64], a: NDArray[np.int64], b: NDAr
     """Return which rows are kept: union-find, communities and stars as the stages do, in one bin."""
     parent = singletons(len(vectors))
     unite(parent, a, b)
-    rows, component = next(pack(parent, num_bins=1, giant_size=len(vectors)).bins())
+    rows = np.flatnonzero(pack(parent, num_bins=1, giant_size=len(vectors)).bins == 0)
+    component = roots(parent, rows)
     found = partition(
         vectors=lambda positions: unit(vectors[rows[positions]]),
         component=component,
