@@ -45,6 +45,7 @@ from benchmarks.learning_sets import (
 )
 from benchmarks.raw_shards import write_raw_shards
 from benchmarks.watch import cpu_seconds
+from model.checkpoint import latest_checkpoint, read_progress
 from model.config import DataConfig, DiTConfig, TrainConfig
 from model.fidelity import frechet_distance, precision, recall
 from model.sampler import Sampler
@@ -194,12 +195,16 @@ def _trained(
     )
     for key, value in options.set:
         config = replace(config, **{key: value})
+    before = latest_checkpoint(folder / "training")
+    done = read_progress(before).step if before else 0
     started, cpu = time.monotonic(), cpu_seconds()
     result = train(config, shards=shards, out=folder / "training")
     cost = folder / "cost.json"
     if not cost.exists():
-        measured = {"wall_seconds": round(time.monotonic() - started), "cpu_seconds": round(cpu_seconds() - cpu)}
-        cost.write_text(json.dumps({**measured, "loss": round(result.loss, 4), "parameters": result.num_parameters}))
+        whole = config.num_steps / max(1, config.num_steps - done)  # of a resumed training only the rest was measured
+        measured = {"wall_seconds": time.monotonic() - started, "cpu_seconds": cpu_seconds() - cpu}
+        costs = {name: round(whole * seconds) for name, seconds in measured.items()}
+        cost.write_text(json.dumps({**costs, "loss": round(result.loss, 4), "parameters": result.num_parameters}))
     about_training = {"steps": config.num_steps, "batch_size": config.batch_size, **json.loads(cost.read_text())}
     return Sampler.open(result.checkpoint), about_training
 
