@@ -15,7 +15,7 @@ from graph import cost
 from graph.lists import Group
 from graph.quantiser import ITERATIONS, SAMPLE_PER_LIST, TWO_LEVEL_LISTS, default_lists
 from jobs import estimate
-from jobs.config import JoinConfig
+from jobs.config import JoinConfig, KnnConfig
 from jobs.costs import SHIPPED
 from jobs.dry_run import size
 from jobs.edges import PAIRS_PER_PART
@@ -225,6 +225,7 @@ def _limits() -> list[str]:
     billion = sizes(10**9)
     maps = FILES_PER_GROUP * billion["groups"]
     held = ", ".join(f"`{name}` {SHIPPED[name][3]:,.0f} bytes" for name in ("exact", "components", "duplicates", "select"))
+    pairs = 1e9 * KnnConfig().k * estimate.PAIRS_PER_NEIGHBOUR
     needed = JoinConfig().memory_mb * -(-maps // (MAPS_PER_PROCESS // 2))
     return [
         "## Where it would stop\n",
@@ -239,12 +240,14 @@ def _limits() -> list[str]:
             image of a bin costs {held} (tiled tables, benchmarks/costs.py). `concepts`, `balance` and
             `shares` still hold whole columns. `--plan` marks what a node cannot hold as
             TOO MUCH.""",
-            """`verify` reads whole parts of KEYPOINTS for the few images it needs of each: most of what it reads at a
-            billion images is thrown away, and the bandwidth of the storage decides how long it takes.""",
+            f"""`verify` reads whole parts of KEYPOINTS for the few images it needs of each. A billion images at
+            {KnnConfig().k} neighbours are {pairs:.2g} pairs; their keypoints alone, read once per pair, are
+            {size(pairs * SHIPPED["keypoints"][1])}, and most of what is read with them is thrown away: the bandwidth of
+            the storage decides how long it takes. Method `similarity` has no such step, `fast` compares hashes only.""",
             """A part is one file with one commit record; a billion images in parts of 256 are four million files
             per table. Raise `ingest.part_rows` to some ten thousand before a run of that size, and
-            `verify.pairs_per_item` to a hundred thousand: its sixty-seven thousand million pairs are read again by
-            one task of `components`. Such tasks run for hours; `ray.item_timeout_seconds` must allow them.""",
+            `verify.pairs_per_item` to a hundred thousand: its parts are read again by one task of `components`. Such
+            tasks run for hours; `ray.item_timeout_seconds` must allow them.""",
             "The run folder is a file system that all nodes mount; its bandwidth is not in the table.",
         ),
     ]
