@@ -231,8 +231,8 @@ def _limits() -> list[str]:
         "## Where it would stop\n",
         "Known from the arithmetic and the code, not from running it:\n",
         *_points(
-            f"""Every task of `join`, `nearest` and `partition` maps {FILES_PER_GROUP} files per group of LISTS. A billion images at the
-            default `join.memory_mb` make {billion["groups"]:,.0f} groups and {maps:,.0f} maps; Linux allows
+            f"""Every task of `join`, `nearest` and `partition` maps {FILES_PER_GROUP} files per group of LISTS. A
+            billion images at the default `join.memory_mb` make {billion["groups"]:,.0f} groups and {maps:,.0f} maps; Linux allows
             {MAPS_PER_PROCESS:,} per process. With `join.memory_mb` (or `knn.memory_mb`) {needed:,.0f} there are half as many as
             allowed, and a worker needs that much memory.""",
             f"CENTROIDS are held by every worker of `lists`: {size(billion['centroids'])} each at a billion.",
