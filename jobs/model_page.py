@@ -1,9 +1,20 @@
 """docs/model.md: what the S3-DiT costs and how it fits a device, computed by model/roofline.py so that it cannot drift."""
 
+import json
 import textwrap
+from pathlib import Path
 
 from model.config import Z_IMAGE
-from model.roofline import BACKWARD, H100, floor_seconds, forward_bytes, forward_flops, weight_count
+from model.roofline import (
+    BACKWARD,
+    H100,
+    floor_seconds,
+    forward_bytes,
+    forward_flops,
+    int8_count,
+    weight_count,
+    working_bytes,
+)
 
 SIDES_PX = (256, 512, 1024, 1536)
 TEXT_TOKENS = 128
@@ -13,7 +24,10 @@ STEPS = 8
 TEXT_ENCODER, VAE = 4_022_468_096 - 100_930_816, 83_819_683
 """Parameters of Qwen3-4B without LM head and without its last layer, which is not used, and of the Flux VAE (counted from their
 configurations; the released weights were not inspected)."""
+WORDS = 151_936 * 2560
+"""Of these the table of words, which int8 leaves alone."""
 GIB = 1 << 30
+SPEED = Path(__file__).parent.parent / "benchmarks" / "results" / "dit.json"
 
 
 def model_page() -> str:
@@ -34,6 +48,7 @@ def model_page() -> str:
             ),
             "    imageloom sample PIPELINE --prompt 'a cat' --out images      # a folder in diffusers' layout, or a checkpoint",
             "    imageloom sample PIPELINE --in-turn --int8 ...               # one part in memory at a time, int8 weights",
+            "    imageloom sample PIPELINE --image photo.jpg --strength 0.6 ...   # start from a picture",
             "    imageloom export CHECKPOINT --out PIPELINE                   # for diffusers' ZImagePipeline\n",
             *_quirks(),
             "## What a forward pass costs\n",
@@ -48,6 +63,8 @@ def model_page() -> str:
             *(_row(side) for side in SIDES_PX),
             "",
             *_memory(weights),
+            *_speed(),
+            *_options(),
         ]
     )
 
@@ -69,28 +86,78 @@ def _row(side_px: int) -> str:
 
 
 def _memory(weights: int) -> list[str]:
-    sizes = {"text encoder (Qwen3-4B)": TEXT_ENCODER, "transformer": weights, "VAE": VAE}
-    gib = {name: 2 * count / GIB for name, count in sizes.items()}
-    small = gib["text encoder (Qwen3-4B)"] / 2 + gib["transformer"] / 2 + gib["VAE"]
+    parts = {
+        "text encoder (Qwen3-4B)": (TEXT_ENCODER, TEXT_ENCODER - WORDS),
+        "transformer": (weights, int8_count(Z_IMAGE)),
+        "VAE": (VAE, 0),
+    }
+    full = {name: 2 * count / GIB for name, (count, _) in parts.items()}
+    small = {name: (2 * count - eight) / GIB for name, (count, eight) in parts.items()}
+    working = working_bytes(Z_IMAGE, image_tokens=4096, text_tokens=(TEXT_TOKENS, 32)) / GIB
+    rows = [
+        f"| {name} | {count:,} | {full[name]:.2f} | {f'{small[name]:.2f}' if eight else '-'} |"
+        for name, (count, eight) in parts.items()
+    ]
+    ways = {
+        "everything loaded": (sum(full.values()), sum(small.values())),
+        "in turn (`--in-turn`): the transformer's turn": (full["transformer"], small["transformer"]),
+    }
     return [
         "## Under 16 GB\n",
-        "| part | parameters | bf16, GiB | int8, GiB |",
+        "| part | parameters | bf16, GiB | `--int8`, GiB |",
         "|---|---|---|---|",
+        *rows,
+        "",
+        "| way | bf16, weights + tokens, GiB | int8, weights + tokens, GiB |",
+        "|---|---|---|",
         *(
-            f"| {name} | {count:,} | {gib[name]:.2f} | {'-' if name == 'VAE' else f'{gib[name] / 2:.2f}'} |"
-            for name, count in sizes.items()
+            f"| {way} | {a:.1f} + {working:.1f} = {a + working:.1f} | {b:.1f} + {working:.1f} = {b + working:.1f} |"
+            for way, (a, b) in ways.items()
         ),
         "",
         _filled(
-            f"""Together {sum(gib.values()):.1f} GiB in bf16: too much. `--in-turn` loads the text encoder, encodes all prompts
-            and lets it go before the transformer is loaded, and the VAE after that: the largest alone counts,
-            {gib["transformer"]:.1f} GiB. `--int8` keeps the blocks' weights in int8 with a scale per output: all parts at once
-            are then {small:.1f} GiB, in turn {gib["transformer"] / 2:.1f}. Tokens at 1024 px add 32 MB per bf16 copy of the
-            sequence. The mechanism is tested on a small pipeline (`tests/test_in_turn.py`: same images, no two parts alive, bytes
-            by part); the sizes above are arithmetic, with embedders and norms counted as if they were int8 too, which makes
-            0.4 GiB too little (the text encoder's table of words)."""
+            f"""16 GB are 14.9 GiB. `--in-turn` loads the text encoder, encodes all prompts and lets it go before the
+            transformer is loaded, and the VAE after that, so that the largest alone counts. `--int8` keeps the weights of
+            all products in the blocks in eight bits with a scale per output (a thousandth more, not counted); they are
+            quantised before they reach the device. Embedders, norms and the table of {WORDS // 2560:,} words stay in bf16.
+            Tokens: a block holds at most 16 rows of the model's width per token, counted here at 1024 px with guidance and
+            {TEXT_TOKENS} caption tokens. Decoding 1024 px is not counted: the VAE is alone then, and tiles. All of this is
+            arithmetic on shapes; the mechanism is tested on small models (`tests/test_in_turn.py`: same images, no two
+            parts alive, bytes by part; `tests/test_roofline.py`: bytes in int8, and the peak of memory beside the weights
+            by torch's profiler)."""
         ),
     ]
+
+
+def _speed() -> list[str]:
+    """Return the table of benchmarks/results/dit.json, or that there is none."""
+    if not SPEED.is_file():
+        return []
+    found = json.loads(SPEED.read_text())
+    lines = [
+        "## Beside diffusers\n",
+        "| width | threads | batch | pass | layers apart | fused |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in found["rows"]:
+        ratios = [f"{row['speedup'][name]:.2f}x" if name in row["speedup"] else "-" for name in ("ours", "fused")]
+        what = "forward + backward" if row["backward"] else "8 steps" if row["case"].startswith("sampling") else "forward"
+        lines.append(f"| {row['width']} | {row['threads']} | {row['case']} | {what} | {' | '.join(ratios)} |")
+    return [
+        *lines,
+        "",
+        _filled(SPEED_NOTE.format(date=found["date"], cpu=found["cpu"], diffusers=found["versions"]["diffusers"])),
+    ]
+
+
+SPEED_NOTE = """\
+How many times as fast as the model of diffusers {diffusers} on the same batch with equal outputs: float32 on a CPU ({cpu},
+{date}; `benchmarks/results/dit.md` says what the batches are). A uniform batch gains by fused products, fewer passes over
+the tokens and memory used again; a ragged one because nothing is padded to its longest sample; sampling also because
+captions are refined once per prompt and the noise refiner runs once for both halves of guidance. Neither bf16 on a CPU nor
+anything on a GPU was measured: this CPU has no bf16 units. `benchmarks/dit_gpu.py` (MFU, peak memory, flash-attn 2 and 3,
+torch.compile) has been run at toy size only, which tests its code. In bf16 we are as near to float32 as diffusers is
+(`tests/test_bf16.py`)."""
 
 
 def _quirks() -> list[str]:
@@ -107,4 +174,20 @@ def _quirks() -> list[str]:
             """A released folder is read with the released behaviour; whether its omni weights were trained with the last two is
             not known."""
         ),
+    ]
+
+
+def _options() -> list[str]:
+    return [
+        "## What can be chosen\n",
+        "| what | where | default |",
+        "|---|---|---|",
+        "| q, k, v and w1, w3 as one product each; the checkpoint keeps its keys | `model.fused.fuse(model)` | on in sampling, "
+        "off in training |",
+        "| kernel of attention: `sdpa`, `flash2`, `flash3` (varlen, bf16 on CUDA; a missing package is an error) "
+        "| `train.attention`, `sample --attention` | `sdpa` |",
+        "| bf16 weights, the embedding of t in float32 | `DiT.lower()`, `load_released(dtype=)` | as stored |",
+        "| RoPE as complex numbers in eager mode, as real ones under torch.compile | by itself | |",
+        "",
+        _filled("float16 is never used: the released model overflows in it."),
     ]

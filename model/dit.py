@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from model.attention import Attention
 from model.config import DiTConfig
 from model.layout import Layout, Packing, check_latent, text_packing, text_to_image_layout, with_padding
-from model.modulation import gated_sum, may_overwrite, modulate, scaled_norm
+from model.modulation import gated_sum, modulate, scaled_norm, without_gradients
 from model.omni import OmniSample, RefinedCondition, velocity
 
 # B samples, T tokens of all samples, D width, R rows of time conditioning, C latent channels
@@ -43,7 +43,7 @@ class FeedForward(nn.Module):
     def forward(self, x_TD: Tensor) -> Tensor:
         """Return (T, D)."""
         gate, value = self.w1(x_TD), self.w3(x_TD)
-        out: Tensor = self.w2(F.silu(gate, inplace=True).mul_(value) if may_overwrite(gate) else F.silu(gate) * value)
+        out: Tensor = self.w2(F.silu(gate, inplace=True).mul_(value) if without_gradients() else F.silu(gate) * value)
         return out
 
 

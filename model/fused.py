@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from model.attention import Attention, attend, turned
 from model.dit import Block, DiT, FeedForward
 from model.layout import Packing, padded
-from model.modulation import may_overwrite
+from model.modulation import without_gradients
 
 # T tokens of all samples, D width, F hidden width, H heads, K head dim
 
@@ -75,7 +75,7 @@ class FusedFeedForward(nn.Module):
     def forward(self, x_TD: Tensor) -> Tensor:
         """Return (T, D)."""
         gate, value = self.w13(x_TD).chunk(2, dim=-1)
-        out: Tensor = self.w2(F.silu(gate, inplace=True).mul_(value) if may_overwrite(gate) else F.silu(gate) * value)
+        out: Tensor = self.w2(F.silu(gate, inplace=True).mul_(value) if without_gradients() else F.silu(gate) * value)
         return out
 
 

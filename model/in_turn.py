@@ -13,6 +13,7 @@ import torch
 
 from model.autoencoder import to_pixels
 from model.flow import grid_shift, times
+from model.fused import fuse
 from model.int8 import quantise, size_bytes
 from model.released import load_text_encoder, load_transformer, load_vae, read_shift, vae_downsample
 from model.sampler import denoise, image_seeds, latent_size, noise_of
@@ -52,16 +53,18 @@ def sample_in_turn(
     tell: called for every part that was loaded.
     Raises ModelError when a part is missing or its weights do not fit, ConfigError for sides that are no token's multiple.
     """
-    text = load_text_encoder(folder, device=device)
+    text = load_text_encoder(folder)
     if int8:
         quantise(text.model)
+    text.model.to(device)  # after quantisation: the device never holds the larger weights
     tell(Loaded("text_encoder", size_bytes(text.model)))
     features = {prompt: text.encode([prompt])[0] for prompt in dict.fromkeys([*prompts, negative_prompt])}
     del text
 
-    model = load_transformer(folder, device=device, dtype=dtype)
+    model = fuse(load_transformer(folder, dtype=dtype))
     if int8:
         quantise(model)
+    model.to(device)
     tell(Loaded("transformer", size_bytes(model)))
     size = latent_size(model.config, width_px, height_px, downsample=vae_downsample(folder))
     static, dynamic = read_shift(folder)

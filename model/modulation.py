@@ -14,10 +14,14 @@ from model.layout import Packing
 # T tokens of all samples, D width, R rows of time conditioning
 
 
+def without_gradients() -> bool:
+    """Tell whether a result may be written over its operand: neither gradients nor torch.compile are at work."""
+    return not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+
+
 def may_overwrite(x: Tensor) -> bool:
-    """Tell whether arithmetic on `x` may reuse its memory: float32 on a CPU, without gradients, outside of torch.compile."""
-    free = not torch.is_grad_enabled() and not torch.compiler.is_compiling()
-    return free and x.dtype == torch.float32 and x.device.type == "cpu"
+    """Tell whether norms and rotations of `x` are better written over it: float32 on a CPU; a GPU has one kernel for a norm."""
+    return without_gradients() and x.dtype == torch.float32 and x.device.type == "cpu"
 
 
 def unit(x: Tensor, eps: float | None) -> Tensor:

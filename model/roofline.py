@@ -7,6 +7,7 @@ every token read once per layer.
 Williams, Waterman & Patterson 2009, Roofline, https://doi.org/10.1145/1498765.1498785
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from model.config import DiTConfig
@@ -68,11 +69,30 @@ def weight_count(config: DiTConfig) -> int:
     return blocks * block + modulated * modulation + embedders + time + final + 2 * config.dim
 
 
+def int8_count(config: DiTConfig) -> int:
+    """Return how many of the parameters model/int8.py keeps in eight bits: the weights of all products inside blocks."""
+    blocks = config.n_layers + 2 * config.n_refiner_layers
+    modulated = config.n_layers + config.n_refiner_layers
+    block = 4 * config.dim**2 + 3 * config.dim * config.ffn_dim
+    return blocks * block + modulated * 4 * config.dim * config.cond_dim
+
+
 def forward_bytes(config: DiTConfig, *, image_tokens: int, text_tokens: int, bytes_per_number: int = 2) -> int:
     """Return the bytes that must cross the memory bus: every weight once, and every block's tokens in and out once."""
     image, text = padded(image_tokens, config.pad_to), padded(text_tokens, config.pad_to)
     token_rows = config.n_layers * (image + text) + config.n_refiner_layers * (image + text)
     return bytes_per_number * (weight_count(config) + 2 * token_rows * config.dim)
+
+
+WORKING_WIDTHS = 16
+"""Rows of the model's width that one token needs at the peak of a block, without gradients: its residual, the normed input, q, k
+and v, their float32 rotations, the two halves of the feed-forward (8/3 each). Between 9 and 15 in measurements."""
+
+
+def working_bytes(config: DiTConfig, *, image_tokens: int, text_tokens: Sequence[int], bytes_per_number: int = 2) -> int:
+    """Return a bound of the memory that a forward pass needs beside the weights, for one image with each of the texts."""
+    tokens = sum(padded(image_tokens, config.pad_to) + padded(text, config.pad_to) for text in text_tokens)
+    return tokens * WORKING_WIDTHS * config.dim * bytes_per_number
 
 
 def floor_seconds(flops: float, size_bytes: float, device: Device) -> float:
