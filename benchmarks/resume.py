@@ -53,10 +53,10 @@ def at(batches: int, *, world: int = 1, workers: int = 2) -> Segment:
 
 SCENARIOS: dict[str, list[Segment]] = {
     "in the middle of an epoch": [at(10), at(14)],
-    "twice in a row": [at(10), at(5), at(9)],
-    "twice in a row, no workers": [at(10, workers=0), at(5, workers=0), at(9, workers=0)],
+    "twice in a row": [at(6), at(4), at(14)],
+    "twice in a row, no workers": [at(6, workers=0), at(4, workers=0), at(14, workers=0)],
     "at the end of an epoch": [at(EPOCH), at(EPOCH)],
-    "2 ranks -> 1 -> 2": [at(10, world=2), at(5), at(9, world=2)],
+    "2 ranks -> 1 -> 2": [at(6, world=2), at(4), at(14, world=2)],
     "2 workers -> 0": [at(10), at(14, workers=0)],
     "0 workers -> 2": [at(10, workers=0), at(14)],
 }

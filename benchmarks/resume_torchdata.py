@@ -57,7 +57,7 @@ def told(arm: str, segments: list[dict[str, int]], shards: Path) -> list[dict[st
             batches, states = run(arm, segment, shards, states)
             read.append({"batches": batches})
         except Exception as error:  # whatever a user would see is the result
-            return [*read, {"error": f"{type(error).__name__}: {error}".strip().splitlines()[0][:160]}]
+            return [*read, {"error": f"{type(error).__name__}: {error}".strip(": ").splitlines()[0][:160]}]
     return read
 
 

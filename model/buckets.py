@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curation.errors import ConfigError
 from model.held_out import is_held_out
@@ -137,25 +138,23 @@ def usable_rows(index: pa.Table, choice: Choice) -> tuple[np.ndarray, np.ndarray
 
     Raises ConfigError when a group is not in the index.
     """
-    present = index.column("group").to_pylist()
-    unknown = sorted(set(choice.groups) - set(present))
+    groups, of_row = _coded(index, "group")
+    unknown = sorted(set(choice.groups) - set(groups))
     if unknown:
-        raise ConfigError(f"no sample has group {unknown[0]!r}; the shards have {sorted(set(present))}")
-    weights, lengths = index.column("weight").to_pylist(), index.column("caption_lengths").to_pylist()
-    rows, excluded = [], dict[str, int]()
-    for row, (group, weight, captions) in enumerate(zip(present, weights, lengths, strict=True)):
-        reason = None
-        if choice.groups and group not in choice.groups:
-            reason = "other group"
-        elif choice.use_weights and not weight > 0:
-            reason = "weight is 0"
-        elif captions is not None and not any(_weight(c, choice) > 0 for c in captions):
-            reason = "no caption of the chosen levels and languages"
-        if reason is None:
-            rows.append(row)
-        else:
-            excluded[reason] = excluded.get(reason, 0) + 1
-    kept, held = _held_out(index, np.array(rows, dtype=np.int64), choice)
+        raise ConfigError(f"no sample has group {unknown[0]!r}; the shards have {sorted(groups)}")
+    captions = _caption_weights(index, choice)
+    undescribed = index.column("caption_lengths").combine_chunks().is_null().to_numpy(zero_copy_only=False)
+    reasons = {
+        "other group": np.isin(of_row, [k for k, name in enumerate(groups) if choice.groups and name not in choice.groups]),
+        "weight is 0": ~(index.column("weight").to_numpy() > 0) & choice.use_weights,
+        "no caption of the chosen levels and languages": ~undescribed & ~(captions.weight > 0),
+    }
+    left, excluded = np.ones(len(index), dtype=bool), dict[str, int]()
+    for reason, refused in reasons.items():
+        if found := int((left & refused).sum()):
+            excluded[reason] = found
+        left &= ~refused
+    kept, held = _held_out(index, np.flatnonzero(left), choice)
     return kept, held, excluded | ({"held out for validation": len(held)} if len(held) else {})
 
 
@@ -165,14 +164,17 @@ def make_buckets(
     """Return the buckets of `rows`, by shape."""
     weights = _relative_weights(index, rows) if choice.use_weights and len(rows) else np.ones(len(rows))
     phases = np.random.Generator(np.random.Philox(key=seed)).random(len(rows))
-    names = np.array(index.column("bucket").to_pylist(), dtype=object)[rows]
-    widths, heights = (np.array(index.column(name).to_pylist())[rows] for name in ("width", "height"))
-    words = _mean_words(index, rows, choice)
-    shapes = {name: training_shape(name, resolution_px=resolution_px, unit_px=size.unit_px) for name in set(names)}
-    of_row = [shapes[name] for name in names]
+    widths, heights = (index.column(name).to_numpy()[rows] for name in ("width", "height"))
+    words = _caption_weights(index, choice).mean_words[rows]
+    names, of_row = _coded(index, "bucket")
+    shapes = [training_shape(name, resolution_px=resolution_px, unit_px=size.unit_px) for name in names]
+    different = sorted(set(shapes))
+    shape_of_row = np.array([different.index(shape) for shape in shapes], dtype=np.int64)[of_row[rows]]
     buckets = []
-    for shape in sorted(set(of_row)):
-        chosen = np.array([other == shape for other in of_row])
+    for number, shape in enumerate(different):
+        chosen = shape_of_row == number
+        if not chosen.any():
+            continue
         tokens, padding = size.tokens(shape, float(words[chosen].mean()))
         enlarged = int(((widths[chosen] < shape.width_px) | (heights[chosen] < shape.height_px)).sum())
         of_bucket = rows[chosen], weights[chosen], phases[chosen]
@@ -180,19 +182,32 @@ def make_buckets(
     return buckets
 
 
-def _weight(caption: Mapping[str, str], choice: Choice) -> float:
-    return caption_weight(caption["level"], caption["language"], choice.level_weights, choice.language_weights)
+class _Captions(NamedTuple):
+    """Of each row: the weight of all its captions, and the words of the one that is drawn, on average."""
+
+    weight: np.ndarray
+    mean_words: np.ndarray
 
 
-def _mean_words(index: pa.Table, rows: np.ndarray, choice: Choice) -> np.ndarray:
-    """Words of the caption of each row, as drawn on average."""
-    lengths = index.column("caption_lengths").take(pa.array(rows)).to_pylist()
-    means = []
-    for captions in lengths:
-        weighed = [(_weight(c, choice), c["words"]) for c in captions or ()]
-        total = sum(weight for weight, _ in weighed)
-        means.append(sum(weight * words for weight, words in weighed) / total if total else 0.0)
-    return np.array(means)
+def _caption_weights(index: pa.Table, choice: Choice) -> _Captions:
+    column = index.column("caption_lengths").combine_chunks()
+    parents = pc.list_parent_indices(column).to_numpy()
+    captions = pc.list_flatten(column)
+    levels, languages = (pc.fill_null(captions.field(name), "") for name in ("level", "language"))
+    words = pc.fill_null(captions.field("words"), 0).to_numpy()
+    pairs = pc.binary_join_element_wise(levels, languages, "\0").dictionary_encode()
+    different = [pair.split("\0") for pair in pairs.dictionary.to_pylist()]
+    of_pair = [caption_weight(level, language, choice.level_weights, choice.language_weights) for level, language in different]
+    weights = np.array(of_pair, dtype=np.float64)[pairs.indices.to_numpy()]
+    total = np.bincount(parents, weights, minlength=len(index))
+    weighed = np.bincount(parents, weights * words, minlength=len(index))
+    return _Captions(total, np.divide(weighed, total, out=np.zeros(len(index)), where=total > 0))
+
+
+def _coded(index: pa.Table, name: str) -> tuple[list[str], np.ndarray]:
+    """Return the different values of a column and, for each row, the place of its own."""
+    coded = index.column(name).combine_chunks().dictionary_encode()
+    return coded.dictionary.to_pylist(), coded.indices.to_numpy()
 
 
 def _held_out(index: pa.Table, rows: np.ndarray, choice: Choice) -> tuple[np.ndarray, np.ndarray]:
@@ -204,5 +219,5 @@ def _held_out(index: pa.Table, rows: np.ndarray, choice: Choice) -> tuple[np.nda
 
 
 def _relative_weights(index: pa.Table, rows: np.ndarray) -> np.ndarray:
-    weights = np.array(index.column("weight").to_pylist(), dtype=np.float64)[rows]
+    weights = index.column("weight").to_numpy().astype(np.float64)[rows]
     return np.ones(len(rows)) if np.all(weights == weights[0]) else weights / weights.mean()

@@ -93,6 +93,7 @@ class FeatureCache:
         except (SafetensorError, KeyError):
             pass  # another format under a right checksum: not ours, as corrupt as a wrong one
         self.corrupt += 1
+        logger.warning("%s is damaged, the %d. such entry; its features are computed again", path, self.corrupt)
         path.unlink(missing_ok=True)
         return None
 

@@ -168,6 +168,9 @@ class _Samples:
 def index_digest(index: pa.Table) -> str:
     """Return the SHA-256 of what the plan and the reader use of a shard index; independent of chunks and file format."""
     digest = hashlib.sha256()
-    for name in ("id", "shard", "image_offset", "image_length", "json_offset", "json_length", "bucket", "group", "weight"):
-        digest.update(json.dumps([name, index.column(name).to_pylist()]).encode())
+    for name in ("id", "shard", "bucket", "group"):
+        digest.update(f"{name}:{len(index)}:".encode() + "\0".join(index.column(name).to_pylist()).encode())
+    for name in ("image_offset", "image_length", "json_offset", "json_length"):
+        digest.update(f"{name}:".encode() + index.column(name).to_numpy().astype("<i8").tobytes())
+    digest.update(b"weight:" + index.column("weight").to_numpy().astype("<f4").tobytes())
     return digest.hexdigest()

@@ -90,6 +90,16 @@ def test_what_is_never_drawn_is_reported_by_reason():
     assert sum(b["samples"] for b in report["buckets"]) + sum(plan.excluded.values()) == 17
 
 
+def test_samples_without_any_caption_are_left_out_and_those_of_an_older_index_are_not():
+    table = index({"32x32": 12})
+    place = table.schema.get_field_index("caption_lengths")
+    listed = [None, [], [{"language": None, "level": "source", "characters": 5, "words": 2}]] * 4
+    table = table.set_column(place, table.schema.field(place), pa.array(listed, table.schema.field(place).type))
+    plan = Plan(table, **SETTINGS)
+    assert plan.excluded == {"no caption of the chosen levels and languages": 4}
+    assert set(counts(plan, range(4))) == {0, 2, 3, 5, 6, 8, 9, 11}
+
+
 def test_wrong_requests_are_named():
     with pytest.raises(ConfigError, match=r"no sample has group 'c'; the shards have \['a', 'b'\]"):
         Plan(index({"32x32": 10}), **SETTINGS, groups=["c"])
