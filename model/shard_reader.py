@@ -79,9 +79,11 @@ class Members:
     def __init__(self, shards: Path | str, index: pa.Table, ids: Sequence[str], members: Sequence[str]) -> None:
         self.store = open_store(shards)
         self.ids = list(ids)
-        self._shards: list[str] = index.column("shard").to_pylist()
+        shard = index.column("shard").combine_chunks().dictionary_encode()
+        self._names: list[str] = shard.dictionary.to_pylist()
+        self._shard_of_row = shard.indices.to_numpy()
         names = [f"{member}_{part}" for member in members for part in ("offset", "length")]
-        self._numbers = {name: np.array(index.column(name).to_pylist(), dtype=np.int64) for name in names}
+        self._numbers = {name: index.column(name).to_numpy().astype(np.int64) for name in names}
 
     def fetch(self, places: Sequence[Place]) -> dict[Place, bytes]:
         """Return the bytes of many members, one request or few per shard; those that cannot be had are left out.
@@ -90,7 +92,7 @@ class Members:
         """
         of_shard: dict[str, list[Place]] = defaultdict(list)
         for place in dict.fromkeys(places):
-            of_shard[self._shards[place[0]]].append(place)
+            of_shard[self._shard(place[0])].append(place)
         found: dict[Place, bytes] = {}
         if isinstance(self.store, LocalStore) or len(of_shard) == 1:
             answers = [self._together(shard, wanted) for shard, wanted in of_shard.items()]
@@ -104,7 +106,7 @@ class Members:
     def read(self, row: int, member: str) -> bytes:
         """Return the bytes of one member; raises UnreadableSample."""
         with self.named(row):
-            return self.store.get_range(self._shards[row], *self._range((row, member)))
+            return self.store.get_range(self._shard(row), *self._range((row, member)))
 
     def size_bytes(self, row: int, member: str) -> int:
         """Return the length of a member."""
@@ -118,11 +120,15 @@ class Members:
         except UnreadableSample:
             raise
         except (OSError, EOFError, SourceError, DecodeError, ValueError, KeyError) as error:
-            shard, sample = self._shards[row], self.ids[row]
+            shard, sample = self._shard(row), self.ids[row]
             raise UnreadableSample(
                 f"sample {sample} of shard {shard} cannot be used: {error}; train with data.on_error: skip to replace such "
                 "samples by others, or write the shard again"
             ) from error
+
+    def _shard(self, row: int) -> str:
+        name: str = self._names[self._shard_of_row[row]]
+        return name
 
     def _together(self, shard: str, places: Sequence[Place]) -> dict[Place, bytes]:
         try:
@@ -144,7 +150,7 @@ class ShardReader:
         self.index = read_index(shards) if index is None else index
         self.ids: list[str] = self.index.column("id").to_pylist()
         self.members = Members(shards, self.index, self.ids, ("image", "json"))
-        self._sizes = [np.array(self.index.column(name).to_pylist(), dtype=np.int64) for name in ("width", "height")]
+        self._sizes = [self.index.column(name).to_numpy().astype(np.int64) for name in ("width", "height")]
         self._captions: dict[int, tuple[Caption, ...]] = {}
 
     def pixels(self, row: int, shape: Shape, content: bytes | None = None) -> np.ndarray:
