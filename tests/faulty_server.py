@@ -109,7 +109,8 @@ class FaultyServer:
 
     async def break_off(self, request: web.Request, fault: str) -> web.StreamResponse:
         transport = request.transport
-        assert transport is not None
+        if transport is None:  # the client has gone
+            return web.Response()
         if fault == "cut":
             response = web.StreamResponse(headers={"Content-Length": "5000", "Content-Type": "application/json"})
             await response.prepare(request)
