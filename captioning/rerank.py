@@ -6,8 +6,8 @@ weight; the decision whether the best one is right is then taken anew. Names wit
 
 The weights are chosen and not fitted: with that for text a lead of .35 in cosine doubles the odds. On a sample of Wikipedia where
 most candidates are titles without a description, maximum likelihood gives it next to no weight (docs/decisions.md, 43), so it
-is off by default. For pictures neither linked names nor a trained model with two towers are at hand; CLIP's own scale of 100 holds
-for pictures against their captions and is far too sure of itself for a name beside one.
+is off by default. For pictures neither linked names nor a trained model with two towers are at hand; CLIP's own scale of 100
+holds for pictures against their captions and is far too sure of itself for a name beside one.
 """
 
 from collections.abc import Callable, Sequence

@@ -457,7 +457,7 @@ class LinkConfig(Section):
     rerank: Literal["none", "text", "image"] = Field(
         "none",
         description="compare candidates once more by meaning: text, their descriptions with the words around the name (MiniLM); "
-        "image, with the picture, by the text tower of embed.model; benchmarks/results/linking.md",
+        "image, with the picture, by the text tower of embed.model; docs/decisions.md, 43",
     )
     backend: Literal["none", "vlm", "endpoint"] = Field(
         "none", description="who chooses among unsure candidates: none (statistics), or the model of section vlm or endpoint"

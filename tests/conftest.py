@@ -1,15 +1,52 @@
-"""Fixtures: data on disk, and the one shared Ray."""
+"""Fixtures: data on disk, and the one shared Ray; and how `pytest -n 2` divides the tests between its workers."""
 
+import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+
+LONGEST = ("test_run", "test_base_run", "test_endpoint_server", "test_train", "test_pairs", "test_difference", "test_dump")
+"""Files that start first, after those of the shared Ray, so that no worker begins a long one when the others are done."""
+
+
+@functools.cache
+def unit_of(file: str) -> str:
+    """Return what is never divided between workers: a file, or all files that ask for the shared Ray."""
+    return "shared_ray" if "shared_ray" in (Path(__file__).parent / Path(file).name).read_text(encoding="utf-8") else file
+
+
+class Units(LoadScopeScheduling):  # type: ignore[misc]
+    """Hands out whole units: fixtures of a file are made once, and one Ray is started."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return unit_of(nodeid.partition("::")[0])
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Units | None:
+    """Replace xdist's division, unless each worker is to run everything."""
+    if config.getoption("dist") == "each":
+        return None
+    config.option.loadscopereorder = False  # the order is ours
+    return Units(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put long units first in the workers of xdist; a serial run keeps the order of the files."""
+
+    def place(item: pytest.Item) -> tuple[bool, int]:
+        file = item.path.stem
+        return unit_of(item.path.name) != "shared_ray", LONGEST.index(file) if file in LONGEST else len(LONGEST)
+
+    if hasattr(config, "workerinput"):
+        items.sort(key=place)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from skimage import data
 from test_run import command
+from tiny_knowledge import write_knowledge
 
 from curation.tables import Run
 from jobs.adopt import base_rows
@@ -20,12 +21,17 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 def grown(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run of the photographs, and one that grows from it by a new picture, a copy of an old one, and a broken file."""
     folder = tmp_path_factory.mktemp("grown")
-    keys = "ingest: {part_rows: 3}\nknn: {k: 5}\nshard: {max_samples: 3}\n"
+    names = [("coffee", "en", 0, "title", 30, 40), ("retina", "en", 1, "title", 30, 40)]
+    titles = {"Coffee": {"description": "hot drink"}, "Retina": {"description": "layer of the eye"}}
+    base = write_knowledge(folder / "kb", titles=titles, names=names, edges=None)
+    keys = f"ingest: {{part_rows: 3}}\nknn: {{k: 5}}\nshard: {{max_samples: 3}}\nknowledge: {{path: {base}}}\n"
+    edits = "pairs: {layouts: 0, text_images: 0, pictures: 5, near: 0, versions: 1, min_side_px: 200}\n"
     (folder / "base.yaml").write_text(keys)
-    (folder / "grown.yaml").write_text(keys + f"base: {folder / 'base'}\n")
+    (folder / "grown.yaml").write_text(f"{keys}{edits}base: {folder / 'base'}\n")
     batch = folder / "batch"
     batch.mkdir()
     Image.fromarray(data.retina()).resize((300, 300)).save(batch / "retina.jpg")
+    (batch / "retina.txt").write_text("a photograph of a retina\n")
     with Image.open(photos / "coffee.jpg") as coffee:
         coffee.rotate(90, expand=True).save(batch / "coffee-turned.jpg", quality=80)
     shutil.copy(photos / "broken" / "page.jpg", batch / "page.jpg")
@@ -64,3 +70,21 @@ def test_a_grown_run_is_sound_and_has_a_report(grown: Run) -> None:
 def test_captions_of_the_base_are_not_written_again(grown: Run) -> None:
     base = Run(grown.root.parent / "base")
     assert (grown.folder("captions") / "part-00000.parquet").samefile(base.folder("captions") / "part-00000.parquet")
+
+
+def test_entities_of_the_base_stand_and_new_texts_are_linked(grown: Run) -> None:
+    base = Run(grown.root.parent / "base")
+    assert (grown.folder("mentions") / "part-00000.parquet").samefile(base.folder("mentions") / "part-00000.parquet")
+    linked = zip(
+        grown.read("images", ["key"])["key"].to_pylist(),
+        grown.read("mentions", ["mentions"])["mentions"].to_pylist(),
+        strict=True,
+    )
+    titles = {key: [mention["title"] for mention in found or []] for key, found in linked}
+    assert (titles["coffee.jpg"], titles["retina.jpg"], titles["rocket.jpg"]) == (["Coffee"], ["Retina"], [])
+
+
+def test_edit_pairs_are_made_of_new_images_alone(grown: Run) -> None:
+    (retina,) = [row["id"] for row in grown.read("images", ["id", "key"]).to_pylist() if row["key"] == "retina.jpg"]
+    assert set(grown.read("edit_pairs", ["base"])["base"].to_pylist()) == {retina}
+    assert grown.read("pair_shards").num_rows > 0

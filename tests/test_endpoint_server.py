@@ -10,14 +10,23 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from asking import ask
 from faulty_server import FaultyServer, serving
+from PIL import Image
+from test_run import command
 from tiny_vlm import build
 
 from captioning.answer import Ask
 from captioning.endpoint import Endpoint
+from curation.tables import Run
+from jobs.caption import Captioner
+from jobs.config import read_config
+from jobs.pipeline import pipeline
 
 for package in ("openai", "accelerate"):
     pytest.importorskip(package, reason=f"transformers serve needs the package {package}")
@@ -115,3 +124,102 @@ def test_a_schema_is_asked_for_and_not_trusted(upstream: str, model: str) -> Non
     assert reply.text is not None
     with pytest.raises(ValueError):
         json.loads(reply.text)
+
+
+SAID = {
+    "en": {
+        "tags": "noise, grain, texture, abstract, square",
+        "short": "A square of coloured grain",
+        "medium": "A small square that is filled with coloured grain from edge to edge, without any object.",
+        "long": "A small square picture that is filled with coloured grain from edge to edge. No object can be made out; the "
+        "dots are spread evenly, the light is flat, and nothing stands before or behind them.",
+        "prompt": "coloured grain, abstract",
+    },
+    "zh": {
+        "tags": "噪点，颗粒，纹理，抽象，方形",
+        "short": "一方彩色颗粒",
+        "medium": "一幅小小的方形画面，从左到右布满了彩色颗粒，看不到任何物体。",
+        "long": "一幅小小的方形画面，从上到下布满了彩色颗粒，分布均匀，光线平淡，"
+        "看不出任何物体，也没有前景和背景之分，整体风格抽象而简单。",
+        "prompt": "彩色颗粒，抽象",
+    },
+}
+"""What a good model might say of the pictures of `collection`; a random one says nothing of use."""
+MET = {
+    **dict.fromkeys(("[429x2]", "[500]", "[html]", "[reset]", "[cut]", "plain"), "no_json"),
+    "[400x9]": "bad_request",
+    "[413x9]": "too_large",
+    "[says]": "",
+    "[429][says]": "",
+    "[slow][says]": "",
+}
+"""What the proxy does to the question of a picture, by a word of its caption, and why it then falls back to facts."""
+
+
+def collection(folder: Path) -> Path:
+    """Write a picture of grain per fault, whose caption names the fault."""
+    folder.mkdir()
+    for number, fault in enumerate(MET):
+        grain = np.random.default_rng(number).integers(0, 255, (64, 64, 3), np.uint8)
+        Image.fromarray(grain).save(folder / f"{number:02}.png")
+        (folder / f"{number:02}.txt").write_text(f"grain {fault}")
+    return folder
+
+
+def captions_of(run: Run, table: pa.Table) -> dict[str, list[dict[str, Any]]]:
+    """Return the captions of every image but the source's, by what its own caption says."""
+    said = run.read("images", ["caption"])["caption"].to_pylist()
+    rows = zip(said, table["captions"].to_pylist(), strict=True)
+    return {text.removeprefix("grain "): [one for one in row if one["level"] != "source"] for text, row in rows}
+
+
+def captioned_again(run: Run) -> pa.Table:
+    """Return CAPTIONS of a run, all of it, as `--redo caption` makes them."""
+    (planned,) = [line for line in pipeline(read_config(run.root / "config.yaml", {})) if line.stage.name == "caption"]
+    captioner = Captioner(**planned.parameters, **planned.how)
+    parts = [captioner(**run.aligned(list(planned.stage.inputs), part)) for part in range(run.num_parts("images"))]
+    return pa.concat_tables(parts)
+
+
+def killed_when(driver: subprocess.Popen[bytes], server: FaultyServer, answers: int) -> None:
+    """Kill a run when so many questions are answered and the one that hangs is out."""
+    deadline = time.monotonic() + 400
+    while time.monotonic() < deadline and driver.poll() is None:
+        if server.answered.total() >= answers and any("[slow]" in question for question in server.questions):
+            break
+        time.sleep(0.02)
+    assert driver.poll() is None and server.answered.total() == answers
+    time.sleep(0.5)  # the answer is on its way to the cache
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+
+
+@pytest.mark.ray
+def test_a_killed_run_captions_every_image_once_through_faults_and_again_for_nothing(
+    upstream: str, model: str, tmp_path: Path
+) -> None:
+    with serving(FaultyServer(upstream=upstream, says=json.dumps({"text": [], **SAID}, ensure_ascii=False))) as server:
+        settings = tmp_path / "run.yaml"
+        settings.write_text(
+            f"source: {collection(tmp_path / 'grain')}\nout: {tmp_path / 'run'}\ndedup: {{method: fast}}\n"
+            "ingest: {part_rows: 6}\ncaption: {backend: endpoint, max_tokens: 8, repairs: 0, retries: 0, max_fallback_share: 1}\n"
+            f"endpoint: {{url: '{server.url}', model: '{model}', concurrency: 4}}\n"
+        )
+        arguments = ("run", str(settings), "--until", "caption")
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        driver = subprocess.Popen([sys.executable, "-m", "jobs", *arguments], **quiet)
+        killed_when(driver, server, len(MET) - 3)  # two are refused for good, one hangs
+        command(*arguments)
+        run, paid = Run(tmp_path / "run"), server.answered.copy()
+        table = run.read("captions")
+        assert captioned_again(run)["captions"].equals(table["captions"])
+    assert set(paid.values()) == {1} and len(paid) == len(MET) - 2, "an answer was paid for twice, or lost"
+    assert server.answered == paid, "what was answered is asked again"
+    for fault, captions in captions_of(run, table).items():
+        assert [(one["language"], one["level"]) for one in captions] == [(a, b) for a in SAID for b in SAID[a]]
+        for one in captions:
+            if reason := MET[fault]:
+                assert one["backend"] == "facts" and one["flags"][-1].startswith(f"fallback:{reason}"), (fault, one)
+                assert not any(word in one["text"] for word in ("injected", "html", "error", "busy"))
+            else:
+                assert (one["backend"], one["text"]) == ("endpoint", SAID[one["language"]][one["level"]]), (fault, one)
