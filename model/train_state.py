@@ -50,7 +50,8 @@ class TrainState:
         ranks: Ranks | None = None,
     ) -> "TrainState":
         """Return the state at the beginning of a run, or that of `checkpoint`, whatever number of processes wrote it."""
-        model = initial_model(config, base).to(config.device)
+        needed = base if checkpoint is None or config.lora is not None else None  # else the checkpoint has every weight
+        model = initial_model(config, needed).to(config.device)
         use_attention(model, config.attention)
         model = parallelize(model, config, ranks or Ranks())
         prepare_blocks(model, recompute=config.gradient_checkpointing, compiled=config.compile)
