@@ -91,3 +91,13 @@ def test_int8_sampling_stays_near_the_exact_picture(theirs: Path):
     for part in ("text_encoder", "transformer"):
         assert sizes[part][1] < sizes[part][0]
     assert np.abs(made[1] - made[0]).mean() < 12
+
+
+def test_a_transformer_in_bf16_takes_half_but_for_t_and_stays_near_the_exact_picture(theirs: Path):
+    sizes, made = [], []
+    for dtype in (None, torch.bfloat16):
+        made.append(sample_in_turn(theirs, ["a cat"], **SETTINGS, dtype=dtype, tell=sizes.append).astype(int))
+    exact, half = (loaded.bytes for loaded in sizes if loaded.part == "transformer")
+    kept = size_bytes(DiT(CONFIG).t_embedder)  # stays in float32
+    assert half == kept + (exact - kept) / 2
+    assert np.abs(made[1] - made[0]).mean() < 12
