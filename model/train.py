@@ -118,6 +118,7 @@ class _Run:
             )
         self.config, self.out, self.ranks = replace(config, device=device_of(config.device, ranks)), out, ranks
         base = ranks.first_does(lambda: base_of(config, checkpoint))
+        self.images = 0
         self.batches = open_batches(self.config, shards, out, checkpoint=checkpoint, base=base, ranks=ranks)
         digest = self.batches.plan.digest
         self.state = TrainState.create(self.config, checkpoint, digest, base=base, ranks=ranks)
@@ -162,7 +163,11 @@ class _Run:
             stop_at_nan(state.model, batch, each, config, self.ranks, out=self.out, step=step + 1, loss=loss, grad_norm=grad_norm)
         state.optimizer.step()
         state.follow(step, config.ema_decay)
-        return {"step": step + 1, "epoch": batch.epoch, "loss": loss, "grad_norm": grad_norm, "lr": rate}, each
+        self.images += batch.global_size
+        record = {"step": step + 1, "epoch": batch.epoch, "loss": loss, "grad_norm": grad_norm, "lr": rate}
+        if config.data.on_error == "skip":
+            record["replaced"] = int(sum(self.ranks.gathered(float(batch.replaced))))
+        return record, each
 
     def result(self, losses: list[float], seconds: float) -> TrainResult:
         """Return what the run ended with."""
@@ -173,7 +178,7 @@ class _Run:
             step=self.state.progress.step,
             checkpoint=final,
             loss=sum(tail) / len(tail) if tail else math.nan,
-            images_per_second=len(losses) * self.config.batch_size / seconds,
+            images_per_second=self.images / seconds,
             wall_seconds=seconds,
             num_parameters=sum(p.numel() for p in self.state.model.parameters()),
         )

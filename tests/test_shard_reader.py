@@ -2,9 +2,10 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -146,3 +147,30 @@ def test_features_lie_beside_the_shards_or_in_a_named_folder(tmp_path: Path):
     assert feature_folder(chosen["/tmp/features"], "s3://bucket/x") == Path("/tmp/features")
     with pytest.raises(ConfigError, match="latent_cache: FOLDER"):
         feature_folder(chosen[True], "s3://bucket/x")
+
+
+def test_a_mixed_training_with_replaced_samples_goes_on_to_the_same_bits_twice(damaged: tuple[Path, set[str]], tmp_path: Path):
+    pairs = write_tiny_pairs(tmp_path / "pairs", 6)
+    data = DataConfig(
+        resolution_px=16, pairs=str(pairs), pair_share=0.3, token_budget=60, batch_multiple=2, on_error="skip", cache_bytes=1
+    )
+    config = TrainConfig(model=SMALL, num_steps=9, checkpoint_every=2, data=data, warmup_steps=1)
+
+    def stop_at(step: int) -> Callable[[dict[str, Any]], None]:
+        def progress(record: dict[str, Any]) -> None:
+            if record["step"] == step:
+                raise KeyboardInterrupt
+
+        return progress
+
+    straight = train(config, shards=damaged[0], out=tmp_path / "straight")
+    for step in (3, 6):
+        with pytest.raises(KeyboardInterrupt):
+            train(config, shards=damaged[0], out=tmp_path / "cut", progress=stop_at(step))
+    cut = train(config, shards=damaged[0], out=tmp_path / "cut")
+    weights = [(result.checkpoint / "model.safetensors").read_bytes() for result in (straight, cut)]
+    assert weights[0] == weights[1]
+    logs = [(tmp_path / name / "log.jsonl").read_text().splitlines() for name in ("straight", "cut")]
+    lines = [[json.loads(line) for line in log] for log in logs]
+    assert [line["loss"] for line in lines[0]] == [line["loss"] for line in lines[1]]
+    assert sum(line["replaced"] for line in lines[0]) > 0
