@@ -1,12 +1,14 @@
 """The object store against a real S3 server on loopback, beside the local store where both must agree."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import ClassVar
 
 import pytest
 from object_server import object_server
@@ -32,6 +34,18 @@ class Ranges(SimpleHTTPRequestHandler):
         self.send_header("Last-Modified", self.date_time_string(path.stat().st_mtime))
         self.end_headers()
         self.wfile.write(part)
+
+
+class Busy(Ranges):
+    """The same, but every file is refused twice with 503 before it is served."""
+
+    asked: ClassVar[Counter[str]] = Counter()
+
+    def do_GET(self) -> None:
+        self.asked[self.path] += 1
+        if self.asked[self.path] <= 2:
+            return self.send_error(503, "Slow Down")
+        super().do_GET()
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +147,15 @@ def test_a_web_server_is_read_by_range_and_never_written(tmp_path: Path) -> None
         with pytest.raises(SourceError, match="cannot be listed"):
             list(store.list(""))
         server.shutdown()
+
+
+def test_a_busy_server_is_asked_again(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"abcdefgh")
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Busy, directory=str(tmp_path))) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        assert open_store(f"http://127.0.0.1:{server.server_port}").get_range("x", 2, 3) == b"cde"
+        server.shutdown()
+    assert Busy.asked["/x"] == 3
 
 
 def test_a_path_without_scheme_is_a_folder(tmp_path: Path) -> None:
