@@ -176,6 +176,7 @@ def write_run(root: Path) -> Run:
     generator = np.random.default_rng(0)
     logged = [
         {"step": step, "loss": 1.2 * 0.98**step + 0.4 + 0.05 * generator.normal(), "grad_norm": 1.0, "lr": 1e-3}
+        | ({"validation/ema": 1.3 * 0.98**step + 0.4} if step % 50 == 0 else {})
         for step in range(1, 200)
     ]
     log = "\n".join(json.dumps(record) for record in logged)
