@@ -33,9 +33,9 @@ import yaml
 
 from benchmarks.about import about
 from benchmarks.curation_pays_page import write_results
-from benchmarks.curation_pool import Planted, read_truth, write_pool
+from benchmarks.curation_pool import Planted, pictures, read_truth, write_pool
 from benchmarks.learning import JUDGE_IMAGES, SHAPES_CONFIG
-from benchmarks.learning_sets import ALL_FACTS, POSITION_TEMPLATES, SIDE_PX, ShapeJudge, drawings, shape_pixels
+from benchmarks.learning_sets import ALL_FACTS, POSITION_TEMPLATES, SIDE_PX, ShapeJudge, shape_pixels
 from benchmarks.raw_shards import write_raw_shards
 from benchmarks.watch import cpu_seconds
 from curation.tables import Run
@@ -113,22 +113,22 @@ def run_arm(scratch: Path, arm: str, seed: int, options: argparse.Namespace) -> 
     cost = {"cpu_seconds": round(cpu_seconds() - cpu), "wall_seconds": round(time.monotonic() - started), "steps": steps}
     facts = [one for one in ALL_FACTS for _ in range(SAMPLES_EACH)]
     prompts = [one.caption(POSITION_TEMPLATES[i % len(POSITION_TEMPLATES)]) for i, one in enumerate(facts)]
-    pictures = Sampler.open(trained.checkpoint).generate(
+    samples = Sampler.open(trained.checkpoint).generate(
         prompts, width_px=SIDE_PX, height_px=SIDE_PX, num_steps=SAMPLE_STEPS, guidance=GUIDANCE, seed=1000 + seed, batch_size=128
     )
     shutil.rmtree(trained.checkpoint.parent)
-    return {**cost, "loss": round(trained.loss, 4), **judge_samples(pictures, np.array([one.labels() for one in facts]))}
+    return {**cost, "loss": round(trained.loss, 4), **judge_samples(samples, np.array([one.labels() for one in facts]))}
 
 
-def judge_samples(pictures: np.ndarray, asked: np.ndarray) -> dict[str, Any]:
+def judge_samples(samples: np.ndarray, asked: np.ndarray) -> dict[str, Any]:
     """Return accuracy and recall of samples, over all and by shape, with the wrong-prompt control and the real floor."""
-    judge = ShapeJudge(*drawings(JUDGE_IMAGES, seed=31), seed=0)
-    real, real_labels = drawings(960, seed=32)
-    other, _ = drawings(len(pictures), seed=33)
-    shown = judge.labels(pictures)
+    judge = ShapeJudge(*pictures(JUDGE_IMAGES, side_px=SIDE_PX, seed=31), seed=0)
+    real, real_labels = pictures(960, side_px=SIDE_PX, seed=32)
+    other, _ = pictures(len(samples), side_px=SIDE_PX, seed=33)
+    shown = judge.labels(samples)
     right = shown == asked
     wrong = asked[np.random.default_rng(34).permutation(len(asked))]
-    points, real_points, other_points = (shape_pixels(one) for one in (pictures, real, other))
+    points, real_points, other_points = (shape_pixels(one) for one in (samples, real, other))
     by_shape = {
         name: {
             "shape": _mean(right[asked[:, 0] == i, 0]),

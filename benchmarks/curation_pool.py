@@ -1,9 +1,10 @@
 """The raw pool of benchmarks/curation_pays.py: captioned pictures as a crawl brings them, with every fault noted down.
 
-Pictures are drawn shapes (jobs/demo_shapes.py) at 240 px with the grain of a camera, in three folders, the sources: the largest
-is mostly circles, the smallest mostly crosses. Planted are near duplicates of a few popular pictures, captions swapped among 30 %
-of all files, files that cannot be read, and pictures that are blurred, noisy or without contrast. Labels are those of what was
-drawn.
+Pictures are drawn shapes (jobs/demo_shapes.py) in front of clouds, with the grain of a camera, in three folders, the sources: the
+largest is mostly circles, the smallest mostly crosses. Every picture has clouds of its own: plain drawings of one outline are
+copies of each other to anyone who, like the deduplication, looks past turns, mirrors and colours. Planted are near duplicates of
+a few popular pictures, captions swapped among 30 % of all files, files that cannot be read, and pictures that are blurred, noisy
+or without contrast. Labels are those of what was drawn.
 """
 
 import csv
@@ -18,8 +19,10 @@ from benchmarks.learning_sets import ALL_FACTS, ShapeFacts
 from curation.alterations import Alteration, alter
 from jobs.demo_shapes import SHAPE_TEMPLATES, SHAPES, draw_shape
 
-SIDE_PX, GRAIN = 240, 6.0
+SIDE_PX, GRAIN = 240, 12.0
 """Grain in grey levels: without any a drawing is as smooth as a blurred photograph, and rules against blur drop it."""
+CLOUDS = 14.0
+"""Standard deviation of the clouds in grey levels."""
 QUALITY = 92
 """JPEG quality of what is drawn."""
 SOURCES = {"crawl": 0.7, "archive": 0.24, "gallery": 0.06}
@@ -57,8 +60,7 @@ def write_pool(folder: Path, *, count: int, seed: int) -> list[Planted]:
         shape = SHAPES[int(generator.choice(len(SHAPES), p=MIXES[source]))]
         choices = [facts for facts in ALL_FACTS if facts.shape == shape]
         facts = choices[int(generator.integers(len(choices)))]
-        pixels = np.array(draw_shape(facts.shape, facts.colour, facts.position, side_px=SIDE_PX, generator=generator))
-        pixels = _noisy(pixels, GRAIN, generator)
+        pixels = _noisy(picture(facts, SIDE_PX, generator), GRAIN, generator)
         one = Planted(f"{source}/{index:05d}.jpg", facts)
         if index in popular:
             planted += _copies(folder, one, pixels, generator)
@@ -68,6 +70,29 @@ def write_pool(folder: Path, *, count: int, seed: int) -> list[Planted]:
         planted.append(one)
     _write_captions(folder, planted, generator)
     return planted
+
+
+def picture(facts: ShapeFacts, side_px: int, generator: np.random.Generator) -> np.ndarray:
+    """Return pixels uint8 (side_px, side_px, 3) of a shape in front of clouds, without grain."""
+    drawn = np.array(draw_shape(facts.shape, facts.colour, facts.position, side_px=side_px, generator=generator))
+    clouds = np.zeros((side_px, side_px), np.float32)
+    for cells in (3, 6, 12, 24):  # an octave each, the coarser the stronger
+        field = generator.standard_normal((cells, cells), dtype=np.float32)
+        clouds += cv2.resize(field, (side_px, side_px), interpolation=cv2.INTER_CUBIC) * (3 / cells) ** 0.5
+    clouds *= CLOUDS / clouds.std()
+    return np.clip(drawn + clouds[..., None], 0, 255).astype(np.uint8)
+
+
+def pictures(count: int, *, side_px: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return good pictures uint8 (count, side_px, side_px, 3) of all combinations in turn, and their labels (count, 3).
+
+    They are drawn three times as large and shrunk, as the reader of the shards shrinks the pool's.
+    """
+    generator = np.random.default_rng([seed, 22])
+    facts = [ALL_FACTS[i % len(ALL_FACTS)] for i in range(count)]
+    large = (Image.fromarray(picture(one, 3 * side_px, generator)) for one in facts)
+    shrunk = [np.array(image.resize((side_px, side_px), Image.Resampling.LANCZOS)) for image in large]
+    return np.stack(shrunk), np.array([one.labels() for one in facts])
 
 
 def read_truth(folder: Path) -> list[Planted]:
