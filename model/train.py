@@ -199,6 +199,6 @@ def gradients(state: TrainState, batch: TrainBatch, config: TrainConfig, ranks: 
 
 
 def _clear(out: Path) -> None:
-    for path in [*out.glob("step-*"), *out.glob(".step-*"), out / "tensorboard"]:
+    for path in [*out.glob("step-*"), *out.glob(".step-*"), out / "tensorboard", out / "samples"]:
         shutil.rmtree(path, ignore_errors=True)
     (out / "log.jsonl").unlink(missing_ok=True)
