@@ -7,7 +7,7 @@ The pool (benchmarks/curation_pool.py) has planted near duplicates, swapped capt
 and bad pictures. Arms: `raw` trains on every readable image with the caption it came with; `curated` on the shards of `imageloom
 run examples/folder.yaml`, which is not changed for the pool; `random` on as many images as are curated, drawn from the raw ones,
 which separates cleaner from smaller; `checked` on the curated shards without the images whose caption fits their lookalikes worse
-than a tenth of all captions do (graph/caption_rank.py), given to the same run as `select.exclude`: not yet a stage of the
+than a fifth of all captions do (graph/caption_rank.py), given to the same run as `select.exclude`: not yet a stage of the
 pipeline. `true` is the ceiling: raw without bad pictures and swapped captions, by the truth. All arms learn from source captions
 alone, so that no arm has more words; only the curated ones have weights, those of the run. Judges know real pictures, and all
 classes are asked for equally often. Results go to benchmarks/results/curation_pays.{json,md}.
@@ -51,7 +51,7 @@ ARMS = ("raw", "random", "curated", "checked", "true")
 SEEDS = (0, 1, 2)
 DRAWN = 2600
 NUM_STEPS = 900
-MAX_RANK = 0.1
+MAX_RANK = 0.2
 GUIDANCE, SAMPLE_STEPS = 3.0, 8
 SAMPLES_EACH = 4
 """Samples of every combination of shape, colour and position."""
