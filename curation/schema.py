@@ -594,7 +594,7 @@ SAMPLE_LOSS = pa.schema(
         field("held_out", pa.bool_(), "true: training never saw the image", nullable=False),
         field("step", pa.int64(), "updates of the model that was asked", nullable=False),
         field("t", pa.float32(), "time of the loss: 0 noise, 1 data; compare losses of one t only", unit="share"),
-        field("loss", pa.float32(), "loss with the caption, mean over the noise that all images of its size meet and its negative"),
+        field("loss", pa.float32(), "loss with the caption, mean over the noise of all images of its size and its negative"),
         field("loss_empty", pa.float32(), "the same without a caption; null when training never left captions out"),
         ERROR,
     ]
