@@ -269,7 +269,7 @@ class TrainConfig:
     num_threads: int = 2
     """CPU threads of a training process."""
     shard: str = "full"
-    """Over which processes, if there are several, weights and moments are divided: `none`, `hybrid` (those of a machine) or `full`."""
+    """Over which of several processes weights and moments are divided: `none`, `hybrid` (those of a machine) or `full`."""
     gradient_checkpointing: bool = False
     """Compute a block's activations again in the backward pass instead of keeping them: a third more time, far less memory."""
     attention: str = "sdpa"
