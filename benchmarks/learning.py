@@ -74,7 +74,7 @@ DIGITS_CONFIG = TrainConfig(
         axes_dims=(8, 12, 12), axes_lens=(512, 64, 64), pad_to=8,
     ),
     data=DataConfig(resolution_px=DIGIT_SIDE_PX, **DATA),  # type: ignore[arg-type]
-    autoencoder="pca:1:1", text="hash:64", num_steps=2400, batch_size=64, learning_rate=1.5e-3, checkpoint_every=300,
+    autoencoder="pca:1:1", text="hash:64", num_steps=1600, batch_size=64, learning_rate=1.5e-3, checkpoint_every=300,
 )  # fmt: skip
 
 
