@@ -23,6 +23,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -122,8 +123,7 @@ def run_arm(scratch: Path, arm: str, seed: int, options: argparse.Namespace) -> 
 
 def judge_samples(samples: np.ndarray, asked: np.ndarray) -> dict[str, Any]:
     """Return accuracy and recall of samples, over all and by shape, with the wrong-prompt control and the real floor."""
-    judge = ShapeJudge(*pictures(JUDGE_IMAGES, side_px=SIDE_PX, seed=31), seed=0)
-    real, real_labels = pictures(960, side_px=SIDE_PX, seed=32)
+    judge, real, real_labels = _known()
     other, _ = pictures(len(samples), side_px=SIDE_PX, seed=33)
     shown = judge.labels(samples)
     right = shown == asked
@@ -150,6 +150,13 @@ def judge_samples(samples: np.ndarray, asked: np.ndarray) -> dict[str, Any]:
         "frechet_distance_real": frechet_distance(other_points, real_points),
         "by_shape": by_shape,
     }
+
+
+@lru_cache(maxsize=1)
+def _known() -> tuple[ShapeJudge, np.ndarray, np.ndarray]:
+    """Return the judges, and real pictures with their labels that no judge has seen: the same for every arm."""
+    judge = ShapeJudge(*pictures(JUDGE_IMAGES, side_px=SIDE_PX, seed=31), seed=0)
+    return judge, *pictures(960, side_px=SIDE_PX, seed=32)
 
 
 def _pool(folder: Path, options: argparse.Namespace) -> list[Planted]:
