@@ -32,6 +32,9 @@ def config(**changes: Any) -> TrainConfig:
     return dataclasses.replace(CONFIG, **changes)
 
 
+LOW = config(precision="bf16", checkpoint_every=20)
+
+
 class Interrupted(Exception):
     """What ends an interrupted training."""
 
@@ -115,6 +118,7 @@ TRAININGS = {
     "replicated": lambda shards, out: train_until(
         9, config(shard="none", accumulation=3, gradient_checkpointing=True), shards=shards, out=out / "replicated"
     ),
+    "bf16": lambda shards, out: train_until(5, LOW, shards=shards, out=out / "bf16"),
     "relay": lambda shards, out: train_until(14, CONFIG, shards=shards, out=out / "relay"),
     "nan": lambda shards, out: fail(out / "nan", shards, config(learning_rate=1e30, warmup_steps=0, validation=None)),
     "lonely": lambda shards, out: fail(out / "lonely", shards, CONFIG, FailsInOneProcess()),

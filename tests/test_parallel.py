@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from parallel_run import CONFIG, config, in_processes, losses, random_points, train_until
+from parallel_run import CONFIG, LOW, config, in_processes, losses, random_points, train_until
 from safetensors.torch import load_file
 from tiny_run import weights_of
 from tiny_shards import squares, write_tiny_shards
@@ -35,7 +35,7 @@ def two(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("two")
     train_until(7, CONFIG, shards=shards, out=out / "relay")
     (out / "points.json").write_text(json.dumps(random_points(3)))
-    in_processes(2, shards, out, "straight", "interrupted", "replicated", "relay", "nan", "lonely")
+    in_processes(2, shards, out, "straight", "interrupted", "replicated", "bf16", "relay", "nan", "lonely")
     train(CONFIG, shards=shards, out=out / "relay")
     return out
 
@@ -46,6 +46,12 @@ def test_two_processes_have_the_losses_of_one(one: Path, two: Path):
 
 def test_accumulated_repeated_and_recomputed_gradients_are_the_same(one: Path, two: Path):
     assert losses(two / "replicated") == pytest.approx(losses(one)[:8], abs=1e-5)
+
+
+def test_parameters_gathered_in_bf16_give_the_losses_of_autocast(shards: Path, two: Path, tmp_path: Path):
+    train_until(5, LOW, shards=shards, out=tmp_path)
+    assert losses(two / "bf16") == pytest.approx(losses(tmp_path), rel=0.02)  # gains and biases are rounded too: 8 bits
+    assert losses(two / "bf16") != losses(two / "straight")[:4]
 
 
 def test_three_interruptions_in_a_row_leave_the_bits_as_they_are(two: Path):
