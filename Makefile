@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PRODUCT := curation graph captioning model jobs
 CHECKED := $(PRODUCT) tests benchmarks
+# Processes that run tests side by side; tests/conftest.py says how they share them. Each may take 3 GB.
+TEST_WORKERS ?= 2
 
 # One thread per process: Ray starts one worker per core, and more threads only fight each other.
 export OMP_NUM_THREADS ?= 1
@@ -40,7 +42,7 @@ runs/demo-kb: demo-data | $(INSTALLED)
 	touch runs/demo-kb
 
 test: $(INSTALLED) ## run all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -q -n $(TEST_WORKERS) --durations 15 --durations-min 1
 
 lint: $(INSTALLED) ## format check, lint, types, spelling
 	$(BIN)/ruff format --check $(CHECKED)

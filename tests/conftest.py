@@ -6,12 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+
+# Hypothesis ends a test whose example takes 0.2 s; beside another worker that says nothing about the code.
+settings.register_profile("shared machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared machine")
 
 LONGEST = ("test_run", "test_base_run", "test_endpoint_server", "test_train", "test_pairs", "test_difference", "test_dump")
 """Files that start first, after those of the shared Ray, so that no worker begins a long one when the others are done."""
@@ -23,7 +28,7 @@ def unit_of(file: str) -> str:
     return "shared_ray" if "shared_ray" in (Path(__file__).parent / Path(file).name).read_text(encoding="utf-8") else file
 
 
-class Units(LoadScopeScheduling):  # type: ignore[misc]
+class Units(LoadScopeScheduling):
     """Hands out whole units: fixtures of a file are made once, and one Ray is started."""
 
     def _split_scope(self, nodeid: str) -> str:
