@@ -222,6 +222,9 @@ part of their gain; at 384 it is 1024 and nothing is rounded. Sampling: latents 
 (mixed); an empty prompt of 12; guidance in every step. There add up: fused layers, no padding between samples, the captions'
 branch once per prompt, the layout once, and the noise refiner once for both halves of guidance. With the 30 joint layers of the
 released model to its 2 refiners, these last shares are a fifth of what they are here. {bf16}
+
+The rounds so far were run beside other work on two shared cores (load 8 to 20), where single rounds of one case differ by 15 %;
+rows of few rounds are to be read so. In particular whether a uniform training step gains anything is not settled.
 """
 NO_BF16 = "bf16 was not measured: this CPU has no bf16 units (avx512_bf16, amx_bf16)."
 
