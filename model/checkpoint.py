@@ -87,13 +87,13 @@ def complete(
     """Add what describes a checkpoint whose tensors are written, give it its name and return it."""
     if isinstance(autoencoder, PCAAutoencoder):
         autoencoder.save(folder / "autoencoder.safetensors")
-    _write_json(folder / "transformer.json", {"_class_name": "ZImageTransformer2DModel", **to_dict(config.model)})
-    _write_json(folder / "config.json", to_dict(config))
-    _write_json(folder / "state.json", asdict(progress))
+    write_json(folder / "transformer.json", {"_class_name": "ZImageTransformer2DModel", **to_dict(config.model)})
+    write_json(folder / "config.json", to_dict(config))
+    write_json(folder / "state.json", asdict(progress))
     if base is not None:
-        _write_json(folder / "base.json", asdict(base))
+        write_json(folder / "base.json", asdict(base))
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    _write_json(folder / "manifest.json", {path.relative_to(folder).as_posix(): _sha256(path) for path in files})
+    write_json(folder / "manifest.json", {path.relative_to(folder).as_posix(): _sha256(path) for path in files})
     target = _target(folder.parent, progress.step)
     shutil.rmtree(target, ignore_errors=True)
     folder.rename(target)
@@ -187,7 +187,8 @@ def load_strict(model: DiT, tensors: dict[str, Tensor], source: Path, *, assign:
     model.load_state_dict(tensors, assign=assign)
 
 
-def _write_json(path: Path, values: dict[str, object]) -> None:
+def write_json(path: Path, values: dict[str, object]) -> None:
+    """Write a file of settings as readable JSON, keys sorted."""
     path.write_text(json.dumps(values, indent=1, sort_keys=True) + "\n")
 
 

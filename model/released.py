@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 from curation.errors import ModelError
 from model.autoencoder import Autoencoder, FluxVAE, parse_autoencoder
-from model.checkpoint import load_model, load_strict, read_config
+from model.checkpoint import load_model, load_strict, read_config, write_json
 from model.config import Z_IMAGE, DiTConfig, from_dict, to_dict
 from model.dit import DiT
 from model.flow import grid_shift
@@ -134,7 +134,7 @@ def save_released(model: DiT, folder: Path, *, max_shard: str = MAX_SHARD) -> No
     _check_padding(model.config)
     folder.mkdir(parents=True, exist_ok=True)
     fields = {name: value for name, value in to_dict(model.config).items() if name not in OWN_FIELDS}
-    _write_json(folder / "config.json", {"_class_name": "ZImageTransformer2DModel", **fields})
+    write_json(folder / "config.json", {"_class_name": "ZImageTransformer2DModel", **fields})
     weights = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
     save_torch_state_dict(weights, folder, filename_pattern=WEIGHTS, max_shard_size=max_shard)
 
@@ -161,8 +161,8 @@ def export_pipeline(checkpoint: Path, out: Path, *, ema: bool = True, max_shard:
     shutil.copytree(vae, partial / "vae")
     _copy_text_encoder(Path(text), partial)
     (partial / "scheduler").mkdir()
-    _write_json(partial / "scheduler" / "scheduler_config.json", _scheduler(config.shift, config.dynamic_shift))
-    _write_json(partial / INDEX, _index(partial / "text_encoder", partial / "tokenizer"))
+    write_json(partial / "scheduler" / "scheduler_config.json", _scheduler(config.shift, config.dynamic_shift))
+    write_json(partial / INDEX, _index(partial / "text_encoder", partial / "tokenizer"))
     partial.rename(out)
     return out
 
@@ -204,7 +204,3 @@ def _check_padding(config: DiTConfig) -> None:
             f"the model pads tokens to multiples of {config.pad_to}, the released code to {Z_IMAGE.pad_to}: "
             f"train with `pad_to: {Z_IMAGE.pad_to}` to export"
         )
-
-
-def _write_json(path: Path, values: dict[str, object]) -> None:
-    path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from skimage import data
-from test_run import command
+from test_run import command, told
 from tiny_knowledge import write_knowledge
 
 from curation.tables import Run
@@ -41,11 +41,11 @@ def grown(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def test_the_balance_of_a_grown_run_adds_up_and_names_the_base(grown: Run) -> None:
-    found = json.loads(command("status", str(grown.root), "--json").stdout)
+    found = json.loads(told("status", str(grown.root), "--json"))
     assert found["balance"]["adds_up"]
     assert (found["balance"]["in"], found["balance"]["kept"]) == (13, 5)
     assert found["base"] == {"run": str(grown.root.parent / "base"), "images": 10}
-    assert "10 of them came with the base" in command("status", str(grown.root)).stdout
+    assert "10 of them came with the base" in told("status", str(grown.root))
 
 
 def test_shards_hold_the_new_kept_images_alone(grown: Run) -> None:
@@ -56,14 +56,14 @@ def test_shards_hold_the_new_kept_images_alone(grown: Run) -> None:
 
 
 def test_an_image_dropped_for_one_of_the_base_says_so(grown: Run) -> None:
-    (story,) = json.loads(command("explain", str(grown.root), "coffee-turned.jpg", "--json").stdout)
+    (story,) = json.loads(told("explain", str(grown.root), "coffee-turned.jpg", "--json"))
     assert story["verdict"].startswith("dropped: duplicate (copy of ")
     assert grown.take("images", np.array([story["duplicates"]["keeper_row"]]), ["key"])["key"][0].as_py() == "coffee.jpg"
-    assert "kept, in the shards of the base" in command("explain", str(grown.root), "coffee.jpg").stdout
+    assert "kept, in the shards of the base" in told("explain", str(grown.root), "coffee.jpg")
 
 
 def test_a_grown_run_is_sound_and_has_a_report(grown: Run) -> None:
-    assert "sound" in command("validate", str(grown.root)).stdout
+    assert "sound" in told("validate", str(grown.root))
     assert "coffee-turned.jpg" in (grown.root / "report.html").read_text()
 
 

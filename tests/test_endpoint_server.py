@@ -194,13 +194,15 @@ def killed_when(driver: subprocess.Popen[bytes], server: FaultyServer, answers: 
 
 @pytest.mark.ray
 def test_a_killed_run_captions_every_image_once_through_faults_and_again_for_nothing(
-    upstream: str, model: str, tmp_path: Path
+    upstream: str, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # for thumbnail_encoder
     with serving(FaultyServer(upstream=upstream, says=json.dumps({"text": [], **SAID}, ensure_ascii=False))) as server:
         settings = tmp_path / "run.yaml"
         settings.write_text(
             f"source: {collection(tmp_path / 'grain')}\nout: {tmp_path / 'run'}\ndedup: {{method: fast}}\n"
-            "ingest: {part_rows: 6}\ncaption: {backend: endpoint, max_tokens: 8, repairs: 0, retries: 0, max_fallback_share: 1}\n"
+            "ingest: {part_rows: 6}\nembed: {model: 'thumbnail_encoder:Thumbnail'}\nscore: {nsfw: null}\n"
+            "caption: {backend: endpoint, max_tokens: 8, repairs: 0, retries: 0, max_fallback_share: 1}\n"
             f"endpoint: {{url: '{server.url}', model: '{model}', concurrency: 4}}\n"
         )
         arguments = ("run", str(settings), "--until", "caption")

@@ -10,8 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from curation.tables import Run
+from jobs.__main__ import app
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -21,6 +23,13 @@ def command(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[
     if check and result.returncode:
         raise AssertionError(f"{arguments} exited {result.returncode}\n{result.stdout}\n{result.stderr}")
     return result
+
+
+def told(*arguments: str) -> str:
+    """Return what a verb that starts no Ray says, without a process of its own."""
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
 
 
 def settings(folder: Path) -> str:
@@ -43,7 +52,7 @@ def finished(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_balance_adds_up(finished: Path) -> None:
-    ledger = json.loads(command("status", str(finished), "--json").stdout)["balance"]
+    ledger = json.loads(told("status", str(finished), "--json"))["balance"]
     assert ledger["adds_up"]
     assert ledger["in"] == 10
     assert ledger["failed"] == {"empty": 1, "not_an_image": 1, "truncated": 1}
@@ -68,8 +77,8 @@ def test_copies_name_their_original_as_keeper(finished: Path) -> None:
     ],
 )
 def test_explain_tells_the_story(finished: Path, name: str, verdict: str) -> None:
-    assert verdict in command("explain", str(finished), name).stdout
-    (story,) = json.loads(command("explain", str(finished), name, "--json").stdout)
+    assert verdict in told("explain", str(finished), name)
+    (story,) = json.loads(told("explain", str(finished), name, "--json"))
     assert story["verdict"].startswith(verdict.split(",")[0].split("(")[0].strip())
 
 
@@ -80,7 +89,7 @@ def test_explain_of_an_unknown_name_offers_near_ones(finished: Path) -> None:
 
 
 def test_validate_finds_a_sound_run_sound(finished: Path) -> None:
-    assert "sound" in command("validate", str(finished)).stdout
+    assert "sound" in told("validate", str(finished))
 
 
 def test_the_source_caption_reaches_the_shard(finished: Path) -> None:
@@ -106,10 +115,8 @@ def test_one_worker_gives_the_same_bytes_as_two(finished: Path, photos: Path, tm
     assert content(tmp_path / "run") == content(finished)
 
 
-@pytest.mark.parametrize("commits", [1, 9, 30])
-def test_a_killed_run_resumes_to_the_same_bytes(finished: Path, photos: Path, tmp_path: Path, commits: int) -> None:
-    run = tmp_path / "run"
-    arguments = ["run", settings(tmp_path), "--source", str(photos), "--out", str(run), "--workers", "2", "--until", "shard"]
+def kill_at(commits: int, run: Path, arguments: list[str]) -> None:
+    """Start a run and kill -9 its driver when so many parts are committed in all."""
     driver = subprocess.Popen([sys.executable, "-m", "jobs", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 300
     while len(list(run.glob("*/_commits/*.json"))) < commits and time.monotonic() < deadline and driver.poll() is None:
@@ -117,8 +124,16 @@ def test_a_killed_run_resumes_to_the_same_bytes(finished: Path, photos: Path, tm
     assert driver.poll() is None, "the run ended before it could be killed"
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait()
-    assert (run / "config.yaml").is_file(), "nobody can tell what the killed run was"
-    kept = {path: path.stat().st_mtime_ns for path in run.glob("*/part-*.parquet")}
+
+
+def test_a_run_killed_three_times_resumes_to_the_same_bytes(finished: Path, photos: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    arguments = ["run", settings(tmp_path), "--source", str(photos), "--out", str(run), "--workers", "2", "--until", "shard"]
+    kept: dict[Path, int] = {}
+    for commits in (1, 9, 30):
+        kill_at(commits, run, arguments)
+        assert (run / "config.yaml").is_file(), "nobody can tell what the killed run was"
+        kept = {path: path.stat().st_mtime_ns for path in run.glob("*/part-*.parquet")} | kept
     command(*arguments)
     assert {path: path.stat().st_mtime_ns for path in kept} == kept, "a finished part was written again"
     assert content(run) == content(finished)
@@ -126,7 +141,7 @@ def test_a_killed_run_resumes_to_the_same_bytes(finished: Path, photos: Path, tm
 
 def test_the_graph_around_an_image_is_written_as_graphml(finished: Path, tmp_path: Path) -> None:
     networkx = pytest.importorskip("networkx")
-    command("explain", str(finished), "coffee.jpg", "--graphml", str(tmp_path / "coffee.graphml"))
+    told("explain", str(finished), "coffee.jpg", "--graphml", str(tmp_path / "coffee.graphml"))
     graph = networkx.read_graphml(tmp_path / "coffee.graphml")
     assert {"coffee.jpg", "copies/coffee-small.jpg", "copies/coffee-mirror.png"} <= {
         data["key"] for _, data in graph.nodes(data=True)
