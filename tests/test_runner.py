@@ -11,9 +11,10 @@ from curation.errors import ConfigError, CorruptPart, StageFailed, StaleInput
 from curation.tables import Cost, Run
 from jobs.pipeline import STAGES
 from jobs.progress import Lines
-from jobs.runner import Limits, Outcome, Planned, run_stages
+from jobs.runner import Limits, Outcome, Planned, fingerprint_of, record_of, run_stages
 from jobs.stage import Stage
 from model.config import TrainConfig, to_dict
+from model.train import train
 
 pytestmark = pytest.mark.ray
 
@@ -25,10 +26,10 @@ def go(
     return run_stages(run, plan, limits=limits, redo=redo, progress=Lines())
 
 
-def stage(function: str, table: str = "one", inputs: tuple[str, ...] = (), **parameters: object) -> Planned:
-    return Planned(
-        Stage(table, table, inputs, f"runner_stages:{function}", "", plan="runner_stages:plan"), {"parts": 3, **parameters}
-    )
+def stage(function: str, table: str = "one", inputs: tuple[str, ...] = (), *, parts: int = 1, **parameters: object) -> Planned:
+    """Return a stage; one part starts one worker process, more start two."""
+    line = Stage(table, table, inputs, f"runner_stages:{function}", "", plan="runner_stages:plan")
+    return Planned(line, {"parts": parts, **parameters})
 
 
 def test_a_finished_stage_is_not_run_again(tmp_path: Path, shared_ray: dict[str, float]) -> None:
@@ -41,10 +42,10 @@ def test_a_finished_stage_is_not_run_again(tmp_path: Path, shared_ray: dict[str,
 
 def test_missing_parts_alone_are_computed_on_resume(tmp_path: Path, shared_ray: dict[str, float]) -> None:
     run = Run(tmp_path)
-    go(run, stage("count"))
+    go(run, stage("count", parts=3))
     run.store.delete("one/_manifest.json")
     run.store.delete("one/part-00001.parquet")
-    (outcome,) = go(run, stage("count"))
+    (outcome,) = go(run, stage("count", parts=3))
     assert len(outcome.results) == 1
     assert run.read("one").num_rows == 9
 
@@ -107,12 +108,12 @@ def test_a_training_is_resumed_to_the_same_bits_and_redone_for_other_steps(tmp_p
     run.commit_part(
         "shards", 0, None, fingerprint="", cost=Cost(0, 0), published=list(run.store.list("shards")), counts={"ok": 44}
     )
-    folder = run.folder("checkpoints")
-    go(run, training(CONFIG))
+    folder, planned = run.folder("checkpoints"), training(CONFIG)
+    run.start("checkpoints", {**record_of(run, planned, fingerprint_of(run, planned)), "parts": 1})
+    train(CONFIG, shards=run.folder("shards"), out=folder)
     straight, middle = weights_of(folder / "step-000012"), (folder / "step-000008" / "manifest.json").stat().st_mtime_ns
-    for key in ("_manifest.json", "_commits/part-00000.json", "step-000012/manifest.json"):  # as a kill after step 8 leaves it
-        run.store.delete(f"checkpoints/{key}")
-    go(run, training(CONFIG))
+    run.store.delete("checkpoints/step-000012/manifest.json")  # as a kill after step 8 leaves it
+    go(run, planned)
     assert weights_of(folder / "step-000012") == straight
     assert (folder / "step-000008" / "manifest.json").stat().st_mtime_ns == middle
     with pytest.raises(StaleInput, match=r"parameter num_steps was 12 and is now 6.*--redo train"):
@@ -126,7 +127,7 @@ def test_a_training_is_resumed_to_the_same_bits_and_redone_for_other_steps(tmp_p
 
 def test_a_worker_that_dies_once_is_replaced(tmp_path: Path, shared_ray: dict[str, float]) -> None:
     run = Run(tmp_path / "run")
-    go(run, stage("die_once", marker=str(tmp_path / "died")))
+    go(run, stage("die_once", parts=3, marker=str(tmp_path / "died")))
     assert (tmp_path / "died").exists()
     assert run.read("one").num_rows == 9
 
@@ -134,19 +135,19 @@ def test_a_worker_that_dies_once_is_replaced(tmp_path: Path, shared_ray: dict[st
 def test_a_part_that_always_kills_its_worker_fails_by_name(tmp_path: Path, shared_ray: dict[str, float]) -> None:
     run = Run(tmp_path)
     with pytest.raises(StageFailed, match=r"one failed 2 times on part \[1\]"):
-        go(run, stage("always_die"))
+        go(run, stage("always_die", parts=3))
     assert [commit.part for commit in run.commits("one")][:1] == [0]
 
 
 def test_a_part_that_hangs_is_ended_and_tried_again(tmp_path: Path, shared_ray: dict[str, float]) -> None:
     run = Run(tmp_path / "run")
-    go(run, stage("hang_once", marker=str(tmp_path / "hung")), timeout=15.0)
+    go(run, stage("hang_once", parts=3, marker=str(tmp_path / "hung")), timeout=5.0)
     assert run.read("one").num_rows == 9
 
 
 def test_a_bug_in_a_stage_is_named_with_its_part(tmp_path: Path, shared_ray: dict[str, float]) -> None:
     with pytest.raises(StageFailed, match=r"one failed on part \[1\]: ZeroDivisionError: a bug in the stage"):
-        go(Run(tmp_path), stage("raise_in_one"))
+        go(Run(tmp_path), stage("raise_in_one", parts=3))
 
 
 def test_a_second_driver_on_one_run_is_refused(tmp_path: Path) -> None:
