@@ -15,7 +15,7 @@ from model.train import train
 
 pytestmark = pytest.mark.ray
 
-CONFIG = config(num_steps=30, checkpoint_every=5, validation=None, preview=None)
+CONFIG = config(num_steps=20, checkpoint_every=5, validation=None, preview=None)
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +50,8 @@ def test_a_killed_process_is_restarted_and_the_losses_are_those_of_one_process(
     assert len(killed) == 1
     train(CONFIG, shards=shards, out=tmp_path / "one")
     assert losses(tmp_path / "ray") == pytest.approx(losses(tmp_path / "one"), abs=1e-5)
-    assert ended["step"] == 30
-    assert ended["checkpoint"] == tmp_path / "ray" / "step-000030"
+    assert ended["step"] == 20
+    assert ended["checkpoint"] == tmp_path / "ray" / "step-000020"
     assert seen
 
 
@@ -59,4 +59,4 @@ def test_a_mistake_is_an_answer_and_not_a_death_that_is_tried_again(shards: Path
     train(config(num_steps=2, validation=None, preview=None), shards=shards, out=tmp_path)
     ended = work({"job": Job(CONFIG, str(shards), str(tmp_path))})
     assert isinstance(ended.error, StaleInput)
-    assert "num_steps = 2, now 30" in str(ended.error)
+    assert "num_steps = 2, now 20" in str(ended.error)
