@@ -81,10 +81,14 @@ def run(
     if images is not None or cluster is not None or as_json:
         raise ConfigError("--images, --cluster and --json belong to --plan; without it they have no effect")
     plan = needed_for(pipeline(settings), only) if only else between(pipeline(settings), target, start=from_, until=until)
-    if not target.num_parts("images"):  # a new run that is killed can say what it was
-        summary.write_config(target, settings)
+
+    def begin() -> None:
+        if not target.num_parts("images"):  # a new run that is killed can say what it was
+            summary.write_config(target, settings)
+
     with summary.progress() as bars:
-        outcomes = run_stages(target, plan, limits=Limits(**settings.ray.model_dump()), redo=redo or [], progress=bars)
+        limits = Limits(**settings.ray.model_dump())
+        outcomes = run_stages(target, plan, limits=limits, redo=redo or [], progress=bars, begin=begin)
     summary.write_config(target, settings)
     summary.show(target, outcomes)
 

@@ -8,7 +8,7 @@ import fcntl
 import logging
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -63,11 +63,18 @@ class Limits:
 
 
 def run_stages(
-    run: Run, plan: Sequence[Planned], *, limits: Limits, redo: Sequence[str] = (), progress: Progress
+    run: Run,
+    plan: Sequence[Planned],
+    *,
+    limits: Limits,
+    redo: Sequence[str] = (),
+    progress: Progress,
+    begin: Callable[[], None] | None = None,
 ) -> list[Outcome]:
     """Bring every stage of `plan` up to date in order and return what was done.
 
     redo: names of stages to compute again; the stages after them follow when their inputs' content changed.
+    begin: called once the run is ours, before the first stage.
     Raises StaleInput when a finished stage was built from other parameters or inputs, before anything runs.
     """
     names = [planned.stage.name for planned in plan]
@@ -79,6 +86,8 @@ def run_stages(
     outcomes: list[Outcome] = []
     forgiven: set[str] = set()
     with _exclusive(run), ExitStack() as stack:
+        if begin is not None:
+            begin()
         crew = _Crew(run, limits, stack)
         for planned in plan:
             stage = planned.stage
