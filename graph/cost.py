@@ -72,8 +72,8 @@ class Join:
 
     @property
     def stored_bytes(self) -> float:
-        """The vectors in list order, with row number, key, probes and guests of every row."""
-        return self.rows * (self.dimension * HALF_BYTES + 8 + 8 + 4 * self.nprobe + 4 * (self.nprobe - 1))
+        """The vectors in list order, with row number, place, key, probes and guests of every row."""
+        return self.rows * (self.dimension * HALF_BYTES + 8 + 8 + 8 + 4 * self.nprobe + 4 * (self.nprobe - 1))
 
     @property
     def read_bytes(self) -> float:
