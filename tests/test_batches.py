@@ -10,7 +10,7 @@ from caption_rows import PHOTO, POSTER, tables
 from PIL import Image
 
 from curation.errors import ConfigError
-from curation.schema import SELECTION
+from curation.schema import SELECTION, WATERMARKS
 from curation.tables import Cost, Run
 from jobs.batches import answer_later, exported, quote
 from jobs.config import Config, parse_config
@@ -33,6 +33,8 @@ def run(tmp_path: Path) -> Run:
     ]
     filled = [{"status": "kept" if row["keep"] else "dropped"} | row for row in chosen]
     built["selection"] = pa.Table.from_pylist(filled, schema=SELECTION)
+    unmarked = [{"id": one, "text": None, "share": 0.0, "texts": []} for one in ids]
+    built["watermarks"] = pa.Table.from_pylist(unmarked, schema=WATERMARKS)
     for name, table in built.items():
         made.commit_part(name, 0, table, fingerprint="x", cost=Cost(0, 0))
         made.finish(name, {"parameters": {}})

@@ -62,10 +62,11 @@ def test_int8_weights_take_a_quarter_of_float32_and_change_the_velocity_little()
     blocks = [name for name, module in small.named_modules() if isinstance(module, Int8Linear)]
     assert blocks and not any("embedder" in name or "final" in name for name in blocks)
     assert size_bytes(small.layers) < 0.3 * size_bytes(exact.layers)
+    torch.manual_seed(0)  # of 60 seeds the error is .009 to .040, half of them below .019
     x, t, text = [torch.randn(4, 8, 8)], torch.tensor([0.4]), [torch.randn(9, 24)]
     with torch.no_grad():
         a, b = exact(x, t, text)[0], small(x, t, text)[0]
-    assert 0 < float((a - b).norm() / a.norm()) < 0.03
+    assert 0 < float((a - b).norm() / a.norm()) < 0.05
 
 
 def test_a_quantised_layer_is_within_half_a_step_of_its_weight():
