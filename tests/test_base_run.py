@@ -35,8 +35,9 @@ def grown(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     with Image.open(photos / "coffee.jpg") as coffee:
         coffee.rotate(90, expand=True).save(batch / "coffee-turned.jpg", quality=80)
     shutil.copy(photos / "broken" / "page.jpg", batch / "page.jpg")
-    command("run", str(folder / "base.yaml"), "--source", str(photos), "--out", str(folder / "base"), "--until", "shard")
-    command("run", str(folder / "grown.yaml"), "--source", str(batch), "--out", str(folder / "grown"))
+    alone = ("--workers", "1")  # one process loads the models; test_run compares one with two
+    command("run", str(folder / "base.yaml"), "--source", str(photos), "--out", str(folder / "base"), "--until", "shard", *alone)
+    command("run", str(folder / "grown.yaml"), "--source", str(batch), "--out", str(folder / "grown"), *alone)
     return Run(folder / "grown")
 
 

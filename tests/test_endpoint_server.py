@@ -205,7 +205,7 @@ def test_a_killed_run_captions_every_image_once_through_faults_and_again_for_not
             "caption: {backend: endpoint, max_tokens: 8, repairs: 0, retries: 0, max_fallback_share: 1}\n"
             f"endpoint: {{url: '{server.url}', model: '{model}', concurrency: 4}}\n"
         )
-        arguments = ("run", str(settings), "--until", "caption")
+        arguments = ("run", str(settings), "--until", "caption", "--workers", "1")
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         driver = subprocess.Popen([sys.executable, "-m", "jobs", *arguments], **quiet)
         killed_when(driver, server, len(MET) - 3)  # two are refused for good, one hangs
