@@ -18,7 +18,10 @@ os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 settings.register_profile("shared machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared machine")
 
-LONGEST = ("test_run", "test_base_run", "test_endpoint_server", "test_train", "test_pairs", "test_difference", "test_dump")
+LONGEST = (
+    "test_run", "test_base_run", "test_endpoint_server", "test_parallel", "test_train", "test_demo_data", "test_initial",
+    "test_pairs", "test_difference", "test_dump",
+)  # fmt: skip
 """Files that start first, after those of the shared Ray, so that no worker begins a long one when the others are done."""
 
 
