@@ -243,7 +243,9 @@ def test_the_similarity_method_grows_as_well(collection: Path, shared_ray: objec
     base, grown, anew, scratch = (Run(tmp_path / name) for name in ("base", "grown", "anew", "scratch"))
     grow(collection / "old", base.root, **SIMILARITY)
     outcomes = grow(collection / "new", grown.root, base=str(base.root), **SIMILARITY)
-    grow(collection / "new", anew.root, base=str(base.root), duplicates={"rekey_base": True}, **SIMILARITY)
+    shutil.copytree(grown.root, anew.root)
+    keys = {"base": str(base.root), "duplicates": {"rekey_base": True}, **SIMILARITY}
+    grow(collection / "new", anew.root, redo=("partition", "duplicates"), **keys)
     grow(collection, scratch.root, **SIMILARITY)
     images = len(list((collection / "new").iterdir()))
     assert sum(result["rows"] for result in outcomes["embed"].results) == images
