@@ -20,10 +20,10 @@ MODEL = DiTConfig(
     pad_to=4,
 )  # fmt: skip
 CONFIG = TrainConfig(
-    model=MODEL, data=DataConfig(resolution_px=16), autoencoder="pca:4:3", text="hash:32", num_steps=12, batch_size=7,
-    warmup_steps=3, learning_rate=1e-3, ema_decay=0.9, checkpoint_every=3, keep_checkpoints=0, num_threads=1,
-    validation=ValidationConfig(every=6, samples=4, share=0.2, times=(0.3, 0.7)),
-    preview=PreviewConfig(every=12, count=2, num_steps=2),
+    model=MODEL, data=DataConfig(resolution_px=16), autoencoder="pca:4:3", text="hash:32", num_steps=20, batch_size=7,
+    warmup_steps=3, learning_rate=1e-3, ema_decay=0.9, checkpoint_every=4, keep_checkpoints=0, num_threads=1,
+    validation=ValidationConfig(every=10, samples=4, share=0.2, times=(0.3, 0.7)),
+    preview=PreviewConfig(every=20, count=2, num_steps=2),
 )  # fmt: skip
 """Seven images per update: two processes have 3 and 4 of them."""
 
@@ -32,7 +32,7 @@ def config(**changes: Any) -> TrainConfig:
     return dataclasses.replace(CONFIG, **changes)
 
 
-LOW = config(precision="bf16", checkpoint_every=12)
+LOW = config(precision="bf16", checkpoint_every=20)
 
 
 class Interrupted(Exception):
@@ -116,10 +116,10 @@ TRAININGS = {
     "straight": lambda shards, out: train(CONFIG, shards=shards, out=out / "straight"),
     "interrupted": interrupted,
     "replicated": lambda shards, out: train_until(
-        6, config(shard="none", accumulation=3, gradient_checkpointing=True), shards=shards, out=out / "replicated"
+        9, config(shard="none", accumulation=3, gradient_checkpointing=True), shards=shards, out=out / "replicated"
     ),
     "bf16": lambda shards, out: train_until(5, LOW, shards=shards, out=out / "bf16"),
-    "relay": lambda shards, out: train_until(10, CONFIG, shards=shards, out=out / "relay"),
+    "relay": lambda shards, out: train_until(14, CONFIG, shards=shards, out=out / "relay"),
     "nan": lambda shards, out: fail(out / "nan", shards, config(learning_rate=1e30, warmup_steps=0, validation=None)),
     "lonely": lambda shards, out: fail(out / "lonely", shards, CONFIG, FailsInOneProcess()),
 }  # fmt: skip

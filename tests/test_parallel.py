@@ -14,7 +14,7 @@ from model.checkpoint import load_model
 from model.sampler import Sampler
 from model.train import train
 
-LAST = "step-000012"
+LAST = "step-000020"
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def one(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def two(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All trainings of two processes, by one start of them; `relay` was begun by one process and is ended by one."""
     out = tmp_path_factory.mktemp("two")
-    train_until(5, CONFIG, shards=shards, out=out / "relay")
+    train_until(7, CONFIG, shards=shards, out=out / "relay")
     (out / "points.json").write_text(json.dumps(random_points(3)))
     in_processes(2, shards, out, "straight", "interrupted", "replicated", "bf16", "relay", "nan", "lonely")
     train(CONFIG, shards=shards, out=out / "relay")
@@ -45,7 +45,7 @@ def test_two_processes_have_the_losses_of_one(one: Path, two: Path):
 
 
 def test_accumulated_repeated_and_recomputed_gradients_are_the_same(one: Path, two: Path):
-    assert losses(two / "replicated") == pytest.approx(losses(one)[:5], abs=1e-5)
+    assert losses(two / "replicated") == pytest.approx(losses(one)[:8], abs=1e-5)
 
 
 def test_parameters_gathered_in_bf16_give_the_losses_of_autocast(shards: Path, two: Path, tmp_path: Path):
@@ -61,7 +61,7 @@ def test_three_interruptions_in_a_row_leave_the_bits_as_they_are(two: Path):
 
 def test_one_process_goes_on_where_two_stopped_that_went_on_where_one_did(one: Path, two: Path):
     assert losses(two / "relay") == pytest.approx(losses(one), abs=1e-5)
-    assert (two / "relay" / "step-000009" / "sharded").is_dir()
+    assert (two / "relay" / "step-000012" / "sharded").is_dir()
     assert (two / "relay" / LAST / "optimizer.safetensors").is_file()
 
 
@@ -82,14 +82,14 @@ def test_a_checkpoint_of_two_processes_is_whole_and_opens_like_any(one: Path, tw
 
 
 def test_recomputed_blocks_give_the_same_losses_to_the_bit(shards: Path, one: Path, tmp_path: Path):
-    settings = config(gradient_checkpointing=True, checkpoint_every=12, preview=None)
+    settings = config(gradient_checkpointing=True, checkpoint_every=20, preview=None)
     train_until(6, settings, shards=shards, out=tmp_path)
     assert losses(tmp_path) == losses(one)[:5]
 
 
 def test_accumulation_leaves_the_losses_as_they_are(shards: Path, one: Path, tmp_path: Path):
-    train_until(6, config(accumulation=3, checkpoint_every=12), shards=shards, out=tmp_path)
-    assert losses(tmp_path) == pytest.approx(losses(one)[:5], abs=1e-5)
+    train_until(10, config(accumulation=3, checkpoint_every=20), shards=shards, out=tmp_path)
+    assert losses(tmp_path) == pytest.approx(losses(one)[:9], abs=1e-5)
 
 
 def test_a_loss_that_is_not_finite_stops_all_processes_with_one_line(two: Path):
