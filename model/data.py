@@ -24,16 +24,10 @@ from model.flow import dynamic_shift, logit_normal
 from model.pair_reader import PairReader, as_samples
 from model.plan import Plan, PlannedBatch
 from model.samples import EditSamples, ImageSamples, Latents, Sample, Uniforms
-from model.shard_reader import Caption as Caption
-from model.shard_reader import Place, UnreadableSample
-from model.shard_reader import ShardReader as ShardReader
-from model.shard_reader import cover_crop as cover_crop
-from model.shard_reader import draw_caption as draw_caption
-from model.shard_reader import read_index as read_index
+from model.shard_reader import Place, ShardReader, UnreadableSample
 from model.siglip import SigLIP
 from model.text import Qwen3, TextCache
-from model.train_batch import Reference, slots_of
-from model.train_batch import TrainBatch as TrainBatch
+from model.train_batch import Reference, TrainBatch, slots_of
 
 logger = logging.getLogger(__name__)
 

@@ -20,11 +20,11 @@ from curation.errors import ConfigError
 from model.autoencoder import to_signed
 from model.checkpoint import read_config
 from model.contact_sheet import contact_sheet
-from model.data import ShardReader
 from model.fidelity import frechet_distance, precision, recall
 from model.judge import FEATURE_DIM, Judge, judged, train_judge
 from model.plan import Shape, training_shape
 from model.sampler import Sampler
+from model.shard_reader import ShardReader
 
 HELD_OUT_SHARE = 0.2
 

@@ -25,13 +25,13 @@ from curation.errors import ConfigError
 from model.checkpoint import Progress, latest_checkpoint
 from model.checkpoint_writer import CheckpointWriter
 from model.config import TrainConfig
-from model.data import TrainBatch
 from model.non_finite import finite, stop_at_nan
 from model.objective import sample_losses
 from model.parallel import clip, exchange_gradients
 from model.ranks import ERROR_FILE, Ranks, device_of, joined, shared_errors
 from model.run_inputs import base_of, open_batches
 from model.schedule import learning_rate
+from model.train_batch import TrainBatch
 from model.train_log import TrainLog
 from model.train_state import TrainState
 from model.watch import Update, Watch

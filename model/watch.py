@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from model.data import TrainBatch
+from model.train_batch import TrainBatch
 from model.train_state import TrainState
 
 

@@ -8,8 +8,9 @@ from tiny_shards import Picture, squares, write_tiny_shards
 from curation.errors import ConfigError, SourceError
 from model.autoencoder import PCAAutoencoder, to_signed
 from model.config import DataConfig, TrainConfig
-from model.data import Batches, Caption, ShardReader, cover_crop, draw_caption, make_plan, read_index
+from model.data import Batches, make_plan
 from model.plan import Shape
+from model.shard_reader import Caption, ShardReader, cover_crop, draw_caption, read_index
 from model.text import HashText, TextCache
 
 
