@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
@@ -135,6 +136,11 @@ def parse_autoencoder(spec: str) -> tuple[str, str]:
 def to_signed(pixels: Tensor) -> Tensor:
     """Return uint8 pixels (B, H, W, 3) as float images (B, 3, H, W) in [-1, 1]."""
     return pixels.movedim(-1, 1).float() / 127.5 - 1
+
+
+def encoded(autoencoder: Autoencoder, pixels: np.ndarray) -> Tensor:
+    """Return the latent (C, h, w) of one image, uint8 (H, W, 3), in main memory; alone, so that no batch decides its bits."""
+    return autoencoder.encode(to_signed(torch.from_numpy(pixels)[None]))[0].cpu()
 
 
 def to_pixels(images: Tensor) -> Tensor:

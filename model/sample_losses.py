@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from curation.schema import SAMPLE_LOSS, conform
-from model.autoencoder import to_signed
+from model.autoencoder import encoded
 from model.buckets import Shape, caption_weight, training_shape
 from model.checkpoint import load_autoencoder, load_model, read_config, read_progress
 from model.held_out import held_out_place, is_held_out
@@ -112,8 +112,7 @@ class LossMeter:
             if sample.row in latents or sample.row in errors:
                 continue
             try:
-                pixels = torch.from_numpy(reader.pixels(sample.row, sample.shape))
-                latents[sample.row] = self.autoencoder.encode(to_signed(pixels[None]))[0].cpu()
+                latents[sample.row] = encoded(self.autoencoder, reader.pixels(sample.row, sample.shape))
             except UnreadableSample as error:
                 errors[sample.row] = str(error.__cause__)
         return latents

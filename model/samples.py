@@ -8,10 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from model.autoencoder import Autoencoder, to_signed
+from model.autoencoder import Autoencoder, encoded
 from model.buckets import Shape
 from model.config import DataConfig
 from model.feature_cache import FeatureCache
@@ -51,7 +50,7 @@ class Latents:
 
     def of(self, key: str, pixels: Callable[[], np.ndarray]) -> Tensor:
         """Return the latent of an image; `pixels` gives it as uint8 (H, W, 3) if it is not known."""
-        return _cached(self.cache, key, lambda: self.autoencoder.encode(to_signed(torch.from_numpy(pixels())[None]))[0].cpu())
+        return _cached(self.cache, key, lambda: encoded(self.autoencoder, pixels()))
 
 
 class ImageSamples:

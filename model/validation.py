@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from curation.errors import ConfigError
-from model.autoencoder import to_signed
+from model.autoencoder import encoded
 from model.buckets import Shape
 from model.config import DataConfig, TrainConfig, ValidationConfig
 from model.data import Batches
@@ -71,9 +71,8 @@ def chosen(plan: Plan, ids: Sequence[str], settings: ValidationConfig) -> list[t
 def _held(batches: Batches, row: int, shape: Shape) -> Held:
     """Encode one image, with the caption that a hash of its id draws."""
     sample, data = batches.reader.ids[row], batches.config.data
-    pixels = torch.from_numpy(batches.reader.pixels(row, shape))
     caption = fixed_caption(sample, batches.reader.captions(row), data)
-    latent = batches.autoencoder.encode(to_signed(pixels[None]))[0].cpu()
+    latent = encoded(batches.autoencoder, batches.reader.pixels(row, shape))
     return Held(sample, shape, latent, caption, batches.text.encode([caption])[0])
 
 
