@@ -82,18 +82,21 @@ def backend_of(device: str) -> str:
 def joined(device: str) -> Iterator[Ranks]:
     """Join the other processes that the environment names, or a group that exists already, and say which one this is."""
     if dist.is_initialized():
-        yield _here()
+        yield present()
     elif int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Ranks()
     else:
         dist.init_process_group(backend_of(device))
         try:
-            yield _here()
+            yield present()
         finally:
             dist.destroy_process_group()
 
 
-def _here() -> Ranks:
+def present() -> Ranks:
+    """Return this process among those that have joined; alone, one of one."""
+    if not dist.is_initialized():
+        return Ranks()
     size = dist.get_world_size()
     return Ranks(
         rank=dist.get_rank(),

@@ -23,6 +23,7 @@ from model.draws import draws
 from model.held_out import held_out_place
 from model.objective import sample_losses
 from model.plan import Plan
+from model.ranks import present
 from model.shard_reader import Caption, draw_caption
 from model.train_batch import TrainBatch
 from model.watch import Update
@@ -119,16 +120,15 @@ def shared_losses(model: DiT, batches: Sequence[TrainBatch], config: TrainConfig
     EVERY RANK RUNS THE MODEL EQUALLY OFTEN, for its weights may have to be gathered from all: a rank without a batch left takes
     the last one again and does not count it.
     """
-    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-    rank, world = (torch.distributed.get_rank(), torch.distributed.get_world_size()) if distributed else (0, 1)
+    ranks = present()
     starts = np.cumsum([0, *(len(batch) for batch in batches)])
     found = torch.zeros(int(starts[-1]), dtype=torch.float64)
-    for turn in range(-(-len(batches) // world)):
-        which = turn * world + rank
+    for turn in range(-(-len(batches) // ranks.size)):
+        which = turn * ranks.size + ranks.rank
         losses = sample_losses(model, batches[min(which, len(batches) - 1)], config)
         if which < len(batches):
             found[starts[which] : starts[which + 1]] = losses.double().cpu()
-    if distributed:
+    if ranks.size > 1:
         found = found.to(config.device)
         torch.distributed.all_reduce(found)
     return found.cpu().numpy()
