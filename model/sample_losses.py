@@ -24,7 +24,7 @@ from model.held_out import held_out_place, is_held_out
 from model.objective import sample_losses
 from model.shard_reader import Caption, ShardReader, UnreadableSample
 from model.text import TextCache, text_encoder
-from model.train_batch import TrainBatch
+from model.train_batch import measured_batch
 from model.validation import fixed_noise
 
 
@@ -139,17 +139,8 @@ class LossMeter:
 
     @torch.no_grad()
     def _losses_from(self, noise: Tensor, data: Tensor, t: float, captions: list[str]) -> Tensor:
-        batch = TrainBatch(
-            latents=data,
-            noise=noise,
-            t=torch.full((len(data),), t),
-            text=self.text.encode(captions),
-            captions=captions,
-            ids=[""] * len(data),
-            epoch=0,
-            number=0,
-            global_size=len(data),
-        )
+        unnamed = [""] * len(data)
+        batch = measured_batch(list(data), list(noise), t, text=self.text.encode(captions), captions=captions, ids=unnamed)
         return sample_losses(self.model, batch, self.config)
 
     def _about(self, reader: ShardReader, index: pa.Table, row: int) -> dict[str, Any]:

@@ -5,8 +5,10 @@ slice in the same way. Slices may differ by one sample; the mean over the global
 `global_size`, never a mean of means.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from curation.errors import ConfigError
@@ -77,6 +79,23 @@ class TrainBatch:
             references=None if self.references is None else self.references[cut],
             replaced=0 if cut.start else self.replaced,
         )
+
+
+def measured_batch(
+    latents: Sequence[Tensor], noise: Sequence[Tensor], t: float, *, text: list[Tensor], captions: list[str], ids: list[str]
+) -> TrainBatch:
+    """Return images (C, h, w) of one size at one time as a batch outside of any plan: to be measured, not to be trained on."""
+    return TrainBatch(
+        latents=torch.stack(tuple(latents)),
+        noise=torch.stack(tuple(noise)),
+        t=torch.full((len(ids),), t),
+        text=text,
+        captions=captions,
+        ids=ids,
+        epoch=0,
+        number=0,
+        global_size=len(ids),
+    )
 
 
 def slots_of(size: int, *, rank: int, world_size: int) -> range:

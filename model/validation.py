@@ -25,7 +25,7 @@ from model.objective import sample_losses
 from model.plan import Plan
 from model.ranks import present
 from model.shard_reader import Caption, draw_caption
-from model.train_batch import TrainBatch
+from model.train_batch import TrainBatch, measured_batch
 from model.watch import Update
 
 
@@ -94,16 +94,13 @@ def fixed_batches(held: Sequence[Held], *, times: Sequence[float], seed: int, ba
 
 
 def _batch(part: Sequence[Held], t: float, seed: int) -> TrainBatch:
-    return TrainBatch(
-        latents=torch.stack([one.latent for one in part]),
-        noise=torch.stack([fixed_noise(seed, one.id, t, tuple(one.latent.shape)) for one in part]),
-        t=torch.full((len(part),), t),
+    return measured_batch(
+        [one.latent for one in part],
+        [fixed_noise(seed, one.id, t, tuple(one.latent.shape)) for one in part],
+        t,
         text=[one.text for one in part],
         captions=[one.caption for one in part],
         ids=[one.id for one in part],
-        epoch=0,
-        number=0,
-        global_size=len(part),
     )
 
 
