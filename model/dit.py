@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from model.attention import Attention
 from model.config import DiTConfig
+from model.drawn import drawn_weights
 from model.layout import Layout, Packing, check_latent, text_packing, text_to_image_layout, with_padding
 from model.modulation import gated_sum, modulate, scaled_norm, without_gradients
 from model.omni import OmniSample, RefinedCondition, velocity
@@ -181,23 +182,10 @@ class DiT(nn.Module):
 
     @torch.no_grad()
     def initialize(self, *, seed: int) -> "DiT":
-        """Fill all weights for training from scratch and return self.
-
-        Xavier for linear weights, biases 0, norm gains 1, pad tokens N(0, .02). Modulation weights 0, scale biases 0 and
-        GATE BIASES 1 (tanh 1 = .76, so blocks are open at once); the final projection 0: a fresh model predicts velocity 0.
-        """
-        generator = torch.Generator(self.x_pad_token.device).manual_seed(seed)
-        for name, parameter in self.named_parameters():
-            if "pad_token" in name:
-                nn.init.normal_(parameter, std=0.02, generator=generator)
-            elif parameter.ndim == 1:
-                parameter.fill_(1.0 if name.endswith("weight") else 0.0)
-            elif "adaLN_modulation" in name or name.startswith("all_final_layer"):
-                parameter.zero_()
-            else:
-                nn.init.xavier_uniform_(parameter, generator=generator)
-        for block in [*self.noise_refiner, *self.layers]:
-            block.adaLN_modulation[0].bias.view(4, -1)[1::2] = 1.0  # rows: scale, gate, scale, gate
+        """Fill all weights for training from scratch, as `model.drawn` says, and return self."""
+        named = dict(self.named_parameters())
+        for name, value in drawn_weights(((name, tuple(p.shape)) for name, p in named.items()), seed=seed):
+            named[name].copy_(value)
         return self
 
     def refine_text(self, text: Sequence[Tensor]) -> RefinedText:
