@@ -18,10 +18,11 @@ several go on training while theirs is written (model/sharded.py). Released fold
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from curation.errors import ModelError
@@ -163,28 +164,29 @@ def load_model(checkpoint: Path, *, ema: bool = True, device: str = "cpu") -> Di
 
     Adapters are merged into their base. Raises StaleInput if that is no longer what it was.
     """
-    from model.initial import with_adapters  # it reads checkpoints itself: a base may be one
+    from model.initial import whole_model  # it reads checkpoints itself: the base of adapters may be one
 
-    config, trained = read_config(checkpoint), load_file(checkpoint / ("ema.safetensors" if ema else "model.safetensors"))
-    if config.lora is not None:
-        model = with_adapters(config, config.lora, trained, base=read_base(checkpoint))
-    else:
-        model = DiT(config.model)
-        load_strict(model, trained, checkpoint)
-    return model.eval().requires_grad_(False).to(device)
+    return whole_model(checkpoint, ema=ema, device=device).eval().requires_grad_(False)
 
 
 def load_strict(model: DiT, tensors: dict[str, Tensor], source: Path, *, assign: bool = False) -> None:
-    """Load weights into a model; raises ModelError naming the first that is missing, unknown or of another shape."""
-    expected = model.state_dict()
-    wrong = sorted(set(expected) ^ set(tensors)) or [k for k in expected if expected[k].shape != tensors[k].shape]
+    """Load weights into a model; raises ModelError as `check_fit` does."""
+    expected, found = ({name: tuple(x.shape) for name, x in some.items()} for some in (model.state_dict(), tensors))
+    check_fit(expected, found, source)
+    model.load_state_dict(tensors, assign=assign)
+
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def check_fit(expected: Shapes, found: Shapes, source: Path) -> None:
+    """Raise ModelError naming the first weight that is missing, unknown or of another shape."""
+    wrong = sorted(set(expected) ^ set(found)) or [name for name in expected if expected[name] != found[name]]
     if wrong:
-        shapes = [tuple(x[wrong[0]].shape) if wrong[0] in x else None for x in (expected, tensors)]
         raise ModelError(
             f"{source}: {len(wrong)} weights do not fit the configuration, first {wrong[0]}: "
-            f"{shapes[0]} expected, {shapes[1]} found"
+            f"{expected.get(wrong[0])} expected, {found.get(wrong[0])} found"
         )
-    model.load_state_dict(tensors, assign=assign)
 
 
 def write_json(path: Path, values: dict[str, object]) -> None:

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 def drawn_weights(shapes: Iterable[tuple[str, tuple[int, ...]]], *, seed: int) -> Iterator[tuple[str, Tensor]]:
     """Yield name and value of every parameter of a DiT, float32.
 
-    Xavier for linear weights, biases 0, norm gains 1, pad tokens N(0, .02). Modulation weights 0, scale biases 0 and GATE BIASES 1
-    (tanh 1 = .76, so blocks are open at once); the final projection 0: a fresh model predicts velocity 0.
+    Xavier for linear weights, biases 0, norm gains 1, pad tokens N(0, .02). Modulation weights 0, scale biases 0 and
+    GATE BIASES 1 (tanh 1 = .76, so blocks are open at once); the final projection 0: a fresh model predicts velocity 0.
     """
     generator = torch.Generator().manual_seed(seed)
     for name, shape in shapes:

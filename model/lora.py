@@ -8,7 +8,7 @@ the rank, which every reader takes when it is told nothing else. q, k, v and w1,
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -31,7 +31,8 @@ METADATA = "lora_adapter_metadata"
 def add_adapters(model: DiT, settings: LoraConfig, *, seed: int = 0) -> None:
     """Give every target layer of `model` an adapter that changes nothing yet, in place; only adapters require gradients after it.
 
-    A is drawn from `seed` layer by layer. Raises ConfigError for a target that no layer's name ends with.
+    A is drawn from `seed` layer by layer; on the meta device nothing is. Raises ConfigError for a target that no layer's name
+    ends with.
     """
     from peft import LoraConfig as PeftConfig
     from peft import inject_adapter_in_model
@@ -42,22 +43,25 @@ def add_adapters(model: DiT, settings: LoraConfig, *, seed: int = 0) -> None:
             raise ConfigError(f"lora.targets: no layer is called {target!r}; layers end with {', '.join(_endings(linear))}")
     wanted = PeftConfig(r=settings.rank, lora_alpha=settings.alpha, target_modules=list(settings.targets))  # type: ignore[arg-type]
     inject_adapter_in_model(wanted, model, adapter_name=ADAPTER)
-    generator = torch.Generator().manual_seed(seed)
+    adapters = {name: parameter for name, parameter in model.named_parameters() if ".lora_" in name}
     for name, parameter in model.named_parameters():
-        trained = ".lora_" in name
-        parameter.requires_grad_(trained)
-        if trained:
-            _draw(name, parameter, generator)
+        parameter.requires_grad_(name in adapters)
+    if any(parameter.is_meta for parameter in adapters.values()):
+        return
+    with torch.no_grad():
+        for name, value in drawn_adapters(((name, tuple(p.shape)) for name, p in adapters.items()), seed=seed):
+            adapters[name].copy_(value)
 
 
-@torch.no_grad()
-def _draw(name: str, parameter: Tensor, generator: torch.Generator) -> None:
-    """Fill A as a linear layer's weights are, B with 0; drawn on the CPU, so that a GPU starts from the same numbers."""
-    if ".lora_B." in name:
-        parameter.zero_()
-    elif not parameter.is_meta:
-        bound = 1 / math.sqrt(parameter.shape[1])
-        parameter.copy_(torch.empty(parameter.shape).uniform_(-bound, bound, generator=generator))
+def drawn_adapters(shapes: Iterable[tuple[str, tuple[int, ...]]], *, seed: int) -> Iterator[tuple[str, Tensor]]:
+    """Yield fresh adapters: A as a linear layer's weights are, B 0; drawn on the CPU, as all devices start from one set."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, shape in shapes:
+        value = torch.zeros(shape, device="cpu")
+        if ".lora_A." in name:
+            bound = 1 / math.sqrt(shape[1])
+            value.uniform_(-bound, bound, generator=generator)
+        yield name, value
 
 
 def portable(trained: Mapping[str, Tensor], settings: LoraConfig) -> dict[str, Tensor]:
@@ -147,16 +151,27 @@ def merge(model: DiT, adapters: Mapping[str, Tensor], *, strength: float = 1.0) 
     Raises ModelError for a layer that the model lacks or of another size.
     """
     state = model.state_dict()
-    for layer in sorted({name.partition(".lora_")[0] for name in adapters}):
+    for layer in check_layers(adapters, {name: tuple(tensor.shape) for name, tensor in state.items()}):
         a, b = (adapters[f"{layer}.lora_{half}.weight"] for half in "AB")
-        weight = state.get(f"{layer}.weight")
-        if weight is None or weight.shape != (len(b), a.shape[1]):
-            size = None if weight is None else tuple(weight.shape)
-            raise ModelError(f"the adapter of {layer} is for a weight of {(len(b), a.shape[1])}; the model has {size}")
-        change = strength * (b.to(weight.device) @ a.to(weight.device))
-        state[f"{layer}.weight"] = (weight.float() + change).to(weight.dtype)
+        state[f"{layer}.weight"] = adapted_weight(state[f"{layer}.weight"], a, b, strength=strength)
     model.load_state_dict(state)
     return model
+
+
+def adapted_weight(weight: Tensor, a: Tensor, b: Tensor, *, strength: float = 1.0) -> Tensor:
+    """Return weight + strength * B A (eq. 3), formed in float32, in the dtype and on the device of `weight`."""
+    return (weight.float() + strength * (b.to(weight.device) @ a.to(weight.device))).to(weight.dtype)
+
+
+def check_layers(adapters: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """Return the layers that portable adapters change; raises ModelError for one that `shapes` lacks or has of another size."""
+    layers = sorted({name.partition(".lora_")[0] for name in adapters})
+    for layer in layers:
+        a, b = (adapters[f"{layer}.lora_{half}.weight"] for half in "AB")
+        size = shapes.get(f"{layer}.weight")
+        if size != (len(b), a.shape[1]):
+            raise ModelError(f"the adapter of {layer} is for a weight of {(len(b), a.shape[1])}; the model has {size}")
+    return layers
 
 
 def _endings(linear: list[str]) -> list[str]:

@@ -17,19 +17,21 @@ import torch
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.distributed.tensor import DTensor
+from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
 from curation.errors import ConfigError
 from model.config import TrainConfig
 from model.dit import Block, DiT
 from model.ranks import Ranks
+from model.stored import Weights
 
 
 def parallelize(model: DiT, config: TrainConfig, ranks: Ranks) -> DiT:
-    """Divide a model, already on its device, among the processes, in place, and return it; one process: it stays as it is.
+    """Divide a model among the processes, in place, and return it; one process: it stays as it is.
 
-    The values are those of each process's own model, which must be the same everywhere. Raises ConfigError for a number of
-    processes that `shard` cannot divide.
+    On its device, or on the meta device: `to_empty` then makes room for each process's part alone, to be filled. Values, where
+    there are any, must be the same everywhere. Raises ConfigError for a number of processes that `shard` cannot divide.
     """
     if ranks.size == 1:
         return model
@@ -109,9 +111,24 @@ def local(tensor: Tensor) -> Tensor:
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
+def held_rows(tensor: Tensor) -> slice | None:
+    """Return which rows of the whole tensor this process holds; None: all."""
+    if not isinstance(tensor, DTensor):
+        return None
+    shape, offset = compute_local_shape_and_global_offset(tensor.shape, tensor.device_mesh, tensor.placements)
+    return slice(offset[0], offset[0] + shape[0]) if shape else None
+
+
 @torch.no_grad()
 def fill(target: Tensor, whole: Tensor) -> None:
     """Copy a whole tensor into one that may be divided; every process brings the same."""
-    if isinstance(target, DTensor):
-        whole = distribute_tensor(whole.to(target.device), target.device_mesh, target.placements, src_data_rank=None).to_local()
-    local(target).copy_(whole)
+    rows = held_rows(target)
+    local(target).copy_(whole if rows is None else whole[rows])
+
+
+@torch.no_grad()
+def fill_from(target: Tensor, weights: Weights, name: str) -> None:
+    """Copy a stored tensor into one that may be divided; each process reads the rows that it holds."""
+    rows = held_rows(target)
+    if rows is None or rows.start < rows.stop:
+        local(target).copy_(weights.read(name, rows))

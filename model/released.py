@@ -109,14 +109,20 @@ def load_released(folder: Path, *, dtype: torch.dtype | None = None) -> DiT:
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder} has no config.json; give the transformer folder of a Z-Image checkpoint")
     values = json.loads((folder / "config.json").read_text())
-    paths = sorted(folder.glob("*.safetensors"))
-    if not paths:
-        raise ModelError(f"{folder} holds no safetensors")
+    paths = weight_files(folder)
     with torch.device("meta"):
         model = DiT(from_dict(DiTConfig, values))
     tensors = {key: x if dtype is None else x.to(_kept(key, dtype)) for path in paths for key, x in load_file(path).items()}
     load_strict(model, tensors, folder, assign=True)
     return model.eval()
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the safetensors of a transformer folder; raises ModelError without one."""
+    paths = sorted(folder.glob("*.safetensors"))
+    if not paths:
+        raise ModelError(f"{folder} holds no safetensors")
+    return paths
 
 
 def _kept(key: str, dtype: torch.dtype) -> torch.dtype:

@@ -16,7 +16,7 @@ from model.autoencoder import Autoencoder, FluxVAE, PCAAutoencoder, parse_autoen
 from model.checkpoint import Base, load_autoencoder, read_base, read_config, read_progress
 from model.config import DATA_BOOKKEEPING, TrainConfig, to_dict
 from model.data import Batches, feature_folder, make_plan
-from model.initial import find_base, own_checkpoint
+from model.initial import find_base, own_checkpoint, verified
 from model.plan import Plan
 from model.ranks import Ranks
 from model.shard_reader import ShardReader, UnreadableSample
@@ -62,7 +62,8 @@ def base_of(config: TrainConfig, checkpoint: Path | None) -> Base | None:
     """Return the weights that a run begins or began with; raises StaleInput if adapters lost the base they were trained on."""
     if checkpoint is None:
         return find_base(config.init)
-    return read_base(checkpoint)
+    base = read_base(checkpoint)
+    return verified(base) if base is not None and config.lora is not None else base
 
 
 def _begin(config: TrainConfig, plan: Plan, out: Path, checkpoint: Path | None) -> None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
 from torch import Tensor, nn
 
 from model.attention import use_attention
@@ -18,11 +17,12 @@ from model.blocks import prepare_blocks
 from model.checkpoint import Base, Progress, read_progress
 from model.config import TrainConfig
 from model.dit import DiT
-from model.initial import initial_model
-from model.parallel import fill, gathered_root, local, parallelize
+from model.initial import begin, empty_model
+from model.parallel import fill_from, gathered_root, local, parallelize
 from model.ranks import Ranks
 from model.schedule import ema_decay
 from model.sharded import FOLDER, names_in, read_sharded
+from model.stored import StoredWeights
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 """What AdamW remembers of a parameter."""
@@ -50,10 +50,10 @@ class TrainState:
         ranks: Ranks | None = None,
     ) -> "TrainState":
         """Return the state at the beginning of a run, or that of `checkpoint`, whatever number of processes wrote it."""
-        needed = base if checkpoint is None or config.lora is not None else None  # else the checkpoint has every weight
-        model = initial_model(config, needed).to(config.device)
+        model = parallelize(empty_model(config), config, ranks or Ranks()).to_empty(device=config.device)
+        if checkpoint is None or config.lora is not None:  # else the checkpoint has every weight
+            begin(model, config, base)
         use_attention(model, config.attention)
-        model = parallelize(model, config, ranks or Ranks())
         prepare_blocks(model, recompute=config.gradient_checkpointing, compiled=config.compile)
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         optimizer = torch.optim.AdamW(
@@ -109,12 +109,12 @@ class TrainState:
             read_sharded(self.tensors(), checkpoint / FOLDER)
             return
         for group in ("optimizer", "model", "ema"):
-            with safe_open(checkpoint / f"{group}.safetensors", framework="pt") as file:
-                if group == "optimizer":
-                    self._prepare_moments({f"{group}/{name}" for name in file.keys()})
-                for name, target in self.tensors().items():
-                    if name.startswith(f"{group}/"):
-                        fill(target, file.get_tensor(name.removeprefix(f"{group}/")))
+            stored = StoredWeights([checkpoint / f"{group}.safetensors"])
+            if group == "optimizer":
+                self._prepare_moments({f"{group}/{name}" for name in stored.shapes})
+            for name, target in self.tensors().items():
+                if name.startswith(f"{group}/"):
+                    fill_from(target, stored, name.removeprefix(f"{group}/"))
 
     def _prepare_moments(self, saved: "set[str] | dict[str, torch.Size]") -> None:
         """Give the optimiser zeros for what was saved; a parameter that never had a gradient has no moments."""
