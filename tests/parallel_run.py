@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from curation.errors import ImageloomError, SourceError
-from model.config import DataConfig, DiTConfig, PreviewConfig, TrainConfig, ValidationConfig
+from model.config import DataConfig, DiTConfig, LoraConfig, PreviewConfig, TrainConfig, ValidationConfig
 from model.train import train
 from model.watch import Update, Watch
 
@@ -33,6 +33,12 @@ def config(**changes: Any) -> TrainConfig:
 
 
 LOW = config(precision="bf16", checkpoint_every=20)
+
+
+def adapted(base: Path) -> TrainConfig:
+    """A training of adapters on a checkpoint."""
+    lora = LoraConfig(rank=2, alpha=4.0, targets=("to_q", "w2"))
+    return config(init=str(base), lora=lora, num_steps=8, checkpoint_every=2, validation=None, preview=None)
 
 
 class Interrupted(Exception):
@@ -120,6 +126,7 @@ TRAININGS = {
     ),
     "bf16": lambda shards, out: train_until(5, LOW, shards=shards, out=out / "bf16"),
     "relay": lambda shards, out: train_until(14, CONFIG, shards=shards, out=out / "relay"),
+    "adapted": lambda shards, out: train_until(7, adapted(out / "base"), shards=shards, out=out / "adapted"),
     "nan": lambda shards, out: fail(out / "nan", shards, config(learning_rate=1e30, warmup_steps=0, validation=None)),
     "lonely": lambda shards, out: fail(out / "lonely", shards, CONFIG, FailsInOneProcess()),
 }  # fmt: skip

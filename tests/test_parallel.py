@@ -1,11 +1,12 @@
 """One process against two (gloo, FSDP2), and interrupted trainings against straight ones."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from parallel_run import CONFIG, LOW, config, in_processes, losses, random_points, train_until
+from parallel_run import CONFIG, LOW, adapted, config, in_processes, losses, random_points, train_until
 from safetensors.torch import load_file
 from tiny_run import weights_of
 from tiny_shards import squares, write_tiny_shards
@@ -30,13 +31,16 @@ def one(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def two(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All trainings of two processes, by one start of them; `relay` was begun by one process and is ended by one."""
+def two(shards: Path, one: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All trainings of two processes, by one start of them; one process began and ends `relay` and `adapted`."""
     out = tmp_path_factory.mktemp("two")
+    shutil.copytree(one / LAST, out / "base")
     train_until(7, CONFIG, shards=shards, out=out / "relay")
+    train_until(3, adapted(out / "base"), shards=shards, out=out / "adapted")
     (out / "points.json").write_text(json.dumps(random_points(3)))
-    in_processes(2, shards, out, "straight", "interrupted", "replicated", "bf16", "relay", "nan", "lonely")
+    in_processes(2, shards, out, "straight", "interrupted", "replicated", "bf16", "relay", "adapted", "nan", "lonely")
     train(CONFIG, shards=shards, out=out / "relay")
+    train(adapted(out / "base"), shards=shards, out=out / "adapted")
     return out
 
 
@@ -63,6 +67,15 @@ def test_one_process_goes_on_where_two_stopped_that_went_on_where_one_did(one: P
     assert losses(two / "relay") == pytest.approx(losses(one), abs=1e-5)
     assert (two / "relay" / "step-000012" / "sharded").is_dir()
     assert (two / "relay" / LAST / "optimizer.safetensors").is_file()
+
+
+def test_adapters_go_on_over_their_base_with_other_numbers_of_processes(shards: Path, two: Path, tmp_path: Path):
+    train(adapted(two / "base"), shards=shards, out=tmp_path)
+    assert losses(two / "adapted") == pytest.approx(losses(tmp_path), abs=1e-5)
+    assert (two / "adapted" / "step-000004" / "sharded").is_dir()
+    found, expected = (load_file(out / "step-000008" / "model.safetensors") for out in (two / "adapted", tmp_path))
+    assert all(".lora_" in name for name in found)
+    assert all(torch.allclose(found[name], expected[name], atol=1e-3) for name in expected)
 
 
 def test_validation_and_samples_see_the_averaged_weights_of_all(one: Path, two: Path):
