@@ -10,11 +10,13 @@ Traag, Van Dooren & Nesterov 2011 (CPM), https://doi.org/10.1103/PhysRevE.84.016
 
 import hashlib
 import random
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import igraph
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import igraph
 
 Rows = NDArray[np.int64]
 Weights = NDArray[np.floating]
@@ -38,6 +40,8 @@ def cpm(
     whole = len(a) == count * (count - 1) // 2 and (not len(a) or grid.min() > resolution)
     if count < 2 or whole or method == "components":
         return np.zeros(count, np.int64)  # a clique above the resolution is one community under CPM
+    import igraph  # it loads matplotlib: 30 MB and most of a second, for processes that only plan as well
+
     graph = igraph.Graph(n=count, edges=np.stack([a, b], 1))
     membership = (_leidenalg if method == "leidenalg" else _igraph)(graph, grid, resolution, seed, iterations)
     _, first, place = np.unique(membership, return_index=True, return_inverse=True)
@@ -65,13 +69,13 @@ def quality(labels: Rows, a: Rows, b: Rows, weight: Weights, *, resolution: floa
     return float(np.asarray(weight)[labels[a] == labels[b]].sum() - resolution * (size * (size - 1) / 2).sum())
 
 
-def _igraph(graph: igraph.Graph, weight: Weights, resolution: float, seed: int, iterations: int) -> list[int]:
+def _igraph(graph: "igraph.Graph", weight: Weights, resolution: float, seed: int, iterations: int) -> list[int]:
     random.seed(seed)  # igraph draws from Python's global generator (igraph/python-igraph#846)
     found = graph.community_leiden("CPM", weights=weight.tolist(), resolution=resolution, n_iterations=iterations)
     return list(found.membership)
 
 
-def _leidenalg(graph: igraph.Graph, weight: Weights, resolution: float, seed: int, iterations: int) -> list[int]:
+def _leidenalg(graph: "igraph.Graph", weight: Weights, resolution: float, seed: int, iterations: int) -> list[int]:
     import leidenalg
 
     kind = leidenalg.CPMVertexPartition

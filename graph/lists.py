@@ -20,6 +20,9 @@ from curation import schema
 from graph.quantiser import Numbers, Quantiser, probes
 from graph.vectors import Floats, Rows, keys, unit
 
+ASSIGNED_ROWS = 8192
+"""Rows whose lists are looked for at a time."""
+
 
 @dataclass(frozen=True)
 class Group:
@@ -46,7 +49,7 @@ class Members:
 
     def take(self, chosen: Rows | slice | NDArray[np.bool_]) -> "Members":
         """Return some of the rows."""
-        return Members(*(getattr(self, column.name)[chosen] for column in fields(self)))
+        return Members(self.group[chosen], self.position[chosen], self.rows[chosen], self.probes[chosen], self.keys[chosen])
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -68,11 +71,14 @@ def assigned(
     """
     hashed = keys(vectors)
     _, first, place = np.unique(hashed, return_index=True, return_inverse=True)
+    asked = vectors if len(first) == len(hashed) else vectors[first]
+    probed = np.empty((len(asked), nprobe), np.int32)
+    for at in range(0, len(asked), ASSIGNED_ROWS):
+        some = slice(at, at + ASSIGNED_ROWS)
+        probed[some] = probes(_asked(asked[some], mean), quantiser, nprobe=nprobe, margin=margin, descend=descend)
     if len(first) < len(hashed):
         # Equal rows may differ in the last bit of a matrix product, which decides between two centroids equally near.
-        probed = probes(_asked(vectors[first], mean), quantiser, nprobe=nprobe, margin=margin, descend=descend)[place]
-    else:
-        probed = probes(_asked(vectors, mean), quantiser, nprobe=nprobe, margin=margin, descend=descend)
+        probed = probed[place]
     return group_rows(vectors=vectors, rows=rows, probes=probed, num_lists=quantiser.num_lists, hashed=hashed)
 
 
@@ -136,6 +142,11 @@ def load(folder: Path, number: int) -> Group:
     """Return a group whose vectors stay on disk: they and the other long arrays are memory-mapped."""
     files = (folder / f"{column.name}-{number:05d}.npy" for column in fields(Group))
     return Group(*(np.load(file, mmap_mode="r").view(np.ndarray) for file in files))
+
+
+def load_vectors(folder: Path, number: int) -> NDArray[np.floating]:
+    """Return the vectors of a group alone, memory-mapped."""
+    return np.asarray(np.load(folder / f"vectors-{number:05d}.npy", mmap_mode="r").view(np.ndarray))
 
 
 def release(groups: Sequence[Group]) -> None:

@@ -30,15 +30,30 @@ FOLLOWERS = 1 << 13
 """Members whose cosines to their keepers are computed at a time."""
 TILE = 1 << 22
 """Cosines held at a time for components of one size."""
+TILE_ROWS = 1 << 14
+"""Members whose vectors are held at a time for components of one size."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """When an image may stand for another; see graph/stars.py."""
+    """How components are divided, and when an image may stand for another; see `partition`."""
 
+    accepted_similarity: float
     keeper_similarity: float
     sure_similarity: float
     max_partial: float
+    method: Method
+    max_dense: int
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """What is known of the members of some components."""
+
+    vectors: Callable[[Rows], Floats]  # gives the unit vectors of positions
+    ids: NDArray[np.str_]  # (m,) content id
+    rank: Rows  # (m,) place in the order of preference
+    edges: Callable[[Rows], Edges] | None = None  # gives the edges among sorted positions, as positions among these
 
 
 @dataclass(frozen=True)
@@ -71,102 +86,90 @@ def partition(
     keeper_similarity, sure_similarity, max_partial: as in `stars`. max_dense: a larger component is divided by its edges
     alone, which `edges` gives for sorted positions, as positions among these; without `edges` it is a ValueError.
     """
+    nodes = Nodes(vectors, ids, rank, edges)
+    rule = Rule(accepted_similarity, keeper_similarity, sure_similarity, max_partial, method, max_dense)
     count = len(component)
     found = Partition(np.arange(count), np.arange(count), np.ones(count, np.float32))
-    rule = Rule(keeper_similarity, sure_similarity, max_partial)
-    order = np.lexsort((ids, component))
+    order = np.lexsort((nodes.ids, component))
     waiting: Waiting = defaultdict(list)
     for positions in by_size(component[order]):
-        if positions.shape[1] > max_dense:
+        size = positions.shape[1]
+        if size > rule.max_dense:
             for members in order[positions]:
-                _divide_large(found, np.sort(members), vectors, ids, rank, rule, accepted_similarity, method, max_dense, edges)
+                _divide_large(found, np.sort(members), nodes, rule)
             continue
-        step = max(1, TILE // positions.shape[1] ** 2)
+        step = max(1, min(TILE // size**2, TILE_ROWS // size))
         for begin in range(0, len(positions), step):
-            members = order[positions[begin : begin + step]]
-            similarity = _cosines(vectors, members)
-            one = _explained(similarity, rank[members], rule)
-            _settle(found, members[one], similarity[one], rank, rule)
-            for rest in np.flatnonzero(~one):
-                seed = seed_of(str(ids[members[rest, 0]]))
-                label = cpm_dense(similarity[rest], resolution=accepted_similarity, seed=seed, method=method)
-                for inside in _groups(label):
-                    waiting[len(inside)].append((members[rest, inside], similarity[rest][np.ix_(inside, inside)]))
-            _settle_full(found, waiting, rank, rule, limit=TILE)
-    _settle_full(found, waiting, rank, rule, limit=0)
+            _divide_small(found, order[positions[begin : begin + step]], waiting, nodes, rule)
+            _settle_full(found, waiting, nodes.rank, rule, limit=TILE)
+    _settle_full(found, waiting, nodes.rank, rule, limit=0)
     return found
 
 
-def _divide_large(
-    found: Partition,
-    members: Rows,
-    vectors: Callable[[Rows], Floats],
-    ids: NDArray[np.str_],
-    rank: Rows,
-    rule: Rule,
-    accepted_similarity: float,
-    method: Method,
-    max_dense: int,
-    edges: Callable[[Rows], Edges] | None,
-) -> None:
+def _divide_small(found: Partition, members_BM: Rows, waiting: Waiting, nodes: Nodes, rule: Rule) -> None:
+    """Settle the components of one size that one star explains; the communities of the others wait for more of their size."""
+    similarity = _cosines(nodes.vectors, members_BM)
+    one = _explained(similarity, nodes.rank[members_BM], rule)
+    _settle(found, members_BM[one], similarity[one], nodes.rank, rule)
+    for rest in np.flatnonzero(~one):
+        members = members_BM[rest]
+        for inside in _groups(_communities(similarity[rest], members, nodes, rule)):
+            waiting[len(inside)].append((members[inside], similarity[rest][np.ix_(inside, inside)]))
+
+
+def _divide_large(found: Partition, members: Rows, nodes: Nodes, rule: Rule) -> None:
     """Settle one component by the edges the join found; its communities of up to `max_dense` members by all their cosines."""
-    if edges is None:
-        raise ValueError(f"a component of {len(members)} members is larger than max_dense = {max_dense} and needs its edges")
-    a, b, weight = edges(members)
+    if nodes.edges is None:
+        raise ValueError(f"a component of {len(members)} members is larger than max_dense = {rule.max_dense} and needs its edges")
+    a, b, weight = nodes.edges(members)
     near = weight >= np.float32(NEAR)
     head = edge_stars(a[near], b[near], np.arange(len(members)))
-    heads = np.flatnonzero(head == np.arange(len(members)))
-    if len(heads) < len(members) and len(heads) <= max_dense:
-        _divide_heads(found, members, heads, head, vectors, ids, rank, rule, accepted_similarity, method)
+    heads = int((head == np.arange(len(members))).sum())
+    if heads < len(members) and heads <= rule.max_dense:
+        _divide_heads(found, members, head, nodes, rule)
         return
     label = divide(
-        component=np.zeros(len(members), np.int64), ids=ids[members], a=a, b=b, weight=weight,
-        resolution=accepted_similarity, method=method,
+        component=np.zeros(len(members), np.int64), ids=nodes.ids[members], a=a, b=b, weight=weight,
+        resolution=rule.accepted_similarity, method=rule.method,
     )  # fmt: skip
     for inside in _groups(label):
         some = members[inside]
-        if len(some) <= max_dense:
-            _settle(found, some[None], _cosines(vectors, some[None]), rank, rule)
+        if len(some) <= rule.max_dense:
+            _settle(found, some[None], _cosines(nodes.vectors, some[None]), nodes.rank, rule)
             continue
         found.community[some] = some[0]
         near = (label[a] == inside[0]) & (label[b] == inside[0]) & (weight >= np.float32(rule.keeper_similarity))
-        keeper = edge_stars(a[near], b[near], rank[members])
+        keeper = edge_stars(a[near], b[near], nodes.rank[members])
         found.keeper[some] = members[keeper[inside]]
-        found.similarity[some] = np.vecdot(vectors(some), vectors(found.keeper[some]))
+        found.similarity[some] = np.vecdot(nodes.vectors(some), nodes.vectors(found.keeper[some]))
 
 
-def _divide_heads(
-    found: Partition,
-    members: Rows,
-    heads: Rows,
-    head: Rows,
-    vectors: Callable[[Rows], Floats],
-    ids: NDArray[np.str_],
-    rank: Rows,
-    rule: Rule,
-    accepted_similarity: float,
-    method: Method,
-) -> None:
+def _divide_heads(found: Partition, members: Rows, head: Rows, nodes: Nodes, rule: Rule) -> None:
     """Settle a component of nearly equal members through few of them, to which the others follow.
 
-    head: position of the member that each follows, its own for `heads`. A follower stands for itself where it is not close
-    enough to the keeper of its head.
+    head: position of the member that each follows; those that are their own are the heads. A follower stands for itself where
+    it is not close enough to the keeper of its head.
     """
-    some = members[heads]
-    some = some[np.argsort(ids[some], kind="stable")]
-    similarity = _cosines(vectors, some[None])[0]
-    label = cpm_dense(similarity, resolution=accepted_similarity, seed=seed_of(str(ids[some[0]])), method=method)
-    for inside in _groups(label):
-        _settle(found, some[None, inside], similarity[None][:, inside][:, :, inside], rank, rule)
-    follower = np.flatnonzero(head != np.arange(len(members)))
-    rows, leads = members[follower], members[head[follower]]
-    found.community[rows] = found.community[leads]
+    leads = head == np.arange(len(members))
+    some = members[leads]
+    some = some[np.argsort(nodes.ids[some], kind="stable")]
+    similarity = _cosines(nodes.vectors, some[None])[0]
+    for inside in _groups(_communities(similarity, some, nodes, rule)):
+        _settle(found, some[None, inside], similarity[None][:, inside][:, :, inside], nodes.rank, rule)
+    rows, lead_of = members[~leads], members[head[~leads]]
+    found.community[rows] = found.community[lead_of]
     for begin in range(0, len(rows), FOLLOWERS):
-        piece, lead = rows[begin : begin + FOLLOWERS], leads[begin : begin + FOLLOWERS]
+        piece, lead = rows[begin : begin + FOLLOWERS], lead_of[begin : begin + FOLLOWERS]
         keeper = found.keeper[lead]
-        close = np.minimum(np.vecdot(vectors(piece), vectors(keeper)), np.float32(1))
+        close = np.minimum(np.vecdot(nodes.vectors(piece), nodes.vectors(keeper)), np.float32(1))
         able = close >= np.float32(rule.keeper_similarity)
         found.keeper[piece], found.similarity[piece] = np.where(able, keeper, piece), np.where(able, close, np.float32(1))
+
+
+def _communities(similarity: Floats, members: Rows, nodes: Nodes, rule: Rule) -> Rows:
+    """Return the labels that CPM gives members in the order of their ids, by all their cosines."""
+    seed = seed_of(str(nodes.ids[members[0]]))
+    return cpm_dense(similarity, resolution=rule.accepted_similarity, seed=seed, method=rule.method)
 
 
 def _groups(label: Rows) -> Iterator[Rows]:

@@ -128,34 +128,51 @@ def _one_level(vectors: Floats, quantiser: Quantiser, wanted: int, descend: int,
 def _two_level(vectors: Floats, quantiser: Quantiser, wanted: int, descend: int, margin: float) -> tuple[Floats, Rows]:
     descend = min(descend, len(quantiser.cells))
     nearness, cells = faiss.knn(vectors, quantiser.cells, descend, metric=faiss.METRIC_INNER_PRODUCT)
-    cells[nearness < nearness[:, :1] - np.float32(CELL_SHARE * margin)] = -1
-    cosine = np.full((len(vectors), descend * wanted), -np.inf, np.float32)
-    lists = np.full((len(vectors), descend * wanted), -1, np.int32)
-    for place in range(descend):
-        order = np.argsort(cells[:, place], kind="stable")
-        cuts = np.searchsorted(cells[order, place], np.arange(len(quantiser.cells) + 1))
-        for cell in np.flatnonzero(np.diff(cuts)):
-            rows = order[cuts[cell] : cuts[cell + 1]]
-            first, last = quantiser.start[cell : cell + 2]
-            products = vectors[rows] @ quantiser.centroids[first:last].T
-            at, rank, inside = _near(products, wanted, margin)
-            cosine[rows[at], place * wanted + rank] = products[at, inside]
-            lists[rows[at], place * wanted + rank] = inside + first
-    chosen = np.argpartition(cosine, -wanted, axis=1)[:, -wanted:]
-    best, found = np.take_along_axis(cosine, chosen, axis=1), np.take_along_axis(lists, chosen, axis=1)
-    order = np.lexsort((found, -best), axis=1)
-    return np.take_along_axis(best, order, axis=1), np.take_along_axis(found, order, axis=1).astype(np.int64)
+    best = np.full(len(vectors), -np.inf, np.float32)
+    found = [_descended(vectors, quantiser, np.arange(len(vectors)), cells[:, 0], best, wanted, margin)]
+    # After the nearest cell of every row only lists nearly as close as the closest one in it are kept of the others.
+    row, place = np.nonzero(nearness[:, 1:] >= nearness[:, :1] - np.float32(CELL_SHARE * margin))
+    found.append(_descended(vectors, quantiser, row, cells[row, place + 1], best, wanted, margin))
+    rows, cosine, lists = (np.concatenate(some) for some in zip(*found, strict=True))
+    near = np.flatnonzero(cosine >= best[rows] - np.float32(margin))
+    order = near[np.lexsort((lists[near], -cosine[near], rows[near]))]
+    rows = rows[order]
+    rank = np.arange(len(rows)) - np.searchsorted(rows, np.arange(len(vectors)))[rows]
+    order, rows, rank = order[rank < wanted], rows[rank < wanted], rank[rank < wanted]
+    nearest, number = np.full((len(vectors), wanted), -np.inf, np.float32), np.full((len(vectors), wanted), -1, np.int64)
+    nearest[rows, rank], number[rows, rank] = cosine[order], lists[order]
+    return nearest, number
 
 
-def _near(cosine: Floats, wanted: int, margin: float) -> tuple[Rows, Rows, Rows]:
-    """Return (row, place among the row's, column) of at most `wanted` columns per row within `margin` of the row's largest."""
-    least = cosine.max(1) - np.float32(margin)
-    if wanted < cosine.shape[1] and np.count_nonzero(cosine >= least[:, None], axis=1).max() > wanted:
-        least = np.maximum(least, np.partition(cosine, -wanted, axis=1)[:, -wanted])
-    row, column = np.nonzero(cosine >= least[:, None])
-    rank = np.arange(len(row)) - np.searchsorted(row, np.arange(len(cosine)))[row]
-    first = rank < wanted  # more than that only where cosines are equal
-    return row[first], rank[first], column[first]
+def _descended(
+    vectors: Floats, quantiser: Quantiser, rows: Rows, cells: Rows, best: Floats, wanted: int, margin: float
+) -> tuple[Rows, Floats, Rows]:
+    """Return (row, cosine, list) of the lists inside each row's cell that are within `margin` of its best, `wanted` at most.
+
+    rows, cells: each pair once. best: the largest cosine of every vector so far, raised in place.
+    """
+    order = np.argsort(cells, kind="stable")
+    cuts = np.searchsorted(cells[order], np.arange(len(quantiser.cells) + 1))
+    found: list[tuple[Rows, Floats, Rows]] = [(np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.int64))]
+    for cell in np.flatnonzero(np.diff(cuts)):
+        some = rows[order[cuts[cell] : cuts[cell + 1]]]
+        first, last = quantiser.start[cell : cell + 2]
+        products = np.take(vectors, some, axis=0) @ quantiser.centroids[first:last].T
+        best[some] = np.maximum(best[some], products.max(1))
+        at, inside = _near(products, best[some] - np.float32(margin), wanted)
+        found.append((some[at], products[at, inside], inside + first))
+    row, cosine, lists = zip(*found, strict=True)
+    return np.concatenate(row), np.concatenate(cosine), np.concatenate(lists)
+
+
+def _near(cosine: Floats, least: Floats, wanted: int) -> tuple[Rows, Rows]:
+    """Return (row, column) of the columns of at least each row's `least`; of a row that has more the `wanted` largest."""
+    hit = cosine >= least[:, None]
+    many = np.flatnonzero(np.count_nonzero(hit, axis=1) > wanted)
+    if len(many):
+        hit[many] &= cosine[many] >= np.partition(cosine[many], -wanted, axis=1)[:, -wanted, None]
+    row, column = np.nonzero(hit)
+    return row, column
 
 
 def centroid_table(quantiser: Quantiser, *, mean: Floats | None = None) -> pa.Table:

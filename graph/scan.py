@@ -30,7 +30,7 @@ MOST_NEAR = 64
 keeps its first ones, and all of them stay connected (at thresholds up to 0.96): of a row's neighbours that it was not paired
 with, each is paired, directly or through others, with one that it was. So a hundred thousand pictures of one kind cost 64 edges
 each and not the square."""
-RESCORED_ROWS = 1024
+RESCORED_ROWS = 256
 """Pairs computed again at a time: two blocks of this many rows stay in the cache."""
 
 

@@ -16,12 +16,17 @@ import numpy as np
 import pyarrow as pa
 
 from curation import schema
-from graph.lists import Group, Members, at_home, distinct, unit_vectors, visiting
+from graph.block import Block, OnDisk, blocks
+from graph.lists import Group, Members, at_home, distinct, unit_vectors
 from graph.scan import Dtype, Scanner, uncrowded
 from graph.vectors import Floats, Rows
 
 BASE_ROWS = 4096
-"""Rows of a list that are held as float32 at a time; a longer list is compared in several sweeps."""
+"""Rows of a list that are compared at a time; a longer list is compared in several sweeps."""
+TILE_ROWS = 256
+"""Queries compared at a time in a list: of a triangle little more than half is computed."""
+HELD_ROWS = 1 << 16
+"""Rows of consecutive lists that are held as float32, with their guests."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +49,18 @@ def join_lists(
     min_similarity: float,
     dtype: Dtype = "auto",
     base_rows: int = BASE_ROWS,
+    held_rows: int = HELD_ROWS,
     new_from: int = 0,
 ) -> Pairs:
     """Return the pairs that lists `first` to before `last` report: sorted, row_a < row_b, cosine at least min_similarity.
 
     new_from: only pairs with a row from here on are looked for; those among the rows before are known.
     """
-    scanner = Scanner(threshold=min_similarity, dtype=dtype, tile_rows=min(1024, base_rows))
-    return _sorted([pairs for number in range(first, last) for pairs in _join_list(groups, number, scanner, base_rows, new_from)])
+    scanner = Scanner(threshold=min_similarity, dtype=dtype, tile_rows=min(TILE_ROWS, base_rows))
+    found = []
+    for lists, block in blocks(groups, first=first, last=last, held_rows=held_rows):
+        found += [pairs for number in lists for pairs in _join_list(block, number, scanner, base_rows, new_from)]
+    return _sorted(found)
 
 
 def join_blocks(
@@ -88,23 +97,23 @@ def join_added(
     return _sorted(found)
 
 
-def _join_list(groups: Sequence[Group], number: int, scanner: Scanner, base_rows: int, new_from: int) -> Iterator[Pairs]:
-    everyone = at_home(groups, number)
+def _join_list(block: Block | OnDisk, number: int, scanner: Scanner, base_rows: int, new_from: int) -> Iterator[Pairs]:
+    everyone = block.at_home(number)
     if not len(everyone):
         return
     kept, copies, originals = distinct(everyone)
     late = everyone.rows[copies] >= new_from
     yield _stars(everyone, copies[late], originals[late], scanner.threshold)
-    home, guests = everyone.take(kept), visiting(groups, number)
+    home, guests = everyone.take(kept), block.visiting(number)
     guests = guests.take(distinct(guests)[0])
     if new_from:  # old rows meet new ones alone
         old, home = home.take(home.rows < new_from), home.take(home.rows >= new_from)
-        yield from _sweep(groups, number, scanner, base_rows, old, home, guests.take(guests.rows >= new_from))
-    yield from _sweep(groups, number, scanner, base_rows, home, None, guests)
+        yield from _sweep(block, number, scanner, base_rows, old, home, guests.take(guests.rows >= new_from))
+    yield from _sweep(block, number, scanner, base_rows, home, None, guests)
 
 
 def _sweep(
-    groups: Sequence[Group],
+    block: Block | OnDisk,
     number: int,
     scanner: Scanner,
     base_rows: int,
@@ -118,19 +127,19 @@ def _sweep(
     near, near_guests = (np.zeros(len(some), np.int64) if len(home) > base_rows else None for some in (rest, guests))
     for at in range(0, len(home), base_rows):
         base = home.take(slice(at, at + base_rows))
-        vectors = unit_vectors(groups, base)
+        vectors = block.vectors(base)
         if others is None:
             query, other, cosine = scanner.pairs(vectors, vectors, triangle=True)
             few = _few(query, cosine, near, at, base_rows)
             yield Pairs(base.rows[query[few]], base.rows[other[few]], cosine[few])
         for later in range(at + base_rows if others is None else 0, len(rest), base_rows):
             queries = rest.take(slice(later, later + base_rows))
-            query, other, cosine = scanner.pairs(unit_vectors(groups, queries), vectors)
+            query, other, cosine = scanner.pairs(block.vectors(queries), vectors)
             few = _few(query, cosine, near, later, base_rows)
             yield Pairs(queries.rows[query[few]], base.rows[other[few]], cosine[few])
         for begin in range(0, len(guests), base_rows):
             queries = guests.take(slice(begin, begin + base_rows))
-            query, other, cosine = scanner.pairs(unit_vectors(groups, queries), vectors)
+            query, other, cosine = scanner.pairs(block.vectors(queries), vectors)
             keep = _reported_here(queries, query, base, other, number)
             keep = keep[_few(query[keep], cosine[keep], near_guests, begin, base_rows)]
             yield Pairs(queries.rows[query[keep]], base.rows[other[keep]], cosine[keep])

@@ -60,9 +60,12 @@ def usable(vectors: NDArray[np.floating]) -> NDArray[np.bool_]:
 
 def unit(vectors: NDArray[np.floating]) -> Floats:
     """Return float32 rows of length one; zero rows stay zero. Every row is computed by itself, in one order."""
-    rows = to_float32(vectors) if vectors.dtype == np.float16 else np.array(vectors, np.float32)
-    norms = np.sqrt(np.vecdot(rows, rows))
-    rows /= np.where(norms > 0, norms, 1)[:, None]
+    rows = np.empty(vectors.shape, np.float32)
+    for at in range(0, len(rows), LOOKED_UP_ROWS):
+        some = rows[at : at + LOOKED_UP_ROWS]
+        some[:] = to_float32(vectors[at : at + LOOKED_UP_ROWS])
+        norms = np.sqrt(np.vecdot(some, some))
+        some /= np.where(norms > 0, norms, 1)[:, None]
     return rows
 
 

@@ -8,6 +8,7 @@ import logging
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -37,33 +38,18 @@ def plan(run: Run, *, images_per_item: int, **_: object) -> list[Item]:
     return [{"parts": list(range(max(1, -(-count // images_per_item))))}]
 
 
-def work(
+def _dealt(
     run: Run,
     item: Item,
     *,
+    links: str,
     images_per_item: int,
     giant_size: int,
     rows_in_memory: int = ROWS_IN_MEMORY,
     buffer_bytes: int = BUFFER_BYTES,
 ) -> Iterator[Output]:
-    """Unite forests and exact copies, and deal their images and EDGES into bins."""
-    return _dealt(run, "edges", len(item["parts"]), giant_size, rows_in_memory, buffer_bytes)
-
-
-def work_verdicts(
-    run: Run,
-    item: Item,
-    *,
-    images_per_item: int,
-    giant_size: int,
-    rows_in_memory: int = ROWS_IN_MEMORY,
-    buffer_bytes: int = BUFFER_BYTES,
-) -> Iterator[Output]:
-    """Unite forests and exact copies, and deal their images and VERDICTS into bins."""
-    return _dealt(run, "verdicts", len(item["parts"]), giant_size, rows_in_memory, buffer_bytes)
-
-
-def _dealt(run: Run, links: str, num_bins: int, giant_size: int, rows_in_memory: int, buffer_bytes: int) -> Iterator[Output]:
+    """Unite forests and exact copies, and deal their images and the table `links` into bins."""
+    num_bins = len(item["parts"])
     count = int(run.offsets("images")[-1])
     folder = scratch(run, "components", "arrays")
     folder.mkdir()
@@ -90,6 +76,10 @@ def _dealt(run: Run, links: str, num_bins: int, giant_size: int, rows_in_memory:
             _rest(parent, found)
         for number in range(num_bins):
             yield _output(run, number, found, members.read(number), between.read(number))
+
+
+work = partial(_dealt, links="edges")
+work_verdicts = partial(_dealt, links="verdicts")
 
 
 def _unite_all(run: Run, parent: Rows, folder: Path | None) -> NDArray[np.bool_]:

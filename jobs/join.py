@@ -11,7 +11,7 @@ import numpy as np
 from curation.tables import Run
 from graph.faiss_index import build, neighbour_pairs
 from graph.join import Engine, chosen_engine
-from graph.lists import Group, at_home, balanced, load, release, unit_vectors
+from graph.lists import Group, at_home, balanced, load, unit_vectors
 from graph.pairs import COUNTED_ROWS, count_pairs, save_pairs
 from graph.scan import Dtype
 from graph.selfjoin import Pairs, join_added, join_blocks, join_lists, unique_pairs
@@ -27,8 +27,8 @@ MOST_TASKS = 20_000
 BYTES_PER_NUMBER = 48
 """Memory of a task per number of a block of rows: two blocks as stored and as float32, with a tile of products."""
 MOST_ROWS = 16384
-FAULT_BYTES = 1 << 16
-"""What the system maps of a file around one row that is read."""
+HELD_BYTES_PER_NUMBER = 8
+"""Of the memory of a task half is for the float32 vectors of the lists it compares next."""
 
 
 def plan(run: Run, *, engine: Engine, memory_mb: int, comparisons: int = COMPARISONS, **_: object) -> list[Item]:
@@ -79,12 +79,15 @@ class Joiner:
     ) -> None:
         self.counted_rows = counted_rows
         self.min_similarity, self.dtype, self.memory_mb, self.factory, self.k = min_similarity, dtype, memory_mb, factory, k
+        self._groups: list[Group] | None = None
         self._searched: Any = None
 
     def __call__(self, run: Run, item: Item) -> list[Output]:
         """Write the pairs that a block is to report, sorted."""
         (number,) = item["parts"]
-        pairs = self._pairs(run, item, [load(run.folder("lists"), part) for part in range(run.num_parts("lists"))])
+        if self._groups is None:
+            self._groups = [load(run.folder("lists"), part) for part in range(run.num_parts("lists"))]
+        pairs = self._pairs(run, item, self._groups)
         return [
             Output(
                 number, count_pairs(pairs, counted_rows=self.counted_rows), files=save_pairs(pairs, scratch(run, "pairs"), number)
@@ -94,25 +97,16 @@ class Joiner:
     def _pairs(self, run: Run, item: Item, groups: list[Group]) -> Pairs:
         how: dict[str, Any] = {"min_similarity": self.min_similarity, "dtype": self.dtype}
         if "lists" in item:
-            how |= {"base_rows": min(_block_rows(run, self.memory_mb), MOST_ROWS), "new_from": item.get("new_from", 0)}
             first, last = item["lists"]
-            return self._list_pairs(groups, first, last, how)
+            how |= {"base_rows": min(_block_rows(run, self.memory_mb), MOST_ROWS), "new_from": item.get("new_from", 0)}
+            how |= {"held_rows": (self.memory_mb << 20) // (HELD_BYTES_PER_NUMBER * _dimension(run))}
+            return join_lists(groups, first=first, last=last, **how)
         if "new_from" in item:
             return join_added(groups, block=item["block"], block_rows=item["block_rows"], new_from=item["new_from"], **how)
         if "blocks" in item:
             first, second = item["blocks"]
             return join_blocks(groups, first=first, second=second, block_rows=item["block_rows"], **how)
         return self._searched_pairs(groups, *item["queries"])
-
-    def _list_pairs(self, groups: list[Group], first: int, last: int, how: dict[str, Any]) -> Pairs:
-        """Join some lists at a time, and in between give back the pages of the files that they touched."""
-        read = sum(len(group.rows) + len(group.guests) for group in groups) / (len(groups[0].start) - 1)
-        step = max(1, int((self.memory_mb << 20) / (max(1.0, read) * FAULT_BYTES)))
-        found = []
-        for at in range(first, last, step):
-            found.append(join_lists(groups, first=at, last=min(at + step, last), **how))
-            release(groups)
-        return unique_pairs(found)
 
     def _searched_pairs(self, groups: list[Group], begin: int, end: int) -> Pairs:
         if self._searched is None:
@@ -128,9 +122,12 @@ class Joiner:
 
 
 def _block_rows(run: Run, memory_mb: int) -> int:
+    return max(256, (memory_mb << 20) // (BYTES_PER_NUMBER * _dimension(run)))
+
+
+def _dimension(run: Run) -> int:
     centroids = run.read_part("centroids", 0, ["centroid"])
-    dimension = int(centroids.schema.field("centroid").type.list_size)
-    return max(256, (memory_mb << 20) // (BYTES_PER_NUMBER * dimension))
+    return int(centroids.schema.field("centroid").type.list_size)
 
 
 def _per_list(run: Run, first_part: int = 0) -> tuple[Rows, Rows]:

@@ -10,13 +10,13 @@ from curation import schema
 from curation.tables import Run
 from graph.join import single_list
 from graph.lists import assigned, save, summary
-from graph.quantiser import mean_of, quantiser_of
-from graph.vectors import Rows, stored_vectors, usable
+from graph.quantiser import Quantiser, mean_of, quantiser_of
+from graph.vectors import Floats, Rows, stored_vectors, usable
 from jobs.adopt import adopted
 from jobs.stage import Item, Output
 
-BYTES_PER_NUMBER = 16
-"""Memory of a group while it is made, per number of its vectors: float16 as read and as sorted, float32, products."""
+BYTES_PER_NUMBER = 8
+"""Memory of a group while it is made, per number of its vectors: float16 as read, joined and sorted, and what is around it."""
 
 
 def plan(run: Run, *, memory_mb: int, divided: bool = False, **_: object) -> list[Item]:
@@ -39,22 +39,43 @@ def plan(run: Run, *, memory_mb: int, divided: bool = False, **_: object) -> lis
     return groups
 
 
-def work(run: Run, item: Item, *, nprobe: int, margin: float, descend: int, **_: object) -> list[Output]:
-    """Assign the rows of one group to lists and write them in list order."""
-    (number,) = item["parts"]
-    if item["embeddings"] == [0, 0]:
-        return [Output(number, schema.LISTS.empty_table())]
-    pieces = [vectors_of(run, part) for part in range(*item["embeddings"])]
-    vectors, rows = np.concatenate([v for v, _ in pieces]), np.concatenate([r for _, r in pieces])
-    del pieces
-    quantiser, mean = quantiser_of(run.read("centroids")), mean_of(run.read("centroids"))
-    if quantiser.num_lists > 1:
-        group = assigned(
-            vectors=vectors, rows=rows, quantiser=quantiser, nprobe=nprobe, margin=margin, descend=descend, mean=mean
-        )
-    else:
-        group = single_list(vectors, rows)
-    return [Output(number, summary(group), files=save(group, scratch(run, "lists"), number))]
+class Assigner:
+    """Writes the rows of one group in the order of their lists; holds the centroids."""
+
+    def __init__(self, *, nprobe: int, margin: float, descend: int, **_: object) -> None:
+        self.nprobe, self.margin, self.descend = nprobe, margin, descend
+        self._centroids: tuple[Quantiser, Floats | None] | None = None
+
+    def __call__(self, run: Run, item: Item) -> list[Output]:
+        """Assign the rows of one group to lists and write them in list order."""
+        (number,) = item["parts"]
+        if item["embeddings"] == [0, 0]:
+            return [Output(number, schema.LISTS.empty_table())]
+        vectors, rows = _group(run, *item["embeddings"])
+        if self._centroids is None:
+            table = run.read("centroids")
+            self._centroids = quantiser_of(table), mean_of(table)
+        quantiser, mean = self._centroids
+        if quantiser.num_lists > 1:
+            how = {"nprobe": self.nprobe, "descend": self.descend}
+            group = assigned(vectors=vectors, rows=rows, quantiser=quantiser, margin=self.margin, mean=mean, **how)
+        else:
+            group = single_list(vectors, rows)
+        return [Output(number, summary(group), files=save(group, scratch(run, "lists"), number))]
+
+
+def _group(run: Run, first: int, last: int) -> tuple[NDArray[np.floating], Rows]:
+    """Return the vectors and rows of `vectors_of` of some consecutive parts, one part of them held twice."""
+    offsets = run.offsets("embeddings")
+    vectors, rows = vectors_of(run, first)
+    count = int(offsets[last] - offsets[first])
+    joined, numbers, end = np.empty((count, vectors.shape[1]), vectors.dtype), np.empty(count, np.int64), 0
+    for part in range(first, last):
+        if part > first:
+            vectors, rows = vectors_of(run, part)
+        joined[end : end + len(rows)], numbers[end : end + len(rows)] = vectors, rows
+        end += len(rows)
+    return joined[:end], numbers[:end]
 
 
 def vectors_of(run: Run, part: int) -> tuple[NDArray[np.floating], Rows]:
@@ -67,7 +88,7 @@ def vectors_of(run: Run, part: int) -> tuple[NDArray[np.floating], Rows]:
     keep = usable(stored)
     if run.has("exact"):
         keep &= run.read_part("exact", part, ["representative"]).column("representative").to_numpy()[present] == rows
-    return stored[keep], rows[keep].astype(np.int64)
+    return (stored, rows) if keep.all() else (stored[keep], rows[keep])
 
 
 def scratch(run: Run, table: str) -> Path:

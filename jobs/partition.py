@@ -13,10 +13,10 @@ from curation.tables import Run
 from graph.edges import unverified
 from graph.increment import apart, attach, touched
 from graph.leiden import Method
-from graph.lists import Group, load, load_places
 from graph.partition import Edges, Partition, partition
 from graph.sparse import divide
-from graph.vectors import Floats, Rows, unit
+from graph.stored import StoredVectors
+from graph.vectors import Floats, Rows
 from jobs import bins
 from jobs.adopt import adopted, base_rows, base_run
 from jobs.stage import Item, Output
@@ -56,7 +56,7 @@ def work(
     links = bins.load(run, "links", part)
     smallest, best = _first(np.argsort(ids, kind="stable"), place), _first(np.argsort(rank), place)
     found = partition(
-        vectors=Vectors(run, nodes),
+        vectors=_vectors(run, nodes),
         component=component[smallest],
         ids=ids[smallest],
         rank=rank[best],
@@ -93,7 +93,7 @@ def _old_first(run: Run, found: Partition, nodes: Rows, face: Rows, limits: dict
     at = np.minimum(nodes, len(base) - 1)
     kept = np.zeros(len(base), bool)
     kept[nodes[~new]] = _representatives(run)[old_row[nodes[~new]]] == nodes[~new]
-    keeper, similarity = attach(found, vectors=Vectors(run, nodes), new=new, old_keeper=~new & kept[at], **limits)
+    keeper, similarity = attach(found, vectors=_vectors(run, nodes), new=new, old_keeper=~new & kept[at], **limits)
     row_of = np.where(new, face, old_row[at])
     return np.where(new, row_of[keeper], old_row[at]), np.where(new, similarity, old_similarity[at]).astype(np.float32)
 
@@ -182,28 +182,8 @@ def _base_partitions(run: Run) -> pa.Table:
     return pa.table({"community": community, "keeper_row": keeper, "similarity": similarity})
 
 
-class Vectors:
-    """Gives unit vectors of nodes from LISTS, whose arrays stay on disk."""
-
-    def __init__(self, run: Run, nodes: Rows) -> None:
-        folder = run.folder("lists")
-        self._groups: list[Group] = [load(folder, number) for number in range(run.num_parts("lists"))]
-        self._group = np.full(len(nodes), -1, np.int32)
-        self._position = np.zeros(len(nodes), np.int64)
-        for number in range(len(self._groups)):
-            place = load_places(folder, number)
-            begin, end = np.searchsorted(nodes, [place[0], place[0] + len(place) - 1])
-            position = place[1 + nodes[begin:end] - place[0]]
-            there = begin + np.flatnonzero(position >= 0)
-            self._group[there], self._position[there] = number, position[there - begin]
-
-    def __call__(self, positions: Rows) -> Floats:
-        """Return float32 unit vectors (n, d)."""
-        stored = np.zeros((len(positions), self._groups[0].vectors.shape[1]), self._groups[0].vectors.dtype)
-        for number, group in enumerate(self._groups):
-            of_group = np.flatnonzero(self._group[positions] == number)
-            stored[of_group] = group.vectors[self._position[positions[of_group]]]
-        return unit(stored)
+def _vectors(run: Run, nodes: Rows) -> StoredVectors:
+    return StoredVectors(run.folder("lists"), groups=run.num_parts("lists"), rows=nodes)
 
 
 def _members(named: pa.Table) -> tuple[Rows, Rows, Rows]:

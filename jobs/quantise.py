@@ -42,14 +42,20 @@ def _sample(run: Run, size: int, count: int) -> Floats:
     offsets = run.offsets("embeddings")
     readable = sum(int(offsets[part + 1] - offsets[part]) for part in parts)
     limit = np.uint64(min(1.0, size / max(1, readable)) * (2**64 - 2048))
-    found, order = [], []
+    found, hashes = [], []
     for part in parts:
         vectors, rows = vectors_of(run, part)
         ids = run.read_part("embeddings", part, ["id"]).column("id").to_pylist()
         hashed = hash_ids(ids)[rows - offsets[part]]
         found.append(vectors[hashed <= limit])
-        order.append(hashed[hashed <= limit])
-    return unit(np.concatenate(found)[np.argsort(np.concatenate(order), kind="stable")])
+        hashes.append(hashed[hashed <= limit])
+    place = np.argsort(np.argsort(np.concatenate(hashes), kind="stable"))
+    sample, at = np.empty((len(place), found[0].shape[1]), np.float32), 0
+    while found:  # stored vectors are let go as they are copied: the sample is the largest thing that is held
+        stored = found.pop(0)
+        sample[place[at : at + len(stored)]] = unit(stored)
+        at += len(stored)
+    return sample
 
 
 def _one_list(sample: Floats) -> Quantiser:
