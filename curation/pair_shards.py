@@ -22,6 +22,9 @@ from curation.buckets import area_px, bucket
 from curation.schema import PAIR_SHARDS, conform
 from curation.shards import JSON_ALLOWANCE_BYTES, count_words
 
+IMAGE = "image-"
+"""How the name of a picture begins that is an image of the collection; the rest is its id."""
+
 Picture = Mapping[str, Any]
 """An EDIT_PICTURE."""
 
@@ -107,6 +110,7 @@ def _index_row(row: Mapping[str, Any]) -> dict[str, object]:
     source, target = row["source_picture"], row["target_picture"]
     return {
         **{name: row[name] for name in ("pair", "kind", "task", "group")},
+        "images": images_of(row),
         "source_width": source["width"],
         "source_height": source["height"],
         "width": target["width"],
@@ -116,6 +120,12 @@ def _index_row(row: Mapping[str, Any]) -> dict[str, object]:
         "words_en": count_words(row["instruction_en"]),
         "words_zh": count_words(row["instruction_zh"]),
     }
+
+
+def images_of(row: Mapping[str, Any]) -> list[str]:
+    """Return the ids of the images that an EDIT_PAIRS row is made of, sorted: its base, or the two that were found."""
+    found = [row[side].removeprefix(IMAGE) for side in ("source", "target") if row[side].startswith(IMAGE)]
+    return sorted({*found, row["base"]} - {None})
 
 
 def _length(picture: Picture, lengths: Mapping[int, int]) -> int:

@@ -530,6 +530,7 @@ PAIR_SHARDS = pa.schema(
         field("pair", pa.string(), "name of the pair", nullable=False),
         field("shard", pa.string(), "file name of the tar", nullable=False),
         field("key", pa.string(), "WebDataset key inside the tar", nullable=False),
+        field("images", pa.list_(pa.string()), "ids of the images the pair is made of; none: drawn from nothing", nullable=False),
         field("kind", pa.string(), "text, parametric or mined", nullable=False),
         field("task", pa.string(), "addition, swap, removal, attribute, background, environment or style", nullable=False),
         field("group", pa.string(), "sub-collection of the source's image; layouts for what was drawn", nullable=False),

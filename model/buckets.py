@@ -211,10 +211,14 @@ def _coded(index: pa.Table, name: str) -> tuple[list[str], np.ndarray]:
 
 
 def _held_out(index: pa.Table, rows: np.ndarray, choice: Choice) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows to train on and rows held out; of pairs those that are made of a held-out image."""
     if not choice.held_out_share:
         return rows, rows[:0]
-    ids = index.column("id").to_pylist()
-    chosen = np.array([is_held_out(ids[row], choice.held_out_share, choice.held_out_seed) for row in rows], dtype=bool)
+    shown = (
+        index.column("images").to_pylist() if "images" in index.column_names else [[x] for x in index.column("id").to_pylist()]
+    )
+    share, seed = choice.held_out_share, choice.held_out_seed
+    chosen = np.array([any(is_held_out(image, share, seed) for image in shown[row]) for row in rows], dtype=bool)
     return rows[~chosen], rows[chosen]
 
 

@@ -76,7 +76,7 @@ def as_samples(index: pa.Table) -> pa.Table:
         for english, chinese in zip(index.column("words_en").to_pylist(), index.column("words_zh").to_pylist(), strict=True)
     ]
     names = {"id": "pair", "image_offset": "target_offset", "image_length": "target_length"}
-    same = ("shard", "json_offset", "json_length", "width", "height", "bucket", "group", "weight")
+    same = ("shard", "json_offset", "json_length", "width", "height", "bucket", "group", "weight", "images")
     columns = {name: index.column(names.get(name, name)) for name in (*names, *same)}
     kind = pa.list_(pa.struct([("language", pa.string()), ("level", pa.string()), ("words", pa.int32())]))
     return pa.table(columns | {"caption_lengths": pa.array(lengths, kind)})

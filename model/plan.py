@@ -71,7 +71,8 @@ class Plan:
         """Plan over `index` (SHARDS rows), and over `edits` (`pair_reader.as_samples`), if there are any.
 
         unit_px: sides of training images are multiples of it: the autoencoder's downsample times the patch.
-        held_out_share, held_out_seed: samples that are kept for validation, see model/held_out.py; `held_out` lists them.
+        held_out_share, held_out_seed: samples that are kept for validation, see model/held_out.py; `held_out` lists them. Edits
+            that are made of such images are left out too.
         token_budget, batch_multiple, pad_to: see `BatchSize`; batch_size is used when the budget is 0.
         edit_share: share of samples that are edits, in (0, 1). reference_tokens: SigLIP tokens of an edit.
         Raises ConfigError when no sample is left or a group is not in the index.
@@ -89,7 +90,10 @@ class Plan:
         if edits is not None:
             if not 0 < edit_share < 1:
                 raise ConfigError(f"data.pair_share is {edit_share}; it must be between 0 and 1")
-            told = Choice(level_weights={"instruction": 1.0}, language_weights=language_weights, use_weights=use_weights)
+            told = Choice(
+                level_weights={"instruction": 1.0}, language_weights=language_weights, use_weights=use_weights,
+                held_out_share=held_out_share, held_out_seed=held_out_seed,
+            )  # fmt: skip
             paired = BatchSize(
                 fixed=batch_size, token_budget=token_budget, multiple=batch_multiple, unit_px=unit_px, pad_to=pad_to,
                 images_per_sample=2, extra_tokens=reference_tokens,
@@ -172,5 +176,7 @@ def index_digest(index: pa.Table) -> str:
         digest.update(f"{name}:{len(index)}:".encode() + "\0".join(index.column(name).to_pylist()).encode())
     for name in ("image_offset", "image_length", "json_offset", "json_length"):
         digest.update(f"{name}:".encode() + index.column(name).to_numpy().astype("<i8").tobytes())
+    if "images" in index.column_names:
+        digest.update(b"images:" + json.dumps(index.column("images").to_pylist()).encode())
     digest.update(b"weight:" + index.column("weight").to_numpy().astype("<f4").tobytes())
     return digest.hexdigest()

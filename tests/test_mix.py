@@ -129,3 +129,16 @@ def test_the_report_says_sizes_leftovers_repeats_and_enlargement():
 def test_every_setting_of_the_mix_changes_the_digest():
     plans = [mixed(0.2), mixed(0.3), mixed(0.2, token_budget=500), mixed(0.2, batch_multiple=2), Plan(index(MANY), **SETTINGS)]
     assert len({plan.digest for plan in plans}) == 5
+
+
+def test_edits_made_of_an_image_that_is_held_out_are_left_out():
+    edits = index(FEW, levels=("instruction",))
+    made_of = [[f"{row:032x}", f"{row + 40:032x}"][: row % 3] for row in range(len(edits))]  # none, one or two images
+    plan = Plan(
+        index(MANY), edits=edits.append_column("images", pa.array(made_of, pa.list_(pa.string()))), held_out_share=0.3, **SETTINGS
+    )
+    hidden = {index(MANY)["id"][int(row)].as_py() for bucket in plan.held_out for row in bucket.rows}
+    seen = {row for batch in epochs_of(plan, 12) if batch.task == "edit" for row in batch.rows}
+    assert seen == {row for row, images in enumerate(made_of) if not hidden & set(images)}
+    assert plan.report()["edits"]["excluded"] == {"held out for validation": len(edits) - len(seen)}
+    assert 0 < len(edits) - len(seen) < len(edits) / 2

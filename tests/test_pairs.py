@@ -167,9 +167,12 @@ def test_stock_webdataset_reads_pairs_and_the_index_points_at_their_bytes(run: R
     assert index is not None
     good = {pair["pair"]: pair for pair in pairs if pair["error"] is None}
     assert [sample["__key__"] for sample in samples] == index["key"].to_pylist() and set(index["key"].to_pylist()) == set(good)
-    content = tars[0].read_bytes()
+    content, ids = tars[0].read_bytes(), run.read("images", ["id"])["id"].to_pylist()
     for sample, row in zip(samples, index.to_pylist(), strict=True):
         pair = good[row["pair"]]
+        shown = {ids[pair[side]["row"]] for side in ("source_picture", "target_picture") if pair[side]["row"] is not None}
+        assert shown <= set(row["images"]) <= shown | ({pair["base"]} - {None})
+        assert len(row["images"]) == {"mined": 2}.get(pair["kind"], len({pair["base"]} - {None}))
         assert sample["txt"] == sample["json"]["instruction"]["en"] == pair["instruction_en"]
         assert sample["source.jpg"].size == (row["source_width"], row["source_height"])
         assert sample["target.jpg"].size == sample["mask.png"].size == (row["width"], row["height"])
