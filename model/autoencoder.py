@@ -22,6 +22,8 @@ from torch import Tensor
 from curation.errors import ConfigError, ModelError
 
 FLUX_SCALING, FLUX_SHIFT = 0.3611, 0.1159
+TILE_PX = 1024
+"""Side beyond which the Flux VAE works in tiles: some 5 GB in float32."""
 
 
 class Autoencoder(Protocol):
@@ -95,9 +97,13 @@ class PCAAutoencoder:
 
 
 class FluxVAE:
-    """The Flux VAE through diffusers' AutoencoderKL, from a local folder; latents are (mode - shift) * scaling."""
+    """The Flux VAE through diffusers' AutoencoderKL, from a local folder; latents are (mode - shift) * scaling.
 
-    def __init__(self, folder: Path | str, *, device: str = "cpu") -> None:
+    Images are taken one by one: memory does not grow with a batch. One with a side beyond `tile_px` is cut into tiles that
+    overlap by a quarter and fade into each other: memory does not grow with it either, and its norms are those of its tiles.
+    """
+
+    def __init__(self, folder: Path | str, *, device: str = "cpu", tile_px: int = TILE_PX) -> None:
         if not (Path(folder) / "config.json").is_file():
             raise ModelError(f"{folder} has no config.json; give the folder of an AutoencoderKL")
         from diffusers import AutoencoderKL
@@ -108,19 +114,22 @@ class FluxVAE:
         self.shift = float(config.shift_factor if config.shift_factor is not None else FLUX_SHIFT)
         self.downsample = 2 ** (len(config.block_out_channels) - 1)
         self.channels = int(config.latent_channels)
+        self.model.enable_tiling()
+        self.model.tile_sample_min_size, self.model.tile_latent_min_size = tile_px, tile_px // self.downsample
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
         """Return latents (B, channels, H / downsample, W / downsample) of the posterior's mode."""
-        mode: Tensor = self.model.encode(images.to(self.model.device, self.model.dtype)).latent_dist.mode()
-        return (mode.float() - self.shift) * self.scaling
+        placed = images.to(self.model.device, self.model.dtype)
+        modes = [self.model.encode(image).latent_dist.mode() for image in torch.split(placed, 1)]
+        return (torch.cat(modes).float() - self.shift) * self.scaling
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         """Return images clamped to [-1, 1]."""
         z = (latents / self.scaling + self.shift).to(self.model.device, self.model.dtype)
-        images: Tensor = self.model.decode(z, return_dict=False)[0]
-        return images.float().clamp(-1, 1)
+        images = [self.model.decode(latent, return_dict=False)[0].float().clamp(-1, 1) for latent in torch.split(z, 1)]
+        return torch.cat(images)
 
 
 def parse_autoencoder(spec: str) -> tuple[str, str]:

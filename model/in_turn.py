@@ -55,15 +55,16 @@ def sample_in_turn(
     """
     text = load_text_encoder(folder)
     if int8:
-        quantise(text.model)
-    text.model.to(device)  # after quantisation: the device never holds the larger weights
+        quantise(text.model, device=device)
+    text.model.to(device)
     tell(Loaded("text_encoder", size_bytes(text.model)))
     features = {prompt: text.encode([prompt])[0] for prompt in dict.fromkeys([*prompts, negative_prompt])}
     del text
+    _let_go(device)
 
     model = fuse(load_transformer(folder, dtype=dtype))
     if int8:
-        quantise(model)
+        quantise(model, device=device)
     model.to(device)
     tell(Loaded("transformer", size_bytes(model)))
     size = latent_size(model.config, width_px, height_px, downsample=vae_downsample(folder))
@@ -83,8 +84,15 @@ def sample_in_turn(
             ).cpu()
         )  # fmt: skip
     del model
+    _let_go(device)
 
     vae = load_vae(folder, device=device)
     tell(Loaded("vae", size_bytes(vae.model)))
     pixels = [to_pixels(vae.decode(some).cpu()).numpy() for some in latents]
     return np.concatenate(pixels) if pixels else np.zeros((0, height_px, width_px, 3), np.uint8)
+
+
+def _let_go(device: str) -> None:
+    """Give memory that PyTorch keeps for later back to a GPU: the next part needs it in other pieces."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.empty_cache()

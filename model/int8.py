@@ -18,15 +18,15 @@ KEPT = ("t_embedder", "cap_embedder", "siglip_embedder", "all_x_embedder", "all_
 class Int8Linear(nn.Module):
     """A linear layer whose weight is int8 (out, in) times a scale per output."""
 
-    def __init__(self, linear: nn.Linear) -> None:
+    def __init__(self, linear: nn.Linear, *, device: torch.device | str | None = None) -> None:
         super().__init__()
-        weight = linear.weight.detach().float()
+        weight = linear.weight.detach().to(device).float()
         scale = weight.abs().amax(dim=1, keepdim=True).clamp_min(1e-12) / 127
         self.weight: Tensor
         self.scale: Tensor
         self.register_buffer("weight", (weight / scale).round().to(torch.int8))
         self.register_buffer("scale", scale.to(linear.weight.dtype))
-        self.bias = None if linear.bias is None else nn.Parameter(linear.bias.detach(), requires_grad=False)
+        self.bias = None if linear.bias is None else nn.Parameter(linear.bias.detach().to(device), requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x W^T + b in the dtype of `x`."""
@@ -34,15 +34,19 @@ class Int8Linear(nn.Module):
         return F.linear(x, self.weight.to(x.dtype) * self.scale.to(x.dtype), bias)
 
 
-def quantise(model: nn.Module, *, kept: Sequence[str] = KEPT) -> nn.Module:
-    """Replace every linear layer of `model` outside `kept` by an Int8Linear, in place, and return the model."""
+def quantise(model: nn.Module, *, kept: Sequence[str] = KEPT, device: torch.device | str | None = None) -> nn.Module:
+    """Replace every linear layer of `model` outside `kept` by an Int8Linear, in place, and return the model.
+
+    device: where layers are converted, one after the other, and stay; it never holds the larger weights together. Default: where
+    they are.
+    """
     for name, child in list(model.named_children()):
         if name in kept:
             continue
         if isinstance(child, nn.Linear):
-            setattr(model, name, Int8Linear(child))
+            setattr(model, name, Int8Linear(child, device=device))
         else:
-            quantise(child, kept=kept)
+            quantise(child, kept=kept, device=device)
     return model
 
 

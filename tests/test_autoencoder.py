@@ -90,3 +90,28 @@ def test_the_flux_vae_scales_its_latents_as_the_released_pipeline_does(tmp_path:
     with torch.no_grad():
         assert torch.allclose(latents, (vae.encode(images).latent_dist.mode() - 0.1159) * 0.3611, atol=1e-6)
         assert torch.allclose(ours.decode(latents), vae.decode(latents / 0.3611 + 0.1159).sample.clamp(-1, 1), atol=1e-5)
+
+
+def test_a_large_image_is_decoded_in_tiles_that_bound_memory_and_change_little(tmp_path: Path):
+    from diffusers import AutoencoderKL
+
+    torch.manual_seed(0)
+    AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2, block_out_channels=(8, 8),
+        layers_per_block=1, latent_channels=4, norm_num_groups=2, use_quant_conv=False, use_post_quant_conv=False,
+        mid_block_add_attention=False,
+    ).save_pretrained(tmp_path / "vae")  # fmt: skip
+    images = torch.rand(2, 3, 192, 320) * 2 - 1  # of one texture: every tile has the statistics of the whole
+    made, largest = [], []
+    for tile_px in (1024, 64):
+        vae, sizes = FluxVAE(tmp_path / "vae", tile_px=tile_px), []
+        for layer in vae.model.modules():
+            if isinstance(layer, torch.nn.Conv2d):
+                layer.register_forward_hook(lambda _, __, out, sizes=sizes: sizes.append(out.numel()))
+        latents = vae.encode(images)
+        made.append((latents, vae.decode(latents)))
+        largest.append(max(sizes))
+    assert largest[1] == 8 * 64 * 64 < largest[0] == 8 * 192 * 320  # of one image, never of the batch
+    for whole, tiled in zip(*made, strict=True):
+        assert tiled.shape == whole.shape
+        assert 0 < float((tiled - whole).norm() / whole.norm()) < 0.4  # random weights; another image is at 1.4
