@@ -270,6 +270,8 @@ class TrainConfig:
     """CPU threads of a training process."""
     shard: str = "full"
     """Over which of several processes weights and moments are divided: `none`, `hybrid` (those of a machine) or `full`."""
+    deterministic: bool = False
+    """Only GPU kernels with one order of additions: slower; a resumed run has the bits of an uninterrupted one, as on a CPU."""
     gradient_checkpointing: bool = False
     """Compute a block's activations again in the backward pass instead of keeping them: a third more time, far less memory."""
     attention: str = "sdpa"

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 BOOKKEEPING = frozenset(
     {
         "num_threads", "checkpoint_every", "keep_checkpoints", "device", "validation", "preview", "peak_tflops",
-        "accumulation", "shard", "gradient_checkpointing", "compile", "attention", "init_distilled",
+        "accumulation", "shard", "gradient_checkpointing", "compile", "attention", "init_distilled", "deterministic",
     }
 )  # fmt: skip
 """Settings that may change when a run is resumed; all others decide what is learned. What validation holds out is in the plan."""

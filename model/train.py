@@ -25,6 +25,7 @@ from curation.errors import ConfigError
 from model.checkpoint import Progress, latest_checkpoint
 from model.checkpoint_writer import CheckpointWriter
 from model.config import TrainConfig
+from model.deterministic import deterministic_kernels
 from model.non_finite import finite, stop_at_nan
 from model.objective import sample_losses
 from model.parallel import clip, exchange_gradients
@@ -77,7 +78,12 @@ def train(
     torch.set_num_threads(config.num_threads)
     out.mkdir(parents=True, exist_ok=True)
     try:
-        with joined(config.device) as ranks, shared_errors(out, ranks), ExitStack() as held:
+        with (
+            deterministic_kernels(config.deterministic),
+            joined(config.device) as ranks,
+            shared_errors(out, ranks),
+            ExitStack() as held,
+        ):
             checkpoint = ranks.first_does(lambda: _enter(held, out, resume))
             run = _Run(config, shards, out, checkpoint, ranks)
             losses = run.loop(progress, watches)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from closed_form import fill, inputs
 from tiny_pipeline import save_pipeline
-from tiny_run import CONFIG
+from tiny_run import CONFIG, weights_of
 from tiny_shards import squares, write_tiny_shards
 
 from curation.errors import ModelError
@@ -96,18 +96,21 @@ def test_compiled_blocks_have_the_values_and_gradients_of_plain_ones(recompute: 
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_training_resumes_with_the_losses_of_the_straight_run(tmp_path: Path, precision: str):
+def test_a_deterministic_training_resumes_with_the_bits_of_the_straight_run(tmp_path: Path, precision: str):
     shards = write_tiny_shards(tmp_path, squares(44))
-    config = dataclasses.replace(CONFIG, device="cuda", precision=precision)
+    config = dataclasses.replace(CONFIG, device="cuda", precision=precision, deterministic=True)
     straight = train(config, shards=shards, out=tmp_path / "straight")
     with pytest.raises(KeyboardInterrupt):
         train(config, shards=shards, out=tmp_path / "cut", progress=stop_after(6))
     again = train(config, shards=shards, out=tmp_path / "cut")
     assert again.step == straight.step
-    wanted, found = losses(tmp_path / "straight"), losses(tmp_path / "cut")
-    assert np.allclose(wanted, found, rtol=1e-5 if precision == "fp32" else 1e-3)
+    assert losses(tmp_path / "cut") == losses(tmp_path / "straight")
+    assert weights_of(again.checkpoint) == weights_of(straight.checkpoint)
     on_cpu = train(dataclasses.replace(config, device="cpu"), shards=shards, out=tmp_path / "cpu")
-    assert abs(on_cpu.loss - straight.loss) < (1e-3 if precision == "fp32" else 0.05) * abs(on_cpu.loss)
+    assert losses(tmp_path / "cpu")[0] == pytest.approx(
+        losses(tmp_path / "straight")[0], rel=1e-5 if precision == "fp32" else 0.02
+    )
+    assert on_cpu.loss == pytest.approx(straight.loss, rel=0.05)
 
 
 def stop_after(step: int):
@@ -130,5 +133,6 @@ def test_samples_are_those_of_the_cpu_whole_and_in_turn(tmp_path: Path):
     whole = Sampler.open(folder, device="cuda").generate(prompts, **settings)
     turns = sample_in_turn(folder, prompts, **settings, device="cuda")
     small = sample_in_turn(folder, prompts, **settings, device="cuda", dtype=torch.bfloat16, int8=True)
-    assert np.abs(whole - wanted).max() <= 2 and np.abs(turns - wanted).max() <= 2
+    for made in (whole, turns):  # convolutions run in TF32 there
+        assert np.abs(made - wanted).max() <= 8 and np.abs(made - wanted).mean() < 0.2
     assert np.abs(small - wanted).mean() < 12
