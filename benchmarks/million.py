@@ -218,9 +218,16 @@ def _write(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
     facts = about(command, load=options.load, packages=("ray", "faiss-cpu", "numpy", "pyarrow", "igraph"))
     RESULTS.mkdir(exist_ok=True)
     kept = json.loads((RESULTS / "million.json").read_text())["results"] if options.add else []
-    rows = kept + rows
+    measured = {_setting(row) for row in rows}
+    rows = sorted(
+        [row for row in kept if _setting(row) not in measured] + rows, key=lambda row: (row["count"], -row["memory_mb"])
+    )
     (RESULTS / "million.json").write_text(json.dumps({**facts, "results": rows}, indent=1) + "\n")
     (RESULTS / "million.md").write_text(_page(facts, rows))
+
+
+def _setting(row: dict[str, Any]) -> tuple[int, int, int]:
+    return row["count"], row["memory_mb"], row["seed"]
 
 
 def _page(facts: dict[str, Any], rows: list[dict[str, Any]]) -> str:
@@ -231,14 +238,14 @@ def _page(facts: dict[str, Any], rows: list[dict[str, Any]]) -> str:
         "",
         __doc__.split("\n\n")[2].replace("\n", " ").strip(),
         "",
-        "| vectors | memory_mb | wall s | CPU s | peak GB | edges | errors | lost | surplus |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| vectors | memory_mb | workers | wall s | CPU s | peak GB | edges | errors | lost | surplus |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         quality = f"{row['errors']:,} | {row['lost_share']:.2%} | {row['residual_share']:.2%}" if "errors" in row else " | | "
         lines.append(
-            f"| {row['count']:,} | {row['memory_mb']} | {row['wall_seconds']:.0f} | {row['cpu_seconds']:.0f} "
-            f"| {row['peak_bytes'] / 2**30:.2f} | {row['edges']:,} | {quality} |"
+            f"| {row['count']:,} | {row['memory_mb']} | {row['cores']} | {row['wall_seconds']:.0f} | {row['cpu_seconds']:.0f} "
+            f"| {row['peak_bytes'] / 1e9:.2f} | {row['edges']:,} | {quality} |"
         )
     lines += ["", *_exponent(rows), *(line for row in rows for line in (*_stage_lines(row), *_baseline_lines(row)))]
     return "\n".join(lines) + "\n"
@@ -298,7 +305,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--until", default=LAST, help="last stage")
     parser.add_argument("--scratch", help="folder for the runs; vectors that are there are not made again")
     parser.add_argument("--no-baselines", dest="baselines", action="store_false", help="measure only our stages")
-    parser.add_argument("--add", action="store_true", help="keep the rows of earlier results")
+    parser.add_argument("--add", action="store_true", help="keep the rows of earlier results with other settings")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--baseline", nargs=5, help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -29,7 +29,8 @@ def embedding_matrix(embeddings: pa.Table) -> Floats:
 
 def stored_vectors(embeddings: pa.Table) -> tuple[Halves, NDArray[np.bool_]]:
     """Return the vectors that are not null as they are stored, (M, d), and which of the N rows they are."""
-    column = embeddings.column("embedding").combine_chunks()
+    column = embeddings.column("embedding")
+    column = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()  # which copies a single chunk too
     present = np.asarray(column.is_valid())
     return column.flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size), present
 

@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from curation import schema
@@ -83,7 +84,12 @@ def vectors_of(run: Run, part: int) -> tuple[NDArray[np.floating], Rows]:
 
     Left out: images that failed, vectors without a direction, and, once EXACT knows them, exact copies of another image.
     """
-    stored, present = stored_vectors(run.read_part("embeddings", part, ["embedding"]))
+    return vectors_in(run, part, run.read_part("embeddings", part, ["embedding"]))
+
+
+def vectors_in(run: Run, part: int, embeddings: pa.Table) -> tuple[NDArray[np.floating], Rows]:
+    """Return the same of a part of EMBEDDINGS that has been read."""
+    stored, present = stored_vectors(embeddings)
     rows = np.flatnonzero(present) + int(run.offsets("embeddings")[part])
     keep = usable(stored)
     if run.has("exact"):

@@ -6,7 +6,7 @@ from curation.tables import Run
 from graph.join import Engine, chosen_engine
 from graph.quantiser import SAMPLE_PER_LIST, Quantiser, centroid_table, default_lists, hash_ids, train
 from graph.vectors import Floats, unit
-from jobs.lists import vectors_of
+from jobs.lists import vectors_in
 from jobs.stage import Item, Output
 
 SPARE = 2
@@ -44,9 +44,9 @@ def _sample(run: Run, size: int, count: int) -> Floats:
     limit = np.uint64(min(1.0, size / max(1, readable)) * (2**64 - 2048))
     found, hashes = [], []
     for part in parts:
-        vectors, rows = vectors_of(run, part)
-        ids = run.read_part("embeddings", part, ["id"]).column("id").to_pylist()
-        hashed = hash_ids(ids)[rows - offsets[part]]
+        embeddings = run.read_part("embeddings", part, ["id", "embedding"])
+        vectors, rows = vectors_in(run, part, embeddings)
+        hashed = hash_ids(embeddings.column("id").to_pylist())[rows - offsets[part]]
         found.append(vectors[hashed <= limit])
         hashes.append(hashed[hashed <= limit])
     place = np.argsort(np.argsort(np.concatenate(hashes), kind="stable"))
