@@ -29,7 +29,7 @@ from model.config import Z_IMAGE, DiTConfig, to_dict
 from model.dit import Block, DiT
 from model.fused import fuse
 from model.released import OWN_FIELDS
-from model.roofline import BACKWARD, H100, forward_flops
+from model.roofline import BACKWARD, H100, forward_flops, weight_count
 
 TOY = DiTConfig(
     dim=32, n_layers=1, n_refiner_layers=1, n_heads=2, n_kv_heads=2, in_channels=4, cap_feat_dim=8, axes_dims=(4, 6, 6)
@@ -56,7 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
             print(json.dumps(row), flush=True)
     if options.out is not None:
         facts = about("python -m benchmarks.dit_gpu", load=round(os.getloadavg()[0], 1), packages=("torch", "diffusers"))
-        options.out.write_text(json.dumps(facts | {"device": _device_name(options), "rows": rows}, indent=1) + "\n")
+        config, *_ = _setting(options)
+        shape = f"{weight_count(config) / 1e9:.2f}B parameters"
+        found = facts | {"device": _device_name(options), "shape": shape, "rows": rows}
+        options.out.write_text(json.dumps(found, indent=1) + "\n")
     return rows
 
 

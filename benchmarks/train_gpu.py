@@ -28,6 +28,7 @@ from PIL import Image
 from benchmarks.about import about
 from benchmarks.raw_shards import write_raw_shards
 from model.config import Z_IMAGE, DataConfig, DiTConfig, TrainConfig
+from model.roofline import weight_count
 from model.train import train
 
 TOY = DiTConfig(
@@ -61,7 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
     if options.out is not None:
         facts = about("python -m benchmarks.train_gpu", load=round(os.getloadavg()[0], 1), packages=("torch",))
         device = "cpu (smoke)" if options.smoke else torch.cuda.get_device_name()
-        options.out.write_text(json.dumps(facts | {"device": device, "rows": rows}, indent=1) + "\n")
+        shape = f"{weight_count(_config(options).model) / 1e9:.2f}B parameters of the released width"
+        options.out.write_text(json.dumps(facts | {"device": device, "shape": shape, "rows": rows}, indent=1) + "\n")
     return rows
 
 

@@ -1,0 +1,97 @@
+"""benchmarks/results/gpu.md: what was measured on a GPU, from the JSON files beside it.
+
+.venv/bin/python -m benchmarks.gpu_page
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+GB = 1e9
+
+
+def main() -> None:
+    """Write the page from those of its files that are there."""
+    parts = [
+        _part("sampling_gpu", _sampling),
+        _part("dit_gpu", _forward),
+        _part("dit_gpu_step", _forward),
+        _part("train_gpu", _training),
+    ]
+    (RESULTS / "gpu.md").write_text("# On a GPU\n\n" + "\n".join(part for part in parts if part))
+
+
+def _part(name: str, section: Any) -> str:
+    path = RESULTS / f"{name}.json"
+    if not path.is_file():
+        return ""
+    found = json.loads(path.read_text())
+    versions = ", ".join(f"{package} {number}" for package, number in found["versions"].items())
+    lines: list[str] = section(found)
+    return "\n".join([lines[0], "", f"{found['date']}, {found['device']}; {versions}. `{found['command']}`", "", *lines[1:], ""])
+
+
+def _sampling(found: dict[str, Any]) -> list[str]:
+    rows = [
+        f"| {row['way']} | {_gb(row['allocated_bytes'])} | {_gb(row['reserved_bytes'])} | {row['seconds']:.2f} |"
+        for row in found["rows"]
+    ]
+    return [
+        "## A pipeline of the released size",
+        "| way | tensors at most, GB | held from the driver, GB | seconds an image |",
+        "|---|---|---|---|",
+        *rows,
+        "",
+        "1024 x 1024 px, 8 steps without guidance, prompt to pixels; bf16, random weights of the true shapes (transformer 6.15B,",
+        "Qwen3-4B, VAE; ours decodes in float32). Ways that load parts for every image have loading, from files in the page",
+        "cache, in their seconds. A 16 GB card holds what stays below 16 in the third column." + found.get("note", ""),
+    ]
+
+
+def _forward(found: dict[str, Any]) -> list[str]:
+    backward = found["rows"][0]["backward"]
+    rows = []
+    for row in found["rows"]:
+        first = next(other for other in found["rows"] if other["px"] == row["px"])
+        rows.append(
+            f"| {row['px']} | {row['candidate']} | {1e3 * row['seconds']:.1f} | {first['seconds'] / row['seconds']:.2f}x "
+            f"| {row['mfu']:.1%} | {_gb(row['peak_bytes'])} | {row['away']:.4f} |"
+        )
+    return [
+        "## The model, forward and backward" if backward else "## The model, forward",
+        "| px | candidate | ms | times as fast | MFU | peak GB | away |",
+        "|---|---|---|---|---|---|---|",
+        *rows,
+        "",
+        f"{found['rows'][0]['batch']} samples with captions of {', '.join(map(str, found['rows'][0]['texts']))} tokens, bf16, "
+        + found["shape"]
+        + "; medians. MFU is of the data sheet's 989 TFLOP/s, with operations by closed form. `away` is the relative distance of",
+        "the outputs from diffusers'.",
+    ]
+
+
+def _training(found: dict[str, Any]) -> list[str]:
+    rows = [
+        f"| {row['option']} | {row['batch']} | {row['images_per_second']:.1f} | {row['tokens_per_second']:,.0f} "
+        f"| {row['tflops']:.0f} | {row['mfu']:.1%} | {row['memory_gb']:.1f} | {row['data_share']:.1%} |"
+        if "error" not in row
+        else f"| {row['option']} | - | {row['error']} | | | | | |"
+        for row in found["rows"]
+    ]
+    return [
+        "## The trainer",
+        "| option | batch | images/s | tokens/s | TFLOP/s | MFU | peak GB | waiting for data |",
+        "|---|---|---|---|---|---|---|---|",
+        *rows,
+        "",
+        found["shape"] + ", 512 px, AdamW and average in float32, bf16 products; the trainer's own log.",
+    ]
+
+
+def _gb(count: float | None) -> str:
+    return "-" if count is None else f"{count / GB:.1f}"
+
+
+if __name__ == "__main__":
+    main()
