@@ -26,6 +26,7 @@ from jobs.join import COMPARISONS, MOST_TASKS
 from jobs.knn import ORDERED_ROWS
 from jobs.lists import BYTES_PER_NUMBER
 from jobs.nearest import QUERY_ROWS
+from jobs.quantise import SPARE
 from jobs.runner import Planned
 from jobs.stage import Stage
 
@@ -40,6 +41,10 @@ PAIRS_PER_NEIGHBOUR = 0.67
 
 SORT_SECONDS = 2e-7
 """CPU seconds to sort one edge and make it unique (merging in benchmarks/knn.py)."""
+
+HANDLED_SECONDS = 4e-8
+"""CPU seconds to read a number of EMBEDDINGS, convert it, put it in order and write it, beside all products: what `lists` and
+`quantise` take more than these in benchmarks/million.py."""
 
 NOT_PLANNED = ("train", "sample", "evaluate", "losses", "report")
 """Stages whose cost does not follow from the number of images."""
@@ -69,11 +74,12 @@ LINK_BYTES = 300.0
 
 def held_rows(name: str, config: Config) -> float:
     """Return how many images' columns a stage that goes through the whole collection in one task holds at a time."""
+    apart = config.base is None or config.duplicates.rekey_base or config.dedup.method == "similarity"
     bins = {
         "exact": exact.ROWS_PER_BIN,
         "components": config.components.images_per_item,
         "communities": communities.ROWS_PER_BIN,
-        "duplicates": max(duplicates.ROWS_PER_BIN, config.components.images_per_item),
+        "duplicates": max(duplicates.ROWS_PER_BIN, config.components.images_per_item) if apart else math.inf,
         "hierarchy": config.hierarchy.max_images,
         "placeholders": config.ingest.part_rows,  # and the captions of one group
         "watermarks": watermarks.IMAGES_PER_BIN,
@@ -224,6 +230,8 @@ def _computed(config: Config, scale: Scale, graph: Graph, rates: Rates) -> dict[
         iterations=ITERATIONS,
         two_level_from=TWO_LEVEL_LISTS,
     )
+    vector = scale.dimension * HANDLED_SECONDS
+    sampled = read_by_quantise(scale.all_images, sizes)
     worker = 1e6 * (config.join.memory_mb if similar else config.knn.memory_mb)
     centroids = (sizes.lists + sizes.cells) * scale.dimension * 4.0
     training = cost.flops(sizes.training if graph.lists > 1 else 0.0, scale.dimension) / rates.fp32
@@ -232,8 +240,8 @@ def _computed(config: Config, scale: Scale, graph: Graph, rates: Rates) -> dict[
     merging = graph.edges * scale.new_pairs * SORT_SECONDS
     edges = Cost(merging, graph.edge_bytes, worker if similar else PAIRS_PER_PART * EDGE_MEMORY)
     divided = {
-        "quantise": Cost(training, centroids, sizes.sample * scale.dimension * 4.0),
-        "lists": Cost(assigning, stored, worker + centroids),
+        "quantise": Cost(training + sampled * vector, centroids, sizes.sample * scale.dimension * 4.0),
+        "lists": Cost(assigning + scale.images * vector, stored, worker + centroids),
         "edges": edges,
     }
     if similar:
@@ -253,6 +261,11 @@ def _computed(config: Config, scale: Scale, graph: Graph, rates: Rates) -> dict[
         counted = scale.all_images * config.knn.k * SORT_SECONDS
         found["hierarchy"] = Cost(counted, scale.all_images * 63.0, PROCESS_BYTES + links * LINK_BYTES / 4)
     return divided | found
+
+
+def read_by_quantise(images: int, sizes: cost.Quantiser) -> int:
+    """Return how many vectors are read for a sample: parts of some times its size."""
+    return min(images, SPARE * sizes.sample)
 
 
 def _candidates(config: Config, scale: Scale, graph: Graph) -> Cost:

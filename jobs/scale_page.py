@@ -85,7 +85,8 @@ def sizes(rows: int) -> dict[str, float]:
     components = cost.Components(rows, rows * estimate.EDGES_PER_IMAGE)
     assigning = cost.flops(quantiser.assigning(rows, descend=join_settings.descend), DIMENSION)
     training = cost.flops(quantiser.training, DIMENSION)
-    group_rows = (join_settings.memory_mb << 20) // (BYTES_PER_NUMBER * DIMENSION)
+    handled = (rows + estimate.read_by_quantise(rows, quantiser)) * DIMENSION * estimate.HANDLED_SECONDS
+    seconds = (training + assigning + joined.flops) / rate() + handled
     return {
         "vectors": float(rows * DIMENSION * cost.HALF_BYTES),
         "stored": joined.stored_bytes,
@@ -96,8 +97,9 @@ def sizes(rows: int) -> dict[str, float]:
         "assigning": assigning,
         "joining": joined.flops,
         "brute": cost.flops(cost.all_pairs(rows), DIMENSION),
-        "core_hours": cost.hours(training + assigning + joined.flops, per_second=rate()),
-        "groups": -(-rows // group_rows),
+        "handled": handled,
+        "core_hours": seconds / 3600,
+        "groups": -(-rows // group_rows()),
         "join_tasks": min(max(1.0, joined.products / COMPARISONS), float(MOST_TASKS)),
         "edges": components.edges,
         "edge_bytes": components.edge_bytes,
@@ -107,17 +109,22 @@ def sizes(rows: int) -> dict[str, float]:
     }
 
 
+def group_rows() -> int:
+    """Return how many vectors of DIMENSION are in a group of LISTS by default."""
+    return (JoinConfig().memory_mb << 20) // (BYTES_PER_NUMBER * DIMENSION)
+
+
 ROWS: tuple[tuple[str, str, str], ...] = (
     ("EMBEDDINGS, float16", "vectors", "bytes"),
     ("the same in list order (LISTS)", "stored", "bytes"),
-    ("read from LISTS by all joins", "read", "bytes"),
+    ("read from LISTS by all joins, at most", "read", "bytes"),
     ("lists", "lists", "count"),
     ("CENTROIDS, float32, in every worker", "centroids", "bytes"),
     ("training the quantiser, FLOP", "training", "power"),
     ("assigning every vector, FLOP", "assigning", "power"),
     ("joining, FLOP", "joining", "power"),
     ("every pair once instead, FLOP", "brute", "power"),
-    ("all three steps, core hours", "core_hours", "hours"),
+    ("all three steps with reading and writing, core hours", "core_hours", "hours"),
     ("tasks of `lists`", "groups", "count"),
     ("tasks of `join`", "join_tasks", "count"),
     ("edges", "edges", "power"),
@@ -175,8 +182,9 @@ def _table() -> list[str]:
             f"""Assumed: {DIMENSION} dimensions; `join` at its defaults (at most {settings.nprobe} lists per vector,
             descend {settings.descend}, {settings.memory_mb} MB per worker); unequal lists raise the products by
             {estimate.IMBALANCE:g}; {estimate.EDGES_PER_IMAGE:g} edges per image; {rate() / 1e9:.0f} GFLOP/s per core in float32,
-            {origin}. A CPU that multiplies bfloat16 natively is some times faster at the join. A product of two
-            vectors of d terms is 2 d FLOP. Formulae: `graph/cost.py`."""
+            {origin}; {1e9 * estimate.HANDLED_SECONDS:g} ns to read a number, convert it, put it in order and write it. A
+            CPU that multiplies bfloat16 natively is some times faster at the join. A product of two vectors of d terms is
+            2 d FLOP. Formulae: `graph/cost.py`."""
         ),
     ]
 
@@ -226,15 +234,15 @@ def _limits() -> list[str]:
     maps = FILES_PER_GROUP * billion["groups"]
     held = ", ".join(f"`{name}` {SHIPPED[name][3]:,.0f} bytes" for name in ("exact", "components", "duplicates", "select"))
     pairs = 1e9 * KnnConfig().k * estimate.PAIRS_PER_NEIGHBOUR
-    needed = JoinConfig().memory_mb * -(-maps // (MAPS_PER_PROCESS // 2))
+    most_images = MAPS_PER_PROCESS // FILES_PER_GROUP * group_rows()
     return [
         "## Where it would stop\n",
         "Known from the arithmetic and the code, not from running it:\n",
         *_points(
-            f"""Every task of `join`, `nearest` and `partition` maps {FILES_PER_GROUP} files per group of LISTS. A
-            billion images at the default `join.memory_mb` make {billion["groups"]:,.0f} groups and {maps:,.0f} maps; Linux allows
-            {MAPS_PER_PROCESS:,} per process. With `join.memory_mb` (or `knn.memory_mb`) {needed:,.0f} there are half as many as
-            allowed, and a worker needs that much memory.""",
+            f"""Every worker of `join` and every task of `nearest` maps {FILES_PER_GROUP} files per group of LISTS, `partition`
+            one. A billion images at the default `join.memory_mb` make {billion["groups"]:,.0f} groups and {maps:,.0f} maps;
+            Linux allows {MAPS_PER_PROCESS:,} per process, which are used up at {_power(most_images)} images. Twice the
+            `join.memory_mb` (or `knn.memory_mb`) makes half as many.""",
             f"CENTROIDS are held by every worker of `lists`: {size(billion['centroids'])} each at a billion.",
             f"""Stages that look at all images go through them in bins of a fixed number of rows, in one task each: an
             image of a bin costs {held} (tiled tables, benchmarks/costs.py). `concepts`, `balance` and
@@ -302,19 +310,19 @@ def _whole_route() -> list[str]:
             f"""**The whole route**, from EMBEDDINGS to DUPLICATES through the runner: Ray, commits, checksums, Parquet;
             {rows[0]["cores"]} cores, {about["cpu"]}
             ([benchmarks/results/million.md](../benchmarks/results/million.md)). *Computed* is training, assigning and joining
-            by the formulae above at the rate above, for the stages quantise, lists and join; it leaves out starting workers,
-            reading and writing, which weigh less the more vectors there are."""
+            by the formulae above at the rates above, with reading and writing, for the stages quantise, lists and join; it leaves
+            out starting workers."""
         ),
         "| vectors | memory_mb | wall s | CPU s | CPU us per vector | quantise, lists, join: CPU s | computed | peak GB |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         found = sizes(row["count"])
-        work = (found["training"] + found["assigning"] + found["joining"]) / rate()
+        work = 3600 * found["core_hours"]
         graph = sum(stage["cpu_seconds"] for stage in row["stages"] if stage["stage"] in ("quantise", "lists", "join"))
         lines.append(
             f"| {row['count']:,} | {row['memory_mb']} | {row['wall_seconds']:.0f} | {row['cpu_seconds']:.0f} | "
-            f"{1e6 * row['cpu_seconds'] / row['count']:.0f} | {graph:.0f} | {work:.0f} | {row['peak_bytes'] / 2**30:.2f} |"
+            f"{1e6 * row['cpu_seconds'] / row['count']:.0f} | {graph:.0f} | {work:.0f} | {row['peak_bytes'] / 1e9:.2f} |"
         )
     return [*lines, ""]
 
