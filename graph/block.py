@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from graph.lists import Group, Members, at_home, release, unit_vectors, visiting
 from graph.vectors import Floats, Rows, unit
 
-READ_ROWS = 2048
-"""Vectors of a file that are normalised at a time."""
+READ_ROWS = 256
+"""Vectors of a file that are normalised at a time, few enough that their memory is used again."""
 
 
 @dataclass(frozen=True)
