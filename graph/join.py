@@ -67,7 +67,8 @@ def join(
     lists = nlist or default_lists(len(rows))
     sample = rows[sample_rows(names, SAMPLE_PER_LIST * lists)]
     quantiser = train(unit(vectors[sample]), num_lists=lists, two_level=two_level, seed=seed)
-    group = assigned(vectors=vectors[rows], rows=rows, quantiser=quantiser, nprobe=nprobe, margin=margin, descend=descend)
+    usable_ones = vectors if len(rows) == len(vectors) else vectors[rows]
+    group = assigned(vectors=usable_ones, rows=rows, quantiser=quantiser, nprobe=nprobe, margin=margin, descend=descend)
     return edge_rows([join_lists([group], first=0, last=quantiser.num_lists, min_similarity=min_similarity, dtype=dtype)])
 
 
