@@ -42,6 +42,15 @@ MEASURES = ("cpu_seconds", "peak_bytes", "recall_0.70", "recall_copies_0.70")
 MAPS_PER_PROCESS = 65_530
 """Linux's default of vm.max_map_count: memory-mapped files of one process."""
 
+NODE_BYTES = 512e9
+"""Memory of the nodes of the example."""
+
+WHOLE_BYTES = 4700
+"""Memory per image of whole columns of IMAGES and METRICS, as `select` and `duplicates` took before they went bin by bin."""
+
+OF_BASE_BYTES = 28
+"""Memory per image of a base: its representative, community and keeper, and the similarity to it."""
+
 FILES_PER_GROUP = len(fields(Group))
 """Arrays of one group of LISTS, each a file that a task of `join` maps."""
 
@@ -245,9 +254,12 @@ def _limits() -> list[str]:
             `join.memory_mb` (or `knn.memory_mb`) makes half as many.""",
             f"CENTROIDS are held by every worker of `lists`: {size(billion['centroids'])} each at a billion.",
             f"""Stages that look at all images go through them in bins of a fixed number of rows, in one task each: an
-            image of a bin costs {held} (tiled tables, benchmarks/costs.py). `concepts`, `balance` and
-            `shares` still hold whole columns. `--plan` marks what a node cannot hold as
-            TOO MUCH.""",
+            image of a bin costs {held} (tiled tables, benchmarks/costs.py).""",
+            f"""Still in one memory, so that a node of {NODE_BYTES / 1e9:.0f} GB is full at the images in brackets: {_whole()};
+            `select` with a policy on contained pictures and, of the methods with verdicts, `duplicates` over a `base`, about
+            {WHOLE_BYTES:,} bytes per image ({_power(NODE_BYTES / WHOLE_BYTES)}). `partition` over a `base` holds
+            {OF_BASE_BYTES} bytes for each of its images in every worker, `knn.engine: exact` and `faiss` all vectors, and
+            `placeholders` the captions of one group. `--plan` marks what a node cannot hold as TOO MUCH.""",
             f"""`verify` reads whole parts of KEYPOINTS for the few images it needs of each. A billion images at
             {KnnConfig().k} neighbours are {pairs:.2g} pairs; their keypoints alone, read once per pair, are
             {size(pairs * SHIPPED["keypoints"][1])}, and most of what is read with them is thrown away: the bandwidth of
@@ -259,6 +271,13 @@ def _limits() -> list[str]:
             "The run folder is a file system that all nodes mount; its bandwidth is not in the table.",
         ),
     ]
+
+
+def _whole() -> str:
+    """Return what the stages of whole columns hold per image, and where a node ends."""
+    names = [name for name in ("concepts", "balance", "shares") if SHIPPED.get(name, (0.0,) * 4)[3]]
+    said = [f"`{name}` {SHIPPED[name][3]:,.0f} bytes per image ({_power(NODE_BYTES / SHIPPED[name][3])})" for name in names]
+    return ", ".join(said) or "`concepts`, `balance` and `shares` (not measured)"
 
 
 def _own() -> list[str]:
