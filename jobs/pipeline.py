@@ -27,7 +27,7 @@ STAGES: tuple[Stage, ...] = (
     Stage("tag", "tags", ("embeddings",), "curation.tags:Tagger", "labels from the embedder's own head"),
     Stage("score", "scores", ("images", "embeddings"), "curation.scores:Scorer", "learned judges"),
     Stage("ocr", "ocr", ("images",), "captioning.ocr:Reader", "text lines in reading order",
-          version=2),
+          version=3),
     Stage("quantise", "centroids", ("embeddings",), "jobs.quantise:work", "centroids that divide the vectors into lists",
           plan="jobs.quantise:plan", optional=("exact",)),
     Stage("lists", "lists", ("embeddings", "centroids"), "jobs.lists:Assigner", "vectors in the order of their lists",

@@ -48,6 +48,13 @@ def test_one_line_on_its_head_among_others_is_read(reader: Reader) -> None:
     assert {line["text"] for line in reader.read(np.asarray(sheet.image))} == {*ENGLISH[:2], "Upside down banner"}
 
 
+@pytest.mark.parametrize(("face", "degrees"), [("DejaVuSerif.ttf", 270), ("DejaVuSerif-Bold.ttf", 90)])
+def test_a_line_along_an_edge_is_found_though_the_detector_is_less_sure_of_it(reader: Reader, face: str, degrees: int) -> None:
+    sheet = Sheet(Image.new("RGB", (200, 480), "#f5ecd7"), (28, 42, 58))
+    sheet.turned(sheet.region("sideways", "en"), "Saturday copper 1916", (150, 240), latin(face, 30), degrees)
+    assert [line["text"] for line in reader.read(np.asarray(sheet.image))] == ["Saturday copper 1916"]
+
+
 def test_long_lines_are_cut_at_spaces() -> None:
     words = ["harbour", "museum", "railway", "theatre"] * 12
     font = latin("DejaVuSans.ttf", 30)
