@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from curation.errors import ConfigError, ModelError
 from model.config import DiTConfig
 from model.layout import Packing
-from model.modulation import may_overwrite, unit, unit_
+from model.modulation import may_overwrite, on_float32_cpu, unit, unit_
+from model.rms_norm import NormTurned
 from model.rope import rotate, rotate_
 
 # T tokens of all samples, D width, H heads, K head dim
@@ -94,6 +95,9 @@ class Attention(nn.Module):
 
 def turned(x_THK: Tensor, norm: nn.Module, rope_TP: Tensor) -> Tensor:
     """Return queries or keys after QK-norm and RoPE; without gradients in the memory of `x_THK`."""
+    if isinstance(norm, nn.RMSNorm) and torch.is_grad_enabled() and on_float32_cpu(x_THK):
+        out: Tensor = NormTurned.apply(x_THK, norm.weight, rope_TP, norm.eps)
+        return out
     if not may_overwrite(x_THK):
         normed = unit(x_THK, norm.eps) * norm.weight if isinstance(norm, nn.RMSNorm) else x_THK
         return rotate(normed, rope_TP).type_as(x_THK)  # autocast norms in float32; kernels want the dtype of the values

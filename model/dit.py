@@ -11,15 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.aligned import Linear
 from model.attention import Attention
 from model.config import DiTConfig
 from model.drawn import drawn_weights
 from model.layout import Layout, Packing, check_latent, text_packing, text_to_image_layout, with_padding
-from model.modulation import gated_sum, modulate, scaled_norm, without_gradients
+from model.modulation import gated_sum, modulate, scaled_norm
 from model.omni import OmniSample, RefinedCondition, velocity
+from model.swiglu import swiglu
 
 # B samples, T tokens of all samples, D width, R rows of time conditioning, C latent channels
 
@@ -37,14 +38,11 @@ class FeedForward(nn.Module):
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
-        self.w1 = nn.Linear(dim, hidden, bias=False)
-        self.w2 = nn.Linear(hidden, dim, bias=False)
-        self.w3 = nn.Linear(dim, hidden, bias=False)
+        self.w1, self.w2, self.w3 = Linear(dim, hidden), Linear(hidden, dim), Linear(dim, hidden)
 
     def forward(self, x_TD: Tensor) -> Tensor:
         """Return (T, D)."""
-        gate, value = self.w1(x_TD), self.w3(x_TD)
-        out: Tensor = self.w2(F.silu(gate, inplace=True).mul_(value) if without_gradients() else F.silu(gate) * value)
+        out: Tensor = self.w2(swiglu(self.w1(x_TD), self.w3(x_TD)))
         return out
 
 

@@ -1,29 +1,28 @@
 """Layers that share their input as one product each: q, k and v; w1 and w3. For inference, made of a loaded model.
 
-In: a DiT. Out: the same object with fewer, larger products. The checkpoint does not change: `state_dict` gives the released keys
-and `load_state_dict` takes them, to the bit. The hidden width of the feed-forward is rounded up with zeros to whole cache lines:
-SiLU(0) * 0 adds nothing, and a width like 1365 costs a product a quarter of its speed (the released 10240 needs no such thing).
+In: a DiT. Out: the same object with fewer, larger products: fewer launches on a GPU; a CPU gains nothing and computes them one by
+one. The checkpoint does not change: `state_dict` gives the released keys and `load_state_dict` takes them, to the bit. The hidden
+width of the feed-forward is rounded up with zeros to whole cache lines (see aligned.py): SiLU(0) * 0 adds nothing.
 
 Gradients flow, but parameters, their gradients and an optimiser's state are then those of the fused weights, and LoRA finds no
 `to_q`: training keeps the layers apart.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.aligned import ALIGNED
 from model.attention import Attention, attend, turned
 from model.dit import Block, DiT, FeedForward
 from model.layout import Packing, padded
-from model.modulation import without_gradients
+from model.modulation import on_float32_cpu
+from model.swiglu import swiglu
 
 # T tokens of all samples, D width, F hidden width, H heads, K head dim
-
-ALIGNED = 16
-"""float32 numbers in a cache line."""
 
 StateDict = dict[str, Any]
 
@@ -49,9 +48,9 @@ class FusedAttention(nn.Module):
 
     def forward(self, x_TD: Tensor, packing: Packing) -> Tensor:
         """Return the attended tokens, (T, D)."""
-        qkv = self.to_qkv(x_TD).view(len(x_TD), 3, self.heads, -1)
-        q, k = turned(qkv[:, 0], self.norm_q, packing.rope_TP), turned(qkv[:, 1], self.norm_k, packing.rope_TP)
-        out: Tensor = self.to_out[0](attend(q, k, qkv[:, 2], packing, backend=self.backend))
+        q, k, v = (x.view(len(x_TD), self.heads, -1) for x in _parts(x_TD, self.to_qkv, 3))
+        q, k = turned(q, self.norm_q, packing.rope_TP), turned(k, self.norm_k, packing.rope_TP)
+        out: Tensor = self.to_out[0](attend(q, k, v, packing, backend=self.backend))
         return out
 
 
@@ -74,9 +73,20 @@ class FusedFeedForward(nn.Module):
 
     def forward(self, x_TD: Tensor) -> Tensor:
         """Return (T, D)."""
-        gate, value = self.w13(x_TD).chunk(2, dim=-1)
-        out: Tensor = self.w2(F.silu(gate, inplace=True).mul_(value) if without_gradients() else F.silu(gate) * value)
+        gate, value = _parts(x_TD, self.w13, 2)
+        out: Tensor = self.w2(swiglu(gate, value))
         return out
+
+
+def _parts(x_TD: Tensor, layer: nn.Module, count: int) -> Sequence[Tensor]:
+    """Return the `count` results that a fused layer holds side by side.
+
+    On a CPU one product is no faster than several, and later passes prefer whole memory: there each result has its own.
+    """
+    if on_float32_cpu(x_TD) and isinstance(layer, nn.Linear):
+        return [F.linear(x_TD, part) for part in layer.weight.chunk(count)]
+    out: Tensor = layer(x_TD)
+    return out.chunk(count, dim=-1)
 
 
 def _linear(weight: Tensor, like: nn.Linear) -> nn.Linear:

