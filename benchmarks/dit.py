@@ -4,6 +4,8 @@
     python -m benchmarks.dit --threads 2 --cases mixed --passes forward --rounds 3        # a piece: its rounds are added
     python -m benchmarks.dit --width 384 --cases uniform                     # a width whose feed-forward needs no rounding
 
+Rounds of another version of the model do not mix with new ones: remove results/dit.json first.
+
 All models get the same random weights (6 layers, 2 + 2 refiners) and the same batches; outputs are asserted equal to diffusers'
 within 1e-4, except with captions padded to 8 tokens instead of 32, which is another model. Runs are interleaved: each round runs
 every candidate once, and a speed-up is the median over rounds of diffusers' seconds / ours in the same round. Sampling is
@@ -21,6 +23,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from benchmarks.about import about, heading
 from model.config import DiTConfig, to_dict
@@ -59,7 +62,7 @@ def main() -> None:
         for name, calls, backward in candidates(case, WIDTHS[options.width]):
             if ("backward" if backward else "forward") in options.passes:
                 row = {"case": name, "width": options.width, "threads": options.threads, "backward": backward}
-                rows.append(row | {"rounds": measured(calls, backward=backward, rounds=options.rounds, equal=equal_within(case))})
+                rows.append(row | measured(calls, backward=backward, rounds=options.rounds, equal=equal_within(case)))
                 print(json.dumps(rows[-1] | summary(rows[-1])), flush=True)
     if not has_bf16():
         print(f"this CPU has none of {', '.join(BF16_FLAGS)}: bf16 was not measured")
@@ -148,14 +151,27 @@ def models(config: DiTConfig) -> tuple[DiT, DiT, DiT, Any]:
     return made[0], fuse(made[1]), fuse(made[2]), theirs
 
 
-def measured(calls: dict[str, Call], *, backward: bool, rounds: int, equal: float) -> list[dict[str, float]]:
-    """Return the seconds of every call in every round, after one round that warms up and whose outputs must agree."""
-    with torch.set_grad_enabled(backward):
-        found = {name: [x.detach() for x in call()] for name, call in calls.items()}
+def measured(calls: dict[str, Call], *, backward: bool, rounds: int, equal: float) -> dict[str, Any]:
+    """Return the seconds of every call in every round, after one that warms up, counts operations and must give equal outputs."""
+    found, operations = {}, {}
+    for name, call in calls.items():
+        with FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION) as counter:
+            found[name] = run(call, backward)
+        operations[name] = counter.get_total_flops()
     for name in set(found) & {"ours", "fused"}:
         away = max(float((a - b.view(a.shape)).abs().max()) for a, b in zip(found[name], found["diffusers"], strict=True))
         assert away <= equal, f"{name} is {away} away from diffusers"
-    return [{name: round(seconds(call, backward), 4) for name, call in calls.items()} for _ in range(rounds)]
+    timed = [{name: round(seconds(call, backward), 4) for name, call in calls.items()} for _ in range(rounds)]
+    return {"operations": operations, "rounds": timed}
+
+
+def run(call: Call, backward: bool) -> list[Tensor]:
+    """Return the outputs of a call, after the gradients of their mean squares where `backward`."""
+    with torch.set_grad_enabled(backward):
+        outputs = list(call())
+        if backward:
+            torch.autograd.backward(torch.stack([x.square().mean() for x in outputs]).sum())
+    return [x.detach() for x in outputs]
 
 
 def summary(row: dict[str, Any]) -> dict[str, Any]:
@@ -165,17 +181,31 @@ def summary(row: dict[str, Any]) -> dict[str, Any]:
     return {
         "seconds": {name: statistics.median(spent[name] for spent in rounds) for name in names},
         "speedup": {name: round(ratio, 3) for name, ratio in speedup.items() if name != "diffusers"},
+        "fewer_operations": round(row["operations"]["diffusers"] / row["operations"][next(iter(names))], 3),
     }
 
 
 def seconds(call: Call, backward: bool) -> float:
-    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter  # CPU seconds where they mean the same
+    """Return how long a call takes: CPU seconds on one thread, where they mean the same as wall seconds."""
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     start = clock()
-    with torch.set_grad_enabled(backward):
-        outputs = call()
-        if backward:
-            torch.autograd.backward(torch.stack([x.square().mean() for x in outputs]).sum())
+    run(call, backward)
     return clock() - start
+
+
+def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+    return int(sdpa_flop_count(query, key, value))  # type: ignore[no-untyped-call]
+
+
+def _attention_backward(gradient: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+    return int(sdpa_backward_flop_count(gradient, query, key, value))  # type: ignore[no-untyped-call]
+
+
+CPU_ATTENTION = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
+}
+"""Operations of kernels that torch's counter does not know."""
 
 
 def merge(rows: list[dict[str, Any]], facts: dict[str, Any], path: Path) -> None:
@@ -198,16 +228,16 @@ def page(facts: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     lines = [
         "# The S3-DiT beside diffusers'\n",
         heading(facts) + "\n",
-        "| width | threads | case | pass | diffusers, s | ours | fused | captions to 8 | rounds |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| width | threads | case | pass | diffusers, s | ours | fused | captions to 8 | fewer operations | rounds |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         faster = [
             f"{row['speedup'][name]:.2f}x" if name in row["speedup"] else "-" for name in ("ours", "fused", "captions to 8")
         ]
         what = "8 steps" if row["case"].startswith("sampling") else "forward + backward" if row["backward"] else "forward"
-        theirs, rounds = f"{row['seconds']['diffusers']:.2f}", len(row["rounds"])
-        cells = [row["width"], row["threads"], row["case"], what, theirs, *faster, rounds]
+        theirs, fewer = f"{row['seconds']['diffusers']:.2f}", f"{row['fewer_operations']:.2f}x"
+        cells = [row["width"], row["threads"], row["case"], what, theirs, *faster, fewer, len(row["rounds"])]
         lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
     return "\n".join([*lines, "", EXPLAINED.format(bf16="" if facts["bf16_measured"] else NO_BF16)])
 
@@ -215,16 +245,27 @@ def page(facts: dict[str, Any], rows: list[dict[str, Any]]) -> str:
 EXPLAINED = """\
 Times as fast as diffusers' model, float32, medians of interleaved rounds: CPU seconds on one thread, wall seconds on two. Equal
 outputs are asserted (1e-4; 1e-3 after the eight guided steps), except for "captions to 8": the same weights with padding to 8
-tokens instead of 32, which is another model. `ours` keeps the layers apart, as training does; `fused` is model/fused.py.
-Uniform: 4 x (256 image + 64 caption tokens). Mixed: latents 32x32, 24x48, 16x32, 40x24 with captions of 20, 300, 90, 150 tokens.
-One large: 64x64 and three of 16x16. At width 512 the feed-forward is 1365 wide and fused layers round it to 1376, which is a good
-part of their gain; at 384 it is 1024 and nothing is rounded. Sampling: latents 32x32, two prompts of 64 tokens, or of 20 and 300
-(mixed); an empty prompt of 12; guidance in every step. There add up: fused layers, no padding between samples, the captions'
-branch once per prompt, the layout once, and the noise refiner once for both halves of guidance. With the 30 joint layers of the
-released model to its 2 refiners, these last shares are a fifth of what they are here. {bf16}
+tokens instead of 32, which is another model. `ours` keeps the layers apart, as training does; `fused` is model/fused.py, which
+on a CPU keeps results apart too. `fewer operations`: diffusers' operations in matrix products and attention over ours, as torch
+counts them: what would be gained if only these took time, and took it at the same rate.
 
-The rounds so far were run beside other work on two shared cores (load 8 to 20), where single rounds of one case differ by 15 %;
-rows of few rounds are to be read so. In particular whether a uniform training step gains anything is not settled.
+Uniform: 4 x (256 image + 64 caption tokens). Mixed: latents 32x32, 24x48, 16x32, 40x24 with captions of 20, 300, 90, 150 tokens.
+One large: 64x64 and three of 16x16. Sampling: latents 32x32, two prompts of 64 tokens, or of 20 and 300 (mixed); an empty prompt
+of 12; guidance in every step.
+
+**Uniform batches** need the same operations. At width 512 the feed-forward is 1365 wide, and a product whose result has rows of
+1365 numbers takes up to 1.45 times as long as one with 1376 (29.5 for 20.4 ms at 1280 tokens, minima of 11); results with aligned
+rows (model/aligned.py) take a tenth off all products of a training step. Norms, rotations and SwiGLU with gradients by hand
+(model/rms_norm.py, model/swiglu.py) take the rest; before, a step was as fast as diffusers' (.99x, median of 5). At width 384 the
+feed-forward is 1024 wide and nothing is gained by rows.
+
+**Sampling** saves what is the same in every step or in both halves of guidance: the captions' branch, the layout, the noise
+refiner, the padding of the empty prompt. With the 30 joint layers of the released model to its 2 refiners these shares are a
+fifth of what they are here. With equal prompts products and attention are 85 % of diffusers' seconds and 91 % of ours (torch's
+profiler), products at 85 to 90 GFLOP/s in both. So that row has a ceiling: its fewer operations over .85, were all else free.
+{bf16}
+
+Rounds were run beside other work on two shared cores; single rounds of one case differ by 15 %.
 """
 NO_BF16 = "bf16 was not measured: this CPU has no bf16 units (avx512_bf16, amx_bf16)."
 

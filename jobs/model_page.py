@@ -152,9 +152,10 @@ def _speed() -> list[str]:
 
 SPEED_NOTE = """\
 How many times as fast as the model of diffusers {diffusers} on the same batch with equal outputs: float32 on a CPU ({cpu},
-{date}; `benchmarks/results/dit.md` says what the batches are). A uniform batch gains by fused products, fewer passes over
-the tokens and memory used again; a ragged one because nothing is padded to its longest sample; sampling also because
-captions are refined once per prompt and the noise refiner runs once for both halves of guidance. Neither bf16 on a CPU nor
+{date}; `benchmarks/results/dit.md` says what the batches are, and what no code can pass). A uniform batch gains by results with
+aligned rows, gradients written by hand, fewer passes over the tokens and memory used again; a ragged one because nothing is
+padded to its longest sample; sampling also because captions are refined once per prompt and the noise refiner runs once for
+both halves of guidance. Neither bf16 on a CPU nor
 anything on a GPU was measured: this CPU has no bf16 units. `benchmarks/dit_gpu.py` (MFU, peak memory, flash-attn 2 and 3,
 torch.compile) has been run at toy size only, which tests its code. In bf16 we are as near to float32 as diffusers is
 (`tests/test_bf16.py`)."""
