@@ -10,6 +10,7 @@
         TooManyFailures         more rows failed than the configured share (exit 8)
         ModelError              weights are missing, of another shape, or unreadable (exit 9)
         EndpointError           a server refuses every ask, or cannot be reached (exit 10)
+        Stopped                 a signal asked for the end; what was done is kept (exit 130 for Ctrl-C, 143 for SIGTERM)
         AlreadyExists           an exclusive create found the name taken (two writers; never shown to users)
         DecodeError             one image cannot be decoded; becomes a row with its `code`, never an exit
         EditError               one edit cannot be made or was not made right; becomes a row with its `code`, never an exit
@@ -117,6 +118,14 @@ class EndpointError(ImageloomError):
     """A server of captions refuses every ask, or cannot be reached."""
 
     exit_code = 10
+
+
+class Stopped(ImageloomError):
+    """Work was asked to end by a signal, and has ended in order."""
+
+    def __init__(self, message: str, *, signal: int = 2) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal
 
 
 class AlreadyExists(ImageloomError):

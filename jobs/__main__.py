@@ -1,7 +1,8 @@
 """The verbs of the command line: `imageloom VERB` or `python -m jobs VERB`.
 
 Exit codes: 0 done; 1 unexpected; 2 wrong key, value or name; 3 source unreadable; 4 wrong schema; 5 stale stage; 6 corrupt
-part, or validate found something; 7 a stage failed; 8 too many failures; 9 model unusable; 10 server unusable; 130 interrupted.
+part, or validate found something; 7 a stage failed; 8 too many failures; 9 model unusable; 10 server unusable; 130 interrupted;
+143 terminated.
 """
 
 import json

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from curation.errors import ConfigError
+from curation.errors import ConfigError, Stopped
 from model.checkpoint import Progress, latest_checkpoint
 from model.checkpoint_writer import CheckpointWriter
 from model.config import TrainConfig
@@ -32,6 +32,7 @@ from model.parallel import clip, exchange_gradients
 from model.ranks import ERROR_FILE, Ranks, device_of, joined, shared_errors
 from model.run_inputs import base_of, open_batches
 from model.schedule import learning_rate
+from model.stopping import requests
 from model.train_batch import TrainBatch
 from model.train_log import TrainLog
 from model.train_state import TrainState
@@ -72,7 +73,8 @@ def train(
     resume: go on from the newest complete checkpoint in `out`; false starts over and removes what is there.
     watches: called after every update, before it is logged; see model/watch.py.
     Raises StaleInput if `out` was trained on other shards or settings, ConfigError if model, autoencoder and text do not fit,
-    StageFailed if the loss stops being finite (the batch is saved as nan-step-NNNNNN.json) or another process failed.
+    StageFailed if the loss stops being finite (the batch is saved as nan-step-NNNNNN.json) or another process failed, Stopped
+    after the update and checkpoint in which a signal came (model/stopping.py).
     """
     out, started, threads = Path(out), time.monotonic(), torch.get_num_threads()
     torch.set_num_threads(config.num_threads)
@@ -134,7 +136,8 @@ class _Run:
         """Train to the last step and return the losses of all steps that were run."""
         at, config, losses = self.state.progress, self.config, list[float]()
         watches = [*configured(config, self.batches, self.out, rank=self.ranks.rank), *watches]
-        with self.writer as writer, TrainLog(self.out, at.step) if self.ranks.first else nullcontext() as log:
+        log_file = TrainLog(self.out, at.step) if self.ranks.first else nullcontext()
+        with self.writer as writer, log_file as log, requests() as request:
             asked = time.monotonic()
             left = config.num_steps - at.step
             for batch in self.batches.run(at.epoch, at.number, count=left, rank=self.ranks.rank, world_size=self.ranks.size):
@@ -151,9 +154,14 @@ class _Run:
                     log.write(record)
                     if progress is not None:
                         progress(record)
-                if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.num_steps:
+                stop = int(max(self.ranks.gathered(float(request.signal))))  # what one process was sent, all do
+                if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.num_steps or stop:
                     writer.save(self.state)
+                if stop:
+                    break
                 asked = time.monotonic()
+        if (step := self.state.progress.step) < config.num_steps:
+            raise Stopped(f"stopped after update {step} of {config.num_steps}; the same command goes on there", signal=stop)
         return losses
 
     def _update(self, batch: TrainBatch, step: int) -> tuple[dict[str, Any], Tensor]:

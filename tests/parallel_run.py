@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -110,6 +111,15 @@ class FailsInOneProcess:
         return {}
 
 
+class SignalToOneProcess:
+    """A watch that sends SIGTERM to the second process alone."""
+
+    def __call__(self, update: Update) -> dict[str, Any]:
+        if update.step == 3 and os.environ["RANK"] == "1":
+            os.kill(os.getpid(), signal.SIGTERM)
+        return {}
+
+
 def fail(out: Path, shards: Path, settings: TrainConfig, *watches: Watch) -> None:
     """Write what a training that must fail says, in every process."""
     try:
@@ -128,6 +138,7 @@ TRAININGS = {
     "relay": lambda shards, out: train_until(14, CONFIG, shards=shards, out=out / "relay"),
     "adapted": lambda shards, out: train_until(7, adapted(out / "base"), shards=shards, out=out / "adapted"),
     "nan": lambda shards, out: fail(out / "nan", shards, config(learning_rate=1e30, warmup_steps=0, validation=None)),
+    "stopped": lambda shards, out: fail(out / "stopped", shards, CONFIG, SignalToOneProcess()),
     "lonely": lambda shards, out: fail(out / "lonely", shards, CONFIG, FailsInOneProcess()),
 }  # fmt: skip
 

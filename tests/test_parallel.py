@@ -38,7 +38,7 @@ def two(shards: Path, one: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     train_until(7, CONFIG, shards=shards, out=out / "relay")
     train_until(3, adapted(out / "base"), shards=shards, out=out / "adapted")
     (out / "points.json").write_text(json.dumps(random_points(3)))
-    in_processes(2, shards, out, "straight", "interrupted", "replicated", "bf16", "relay", "adapted", "nan", "lonely")
+    in_processes(2, shards, out, "straight", "interrupted", "replicated", "bf16", "relay", "adapted", "nan", "stopped", "lonely")
     train(CONFIG, shards=shards, out=out / "relay")
     train(adapted(out / "base"), shards=shards, out=out / "adapted")
     return out
@@ -112,6 +112,12 @@ def test_a_loss_that_is_not_finite_stops_all_processes_with_one_line(two: Path):
     assert "first in " in said[0]
     batches = [json.loads(path.read_text())["batch"] for path in sorted((two / "nan").glob("nan-step-000002-process-*.json"))]
     assert sorted(map(len, batches)) == [3, 4]
+
+
+def test_a_signal_to_one_process_ends_all_after_the_same_update_and_its_checkpoint(two: Path):
+    said = [(two / "stopped" / f"said-{rank}.txt").read_text() for rank in (0, 1)]
+    assert said == ["Stopped: stopped after update 3 of 20; the same command goes on there"] * 2
+    assert [path.name for path in (two / "stopped").glob("step-*")] == ["step-000003"]
 
 
 def test_an_error_of_one_process_is_told_by_the_others_too(two: Path):

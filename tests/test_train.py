@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from tiny_run import CONFIG, config, weights_of
 from tiny_shards import squares, write_tiny_shards
 
-from curation.errors import ConfigError, ModelError, StageFailed, StaleInput
+from curation.errors import ConfigError, ModelError, StageFailed, StaleInput, Stopped
 from model.checkpoint import is_complete, latest_checkpoint, load_model, read_config, read_progress
 from model.config import DataConfig, TrainConfig, from_dict, to_dict
 from model.sampler import Sampler
@@ -88,6 +88,22 @@ def test_a_killed_run_goes_on_to_the_same_bits_twice(shards: Path, straight: Pat
     train(CONFIG, shards=shards, out=out)
     assert losses(out) == losses(straight)
     assert weights_of(out / "step-000012") == weights_of(straight / "step-000012")
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_training_after_its_update_and_checkpoint(
+    shards: Path, straight: Path, tmp_path: Path, sent: signal.Signals, code: int
+):
+    handlers = [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)]
+    with pytest.raises(Stopped, match="stopped after update 6 of 12") as stopped:
+        train(
+            CONFIG, shards=shards, out=tmp_path, progress=lambda line: os.kill(os.getpid(), sent) if line["step"] == 6 else None
+        )
+    assert stopped.value.exit_code == code
+    assert read_progress(tmp_path / "step-000006").step == 6
+    assert handlers == [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)]
+    train(CONFIG, shards=shards, out=tmp_path)
+    assert weights_of(tmp_path / "step-000012") == weights_of(straight / "step-000012")
 
 
 def test_a_second_trainer_waits_until_the_first_has_ended(shards: Path, tmp_path: Path):
