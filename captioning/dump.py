@@ -58,6 +58,8 @@ def open_dump(path: Path) -> Dump:
     source = open_source(path)
     if "<mediawiki" not in source.head and "<page>" not in source.head:
         shown = " ".join(source.head[:60].split())
+        if not shown:
+            raise SourceError(f"dump {path} is empty, or its first block is cut off or damaged: fetch it again")
         raise SourceError(f"dump {path} is no MediaWiki XML: it begins with {shown!r}, and has no <mediawiki> or <page>")
     return Dump(source, read_site(source.head))
 

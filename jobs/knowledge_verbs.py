@@ -18,10 +18,10 @@ app = typer.Typer(
 
 @app.command()
 def build(
-    out: Annotated[Path, typer.Option(help="folder of the knowledge base; an interrupted build continues there")],
     dump: Annotated[
         list[Path] | None, typer.Option(help="pages-articles XML: .bz2 (multistream or not), .gz or plain; may be repeated")
     ] = None,
+    out: Annotated[Path, typer.Option(help="folder of the knowledge base; an interrupted build continues there")] = Path("kb"),
     langlinks: Annotated[
         list[Path] | None, typer.Option(help="langlinks SQL dump of the same wiki (.sql.gz): Chinese titles by page number")
     ] = None,
@@ -49,10 +49,9 @@ def build(
 
     The same input gives the same tables for any number of workers. English Wikipedia with Chinese titles:
 
-        imageloom knowledge build --dump enwiki-latest-pages-articles-multistream.xml.bz2 \\
-            --langlinks enwiki-latest-langlinks.sql.gz --out kb/enwiki
+        imageloom knowledge build --dump enwiki-latest-pages-articles.xml.bz2 --langlinks enwiki-latest-langlinks.sql.gz
 
-    A run uses it by `knowledge: {path: kb/enwiki}` in its YAML.
+    A run uses it by `knowledge: {path: kb}` in its YAML.
     """
     from curation.tables import Run
     from jobs import summary
@@ -91,7 +90,7 @@ def build(
 @app.command()
 def show(
     title: Annotated[str, typer.Argument(help='title, redirect, link text or Chinese title: "Lantern Festival", 元宵节')],
-    kb: Annotated[Path, typer.Option(help="folder of the knowledge base")],
+    kb: Annotated[Path, typer.Option(help="folder of the knowledge base")] = Path("kb"),
     links: Annotated[int, typer.Option(min=0, help="links and names that are listed")] = 12,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON value instead of text")] = False,
     svg: Annotated[
@@ -102,7 +101,7 @@ def show(
 
     Example:
 
-        imageloom knowledge show "Lantern Festival" --kb kb/enwiki
+        imageloom knowledge show "Lantern Festival"
     """
     from curation.tables import Run
     from jobs.knowledge_show import look_up

@@ -167,11 +167,24 @@ def test_a_cut_dump_is_built_and_called_partial(tmp_path: Path, shared_ray: dict
     show_built(base)
 
 
+def test_without_a_folder_named_the_base_is_kb(demo: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    missing = CliRunner().invoke(app, ["knowledge", "show", "Dragon boat"])
+    assert "kb is no complete knowledge base" in str(missing.exception)
+    (tmp_path / "kb").symlink_to(demo.root, target_is_directory=True)
+    assert "龙舟" in CliRunner().invoke(app, ["knowledge", "show", "Dragon boat"]).output
+    built = CliRunner().invoke(app, ["knowledge", "build", "--help"]).output
+    assert "[default: kb]" in built
+
+
 def test_mistakes_are_one_line(tmp_path: Path, wiki: Path) -> None:
+    cut = tmp_path / "cut.xml.bz2"
+    cut.write_bytes(bz2.compress(wiki.read_bytes())[:500])
     for options, message in (
         ([], "give --dump"),
         (["--dump", str(tmp_path / "none")], "cannot be read"),
         (["--dump", str(wiki), "--langlinks", str(wiki)], "no SQL dump"),
+        (["--dump", str(cut)], "its first block is cut off"),
     ):
         result = CliRunner().invoke(app, ["knowledge", "build", "--out", str(tmp_path / "kb"), *options])
         assert message in str(result.exception)
