@@ -204,6 +204,15 @@ def _caption_weights(index: pa.Table, choice: Choice) -> _Captions:
     return _Captions(total, np.divide(weighed, total, out=np.zeros(len(index)), where=total > 0))
 
 
+def caption_kinds(index: pa.Table) -> str:
+    """Return the levels of captions that an index has, with their languages, as text."""
+    captions = pc.list_flatten(index.column("caption_lengths").combine_chunks())
+    levels, languages = (pc.fill_null(captions.field(name), "") for name in ("level", "language"))
+    joined = pc.unique(pc.binary_join_element_wise(levels, languages, "\0")).to_pylist()
+    pairs = (pair.split("\0") for pair in sorted(joined))
+    return ", ".join(f"{level} ({language})" if language else level for level, language in pairs) or "none"
+
+
 def _coded(index: pa.Table, name: str) -> tuple[list[str], np.ndarray]:
     """Return the different values of a column and, for each row, the place of its own."""
     coded = index.column(name).combine_chunks().dictionary_encode()

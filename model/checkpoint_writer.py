@@ -5,11 +5,16 @@ and is removed; a folder with its final name is whole.
 """
 
 import logging
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch.distributed as dist
+from safetensors import SafetensorError
+from torch.distributed.checkpoint.api import CheckpointException
 
+from curation.errors import StageFailed
 from model.autoencoder import Autoencoder
 from model.checkpoint import Base, Progress, complete, hidden_folder, is_there, prune, save_checkpoint
 from model.config import TrainConfig
@@ -37,10 +42,11 @@ class CheckpointWriter:
         """Write the checkpoint of `state`, and remove those that are too old."""
         self.wait()
         if self._group is None:
-            save_checkpoint(
-                self.out, progress=state.progress, config=self.config, weights=dict(state.trained), ema=state.ema,
-                optimizer=state.moments(), autoencoder=self.autoencoder, base=self.base,
-            )  # fmt: skip
+            with _failures(self.out):
+                save_checkpoint(
+                    self.out, progress=state.progress, config=self.config, weights=dict(state.trained), ema=state.ema,
+                    optimizer=state.moments(), autoencoder=self.autoencoder, base=self.base,
+                )  # fmt: skip
             prune(self.out, keep=self.config.keep_checkpoints)
             return
         folder = self.ranks.first_does(lambda: self._begin(state.progress))
@@ -52,9 +58,10 @@ class CheckpointWriter:
 
     def wait(self) -> None:
         """Return when the last checkpoint is complete; raises what went wrong with it."""
-        if self._pending is not None:
-            self._pending.result()
-            self._pending = None
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            with _failures(self.out):
+                pending.result()
 
     def __enter__(self) -> "CheckpointWriter":
         return self
@@ -77,3 +84,15 @@ class CheckpointWriter:
             write_whole(folder / FOLDER, f"{group}/", folder / f"{group}.safetensors")
         complete(folder, progress=progress, config=self.config, autoencoder=self.autoencoder, base=self.base)
         prune(self.out, keep=self.config.keep_checkpoints)
+
+
+@contextmanager
+def _failures(out: Path) -> Iterator[None]:
+    """Turn what a full or lost disk makes the writers raise into StageFailed."""
+    try:
+        yield
+    except (OSError, SafetensorError, CheckpointException) as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise StageFailed(
+            f"{out}: no checkpoint can be written ({reason}); make room, and the same command goes on from the last one there"
+        ) from error

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from curation.errors import ConfigError, ModelError, StaleInput
 from model.checkpoint import Base, check_fit, is_complete, latest_checkpoint, read_base, read_config
-from model.config import TrainConfig
+from model.config import TrainConfig, to_dict
 from model.dit import DiT
 from model.drawn import drawn_weights
 from model.lora import add_adapters, drawn_adapters, portable
@@ -28,6 +28,12 @@ from model.released import is_pipeline, weight_files
 from model.stored import AdaptedWeights, StoredWeights, Weights
 
 logger = logging.getLogger(__name__)
+
+MEANING = (
+    "dim", "n_layers", "n_refiner_layers", "n_heads", "in_channels", "cap_feat_dim", "all_patch_size", "all_f_patch_size",
+    "qk_norm", "norm_eps", "axes_dims", "rope_theta", "t_scale",
+)  # fmt: skip
+"""Fields of DiTConfig that decide which weights there are and what they do; heads and rotary axes change no size of any."""
 
 DECLARATIONS = ("model_index.json", "transformer.json", "config.json", "transformer/config.json")
 """Files that may say that a checkpoint is distilled: `is_distilled` or `_is_distilled` true, or a name with Turbo in it."""
@@ -61,6 +67,7 @@ def begin(model: DiT, config: TrainConfig, base: Base | None) -> None:
     own = {name: parameter for name, parameter in parameters.items() if name not in adapters}
     if base is not None:
         _check_kind(Path(base.path), config)
+        _check_shape(Path(base.path), config)
     given = set[str]() if base is None else _take(own, base_weights(base), Path(base.path))
     if given != set(own):
         for name, value in drawn_weights(_shapes(own).items(), seed=config.seed):
@@ -174,6 +181,18 @@ def _check_kind(folder: Path, config: TrainConfig) -> None:
             f"init: {folder} is distilled to few steps, which training with this objective undoes: begin with the base model, "
             "or set init_distilled: true"
         )
+
+
+def _check_shape(folder: Path, config: TrainConfig) -> None:
+    """Raise ModelError naming the first field of MEANING in which a base and the configured model differ."""
+    places = (folder / "transformer.json", folder / "transformer" / "config.json", folder / "config.json")
+    given = json.loads(next(path for path in places if path.is_file()).read_text())
+    wanted = to_dict(config.model)
+    for name in MEANING:
+        if name in given and given[name] != wanted[name]:
+            raise ModelError(
+                f"init: {folder} has {name} {given[name]}, train.model.{name} is {wanted[name]}; they must be the same"
+            )
 
 
 def _is_distilled(folder: Path) -> bool:

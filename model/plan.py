@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from curation.errors import ConfigError
-from model.buckets import BatchSize, Bucket, Choice, make_buckets, usable_rows
+from model.buckets import BatchSize, Bucket, Choice, caption_kinds, make_buckets, usable_rows
 from model.buckets import Shape as Shape
 from model.buckets import training_shape as training_shape
 from model.draws import draws as draws
@@ -156,7 +156,8 @@ class _Samples:
     def __init__(self, index: pa.Table, choice: Choice, size: BatchSize, resolution_px: int, seed: int, *, key: int) -> None:
         rows, held, self.excluded = usable_rows(index, choice)
         if not len(rows):
-            raise ConfigError(f"no sample is left to train on; excluded: {self.excluded or 'none, the index is empty'}")
+            excluded = ", ".join(f"{count} for {reason}" for reason, count in self.excluded.items()) or "none, the index is empty"
+            raise ConfigError(f"no sample is left to train on; excluded: {excluded}; captions there: {caption_kinds(index)}")
         self.size = size
         self.buckets = make_buckets(index, rows, choice=choice, size=size, resolution_px=resolution_px, seed=seed)
         self.held_out = make_buckets(index, held, choice=choice, size=size, resolution_px=resolution_px, seed=seed)

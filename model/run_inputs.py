@@ -103,15 +103,21 @@ def _check_fit(config: TrainConfig, autoencoder: Autoencoder, text_width: int) -
         raise ConfigError(f"model.cap_feat_dim is {config.model.cap_feat_dim}; {config.text} gives {text_width}")
 
 
+def _changes(key: str, old: object, new: object) -> list[tuple[str, object, object]]:
+    """Return the settings below `key` that differ, with both values."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        names = sorted(old.keys() | new.keys())
+        return [change for name in names for change in _changes(f"{key}.{name}", old.get(name), new.get(name))]
+    return [(key, old, new)] if old != new else []
+
+
 def _check_same_run(checkpoint: Path, config: TrainConfig, digest: str) -> None:
     old, new = to_dict(read_config(checkpoint)), to_dict(config)
     for settings in (old, new):
         settings["data"] = {key: value for key, value in settings["data"].items() if key not in DATA_BOOKKEEPING}
-    changed = sorted(key for key in new if key not in BOOKKEEPING and old.get(key) != new[key])
+    changed = [change for key in sorted(new) if key not in BOOKKEEPING for change in _changes(key, old.get(key), new[key])]
     if changed:
-        key = changed[0]
-        raise StaleInput(
-            f"{checkpoint} was trained with {key} = {old.get(key)}, now {new[key]}; start over or use another folder"
-        )
+        key, before, now = changed[0]
+        raise StaleInput(f"{checkpoint} was trained with {key} = {before}, now {now}; start over or use another folder")
     if read_progress(checkpoint).plan_digest != digest:
         raise StaleInput(f"{checkpoint} was trained on other shards (another plan digest); start over or use another folder")

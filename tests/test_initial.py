@@ -81,6 +81,16 @@ def test_a_distilled_checkpoint_is_refused_unless_asked_for(base: Path, tmp_path
     initial_model(config(init=found.path, init_distilled=True), found)
 
 
+def test_a_base_of_another_architecture_is_refused_by_the_field_that_differs(base: Path, tmp_path: Path):
+    found = find_base(str(base))
+    for changes, said in (({"dim": 64, "axes_dims": (8, 12, 12)}, "dim 32"), ({"rope_theta": 100.0}, "rope_theta 256.0")):
+        with pytest.raises(ModelError, match=f"init: .* has {said}, train.model"):
+            initial_model(config(init=str(base), model=replace(MODEL, **changes)), found)
+    heads = replace(MODEL, n_heads=4, n_kv_heads=4, axes_dims=(2, 4, 2))
+    with pytest.raises(ModelError, match=r"has n_heads 2, train\.model\.n_heads is 4"):
+        initial_model(config(init=str(base), model=heads), found)
+
+
 def test_what_is_no_checkpoint_is_named(tmp_path: Path):
     with pytest.raises(ModelError, match="is no checkpoint, holds none"):
         find_base(str(tmp_path))

@@ -105,7 +105,7 @@ def test_wrong_requests_are_named():
         Plan(index({"32x32": 10}), **SETTINGS, groups=["c"])
     with pytest.raises(ConfigError, match="multiple of 8"):
         Plan(index({"32x32": 10}), **{**SETTINGS, "resolution_px": 30})
-    with pytest.raises(ConfigError, match="no sample is left"):
+    with pytest.raises(ConfigError, match=r"10 for no caption .*; captions there: long \(en\)"):
         Plan(index({"32x32": 10}, levels=("long",)), **SETTINGS)
 
 

@@ -2,6 +2,7 @@ import dataclasses
 import fcntl
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -106,6 +107,19 @@ def test_a_signal_ends_training_after_its_update_and_checkpoint(
     assert weights_of(tmp_path / "step-000012") == weights_of(straight / "step-000012")
 
 
+def test_a_disk_without_room_is_said_in_one_line_and_training_goes_on_later(shards: Path, straight: Path, tmp_path: Path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, before[1]))  # the log has room, the weights have none
+    try:
+        with pytest.raises(StageFailed, match=r"no checkpoint can be written .*make room"):
+            train(CONFIG, shards=shards, out=tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert latest_checkpoint(tmp_path) is None
+    train(CONFIG, shards=shards, out=tmp_path)
+    assert weights_of(tmp_path / "step-000012") == weights_of(straight / "step-000012")
+
+
 def test_a_second_trainer_waits_until_the_first_has_ended(shards: Path, tmp_path: Path):
     with (tmp_path / "_lock").open("w") as first, ThreadPoolExecutor(1) as pool:
         fcntl.flock(first, fcntl.LOCK_EX)
@@ -137,6 +151,8 @@ def test_a_damaged_checkpoint_is_passed_over(shards: Path, straight: Path, tmp_p
 def test_other_settings_or_shards_are_refused_by_name(shards: Path, straight: Path, tmp_path: Path):
     with pytest.raises(StaleInput, match=r"learning_rate = 0\.01, now 0\.001"):
         train(config(learning_rate=0.001), shards=shards, out=straight)
+    with pytest.raises(StaleInput, match=r"trained with data\.caption_dropout = 0\.1, now 0\.3"):
+        train(config(data=DataConfig(resolution_px=16, caption_dropout=0.3)), shards=shards, out=straight)
     with pytest.raises(StaleInput, match="other shards"):
         train(CONFIG, shards=write_tiny_shards(tmp_path, squares(20, seed=1)), out=straight)
 
