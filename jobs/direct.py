@@ -186,8 +186,8 @@ def _check_ways(found: Path, ways: dict[str, Any]) -> None:
         raise ConfigError("--image starts from one image; leave out --reference and --in-turn")
     if ways["attention"] != "sdpa" and (references or in_turn):
         raise ConfigError("--attention has no effect with --reference or --in-turn")
-    if (references or in_turn) and not is_pipeline(found):
-        raise ConfigError(f"--reference and --in-turn need a pipeline folder of diffusers; {found} is a checkpoint")
+    if in_turn and not is_pipeline(found):
+        raise ConfigError(f"--in-turn needs a pipeline folder of diffusers; {found} is a checkpoint")
     if ways["lora"] and in_turn:
         raise ConfigError("--lora does not work with --in-turn: export the merged pipeline first, or leave out --in-turn")
     if ways["lora_strength"] is not None and not ways["lora"]:

@@ -18,7 +18,7 @@ from curation.errors import ConfigError
 from model.autoencoder import Autoencoder
 from model.config import TrainConfig
 from model.draws import draws
-from model.edit import segments
+from model.edit import edit_texts
 from model.feature_cache import FeatureCache, autoencoder_fingerprint
 from model.flow import dynamic_shift, logit_normal
 from model.pair_reader import PairReader, as_samples
@@ -26,7 +26,7 @@ from model.plan import Plan, PlannedBatch
 from model.samples import EditSamples, ImageSamples, Latents, Sample, Uniforms
 from model.shard_reader import Place, ShardReader, UnreadableSample
 from model.siglip import SigLIP
-from model.text import Qwen3, TextCache
+from model.text import TextCache
 from model.train_batch import Reference, TrainBatch, slots_of
 
 logger = logging.getLogger(__name__)
@@ -203,7 +203,7 @@ class Batches:
         texts, references = [], []
         for sample in samples:
             assert sample.reference is not None
-            parts = self.text.encode_raw(edit_texts(self.text, sample.caption.text))
+            parts = self.text.encode_raw(edit_texts(self.text.encoder, sample.caption.text))
             texts.append(torch.cat(parts))
             references.append(Reference(sample.reference, sample.siglip, tuple(len(part) for part in parts)))
         return texts, tuple(references)
@@ -225,12 +225,3 @@ class Batches:
     def _cache(self, fingerprint: str) -> FeatureCache:
         data = self.config.data
         return FeatureCache(fingerprint, memory_bytes=data.cache_bytes, folder=self._folder, folder_bytes=data.latent_cache_bytes)
-
-
-def edit_texts(text: TextCache, prompt: str) -> list[str]:
-    """Return the text segments around a reference and its target.
-
-    In Qwen's turn format for Qwen, as the released pipeline writes them; other encoders know no turns, so the prompt stands
-    between empty texts.
-    """
-    return segments(prompt, 1) if isinstance(text.encoder, Qwen3) else ["", prompt, ""]

@@ -14,14 +14,18 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from curation.buckets import bucket
 from curation.errors import ConfigError, ModelError
 from model.autoencoder import to_pixels, to_signed
+from model.buckets import training_shape
+from model.checkpoint import read_config
 from model.flow import times
 from model.omni import OmniSample, RefinedCondition, refine
-from model.released import Pipeline, load_pipeline
-from model.sampler import image_seeds, integrate, latent_size, noise_of
+from model.released import Pipeline, is_pipeline, load_pipeline
+from model.sampler import Sampler, image_seeds, integrate, latent_size, noise_of
+from model.shard_reader import cover_crop
 from model.siglip import SigLIP
-from model.text import Qwen3
+from model.text import Qwen3, TextEncoder
 
 MAX_REFERENCE_PIXELS = 1024 * 1024
 """Larger references are made smaller, to the area of the wanted image or else to this."""
@@ -36,25 +40,50 @@ def segments(prompt: str, num_references: int) -> list[str]:
     return ["<|im_start|>user\n<|vision_start|>", *between, asked, "<|vision_end|><|im_end|>"]
 
 
+def edit_texts(encoder: TextEncoder, prompt: str, num_references: int = 1) -> list[str]:
+    """Return the text segments around references and target, in training as in sampling.
+
+    In Qwen's turn format for Qwen, as the released pipeline writes them; other encoders know no turns, so the prompt stands
+    between empty texts.
+    """
+    if isinstance(encoder, Qwen3):
+        return segments(prompt, num_references)
+    return [*[""] * num_references, prompt, ""] if num_references else [prompt]
+
+
 class Editor:
     """An omni model with its encoders, ready to edit; without a SigLIP tower references enter as latents alone."""
 
-    def __init__(self, parts: Pipeline, siglip: SigLIP | None, *, device: str = "cpu") -> None:
-        if not isinstance(parts.text, Qwen3):
-            raise ModelError("editing needs a Qwen3 text encoder: its segments are written in Qwen's turn format")
+    def __init__(self, parts: Pipeline, siglip: SigLIP | None, *, resolution_px: int | None = None, device: str = "cpu") -> None:
+        """resolution_px: references are brought to this area, as in training; None: they keep their size up to a megapixel."""
         if (None if siglip is None else siglip.width) not in (None, parts.model.config.siglip_feat_dim):
             raise ModelError(
                 f"the SigLIP tower is {siglip.width if siglip else 0} wide, "
                 f"the model's siglip_feat_dim is {parts.model.config.siglip_feat_dim}"
             )
         self.parts, self.text, self.siglip, self.device = parts, parts.text, siglip, device
+        self.resolution_px = resolution_px
 
     @classmethod
     def open(cls, folder: Path, *, device: str = "cpu") -> "Editor":
-        """Return the editor of an omni pipeline folder: a pipeline with siglip/ and siglip_processor/ beside its parts."""
+        """Return the editor of an omni pipeline folder: a pipeline with siglip/ and siglip_processor/ beside its parts.
+
+        Or that of a checkpoint which was trained on edit pairs; raises ConfigError for one that was not.
+        """
+        if not is_pipeline(folder):
+            return cls._of_checkpoint(folder, device)
         tower, processor = folder / "siglip", folder / "siglip_processor"
         siglip = SigLIP(tower, processor=processor if processor.is_dir() else None, device=device) if tower.is_dir() else None
         return cls(load_pipeline(folder, device=device), siglip, device=device)
+
+    @classmethod
+    def _of_checkpoint(cls, folder: Path, device: str) -> "Editor":
+        config = read_config(folder)
+        if not config.data.pairs:
+            raise ConfigError(f"{folder} was not trained on edit pairs (data.pairs): it cannot follow a reference")
+        siglip = SigLIP(config.siglip, device=device) if config.siglip else None
+        parts = Sampler.open(folder, device=device, fused=False).parts
+        return cls(parts, siglip, resolution_px=config.data.resolution_px, device=device)
 
     def edit(
         self,
@@ -105,7 +134,7 @@ class Editor:
         """Return what `edit` decodes, latents (N, channels, h, w)."""
         area = width_px * height_px if width_px and height_px else MAX_REFERENCE_PIXELS
         shown = [_bounded(pixels, area) for pixels in references]
-        cut = [self._floored(pixels) for pixels in shown]
+        cut = [self._cut(pixels) for pixels in shown]
         if not cut and (width_px is None or height_px is None):
             raise ConfigError("without a reference the size is not known: give width_px and height_px")
         size = latent_size(
@@ -135,7 +164,7 @@ class Editor:
     def _predictor(self, prompts: Sequence[str], given: OmniSample) -> Callable[[Tensor, Tensor, bool], Tensor]:
         """Return the velocity of targets under their prompts; the second half of `prompts` is for guidance."""
         model, count = self.parts.model, len(given.images)
-        texts = {prompt: tuple(self.text.encode_raw(segments(prompt, count))) for prompt in dict.fromkeys(prompts)}
+        texts = {prompt: tuple(self.text.encode_raw(edit_texts(self.text, prompt, count))) for prompt in dict.fromkeys(prompts)}
         refined: dict[int, RefinedCondition] = {}
 
         def predict(x: Tensor, t: Tensor, guided: bool) -> Tensor:
@@ -147,9 +176,12 @@ class Editor:
 
         return predict
 
-    def _floored(self, pixels: np.ndarray) -> np.ndarray:
-        """Return the middle of an image, both sides multiples of downsample x patch."""
+    def _cut(self, pixels: np.ndarray) -> np.ndarray:
+        """Return the middle of an image, both sides multiples of downsample x patch, at the area of training if there is one."""
         unit = self.parts.autoencoder.downsample * self.parts.model.config.patch_px
+        if self.resolution_px is not None:
+            aspect = bucket(pixels.shape[1], pixels.shape[0])
+            return cover_crop(pixels, training_shape(aspect, resolution_px=self.resolution_px, unit_px=unit))
         height, width = (side // unit * unit for side in pixels.shape[:2])
         if not height or not width:
             raise ConfigError(f"a reference is {pixels.shape[1]} x {pixels.shape[0]} px; both sides must be at least {unit}")

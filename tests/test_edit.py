@@ -1,5 +1,6 @@
 """Editing with references: the latents of diffusers' omni pipeline, from the same noise."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,14 +10,18 @@ import torch
 from closed_form import fill
 from PIL import Image
 from skimage import data
+from tiny_pairs import COLOURS, write_tiny_pairs
 from tiny_pipeline import CONFIG, text_encoder, tokenizer, vae
+from tiny_run import config
+from tiny_shards import squares, write_tiny_shards
 
 from curation.errors import ConfigError, ModelError
-from model.config import to_dict
-from model.edit import Editor, segments
-from model.released import OWN_FIELDS, Pipeline, load_pipeline
+from model.config import DataConfig, to_dict
+from model.edit import Editor, edit_texts, segments
+from model.released import OWN_FIELDS, load_pipeline
 from model.siglip import SigLIP
 from model.text import HashText
+from model.train import train
 
 OMNI = replace(CONFIG, siglip_feat_dim=20)
 
@@ -110,8 +115,6 @@ def test_what_cannot_be_edited_is_said(folder: Path):
     with pytest.raises(ConfigError, match="multiples of 16"):
         editor.edit(["a hat"], references(), width_px=50, height_px=48)
     parts = load_pipeline(folder)
-    with pytest.raises(ModelError, match="Qwen3"):
-        Editor(Pipeline(parts.model, parts.autoencoder, HashText(width=24), 3.0, False), None)
     narrow = SigLIP(folder / "siglip", processor=folder / "siglip_processor")
     narrow.width = 19
     with pytest.raises(ModelError, match="19 wide"):
@@ -137,3 +140,24 @@ def test_the_verb_edits_a_picture_and_refuses_what_does_not_go_together(folder: 
     for wrong, message in ((["--int8"], "--in-turn"), ([*reference, "--in-turn"], "does not edit")):
         with pytest.raises(ConfigError, match=message):
             CliRunner().invoke(app, [*asked, *wrong], catch_exceptions=False)
+
+
+def test_a_checkpoint_trained_on_pairs_edits_at_its_own_resolution_with_its_own_text_encoder(tmp_path: Path):
+    shards, pairs = write_tiny_shards(tmp_path / "images", squares(24)), write_tiny_pairs(tmp_path / "pairs", 24)
+    data = DataConfig(resolution_px=16, pairs=str(pairs), pair_share=0.8, instruction_share=1.0)
+    checkpoint = train(config(num_steps=40, checkpoint_every=40, data=data), shards=shards, out=tmp_path / "run").checkpoint
+    editor = Editor.open(checkpoint)
+    for before, after, channel in (("red", "blue", 2), ("blue", "red", 0)):
+        large = np.full((40, 40, 3), COLOURS[before], np.uint8)
+        (found,) = editor.edit([f"make it {after}"], [large], num_steps=4, guidance=1.0)
+        assert found.shape == (16, 16, 3)
+        assert found[..., channel].mean() > found[..., 2 - channel].mean() + 50
+    settings = json.loads((checkpoint / "config.json").read_text())
+    settings["data"]["pairs"] = ""
+    (checkpoint / "config.json").write_text(json.dumps(settings))
+    with pytest.raises(ConfigError, match="was not trained on edit pairs"):
+        Editor.open(checkpoint)
+
+
+def test_texts_stand_where_images_do_not_for_encoders_without_turns():
+    assert [edit_texts(HashText(width=8), "x", count) for count in range(3)] == [["x"], ["", "x", ""], ["", "", "x", ""]]

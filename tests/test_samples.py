@@ -12,8 +12,9 @@ from tiny_shards import squares, write_tiny_shards
 
 from model.autoencoder import PCAAutoencoder, to_signed
 from model.config import TINY, DataConfig, DiTConfig, TrainConfig
-from model.data import Batches, edit_texts, make_plan
+from model.data import Batches, make_plan
 from model.dit import DiT
+from model.edit import edit_texts
 from model.flow import interpolate, velocity_target
 from model.objective import sample_losses
 from model.omni import OmniSample
@@ -138,7 +139,7 @@ def test_a_tower_shows_the_references_to_a_model_with_siglip_features(folders: t
 
 
 def test_other_encoders_than_qwen_get_the_prompt_between_empty_texts():
-    assert edit_texts(TextCache(HashText(width=8)), "make it red") == ["", "make it red", ""]
+    assert edit_texts(HashText(width=8), "make it red") == ["", "make it red", ""]
 
 
 def test_pictures_of_pairs_keep_their_pixels(folders: tuple[Path, Path]):
