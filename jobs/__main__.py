@@ -254,7 +254,8 @@ def caption(
     if estimate or export_batch is not None or import_batch:
         from jobs.batches import answer_later
 
-        answer_later(_existing(folder), config=config, estimate=estimate, export=export_batch, results=import_batch or [])
+        results = import_batch or []
+        answer_later(_existing(folder), config=config, estimate=estimate, export=export_batch, results=results, as_json=as_json)
         return
     from jobs.preview_view import look
 

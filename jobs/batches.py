@@ -3,7 +3,9 @@
 The captioner decides what to ask, as in the run itself; only who answers is exchanged. Nothing but the cache is written.
 """
 
+import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +22,42 @@ from jobs.config import Config, read_config
 from jobs.pipeline import pipeline
 
 SHOWN_ERRORS = 5
+EXPORT_COUNTS = ("lines", "answered", "unsendable", "input_tokens", "max_output_tokens")
 
 
-def answer_later(run: Run, *, config: Path | None, estimate: bool, export: Path | None, results: Sequence[Path]) -> None:
-    """Import, export, estimate, in that order, whichever are asked for, and print what came of it."""
+def answer_later(
+    run: Run, *, config: Path | None, estimate: bool, export: Path | None, results: Sequence[Path], as_json: bool = False
+) -> None:
+    """Import, export, estimate, in that order, whichever are asked for, and print what came of it, as text or one JSON value."""
     settings = read_config(config or run.root / "config.yaml", {"out": str(run.root)})
+    done: dict[str, Any] = {}
+    shown: list[str] = []
     if results:
-        print("\n".join(told(import_batch(results, _cache(settings)))))
+        imported = import_batch(results, _cache(settings))
+        done["import"] = asdict(imported)
+        shown += told(imported)
     if export is not None:
-        print(exported(run, settings, export))
+        written = exported(run, settings, export)
+        done["export"] = {name: getattr(written, name) for name in EXPORT_COUNTS} | {
+            "files": [str(file) for file in written.files]
+        }
+        shown.append(line_of(written))
     if estimate:
-        print(quote(run, settings))
+        found = quote(run, settings)
+        done["estimate"] = asdict(found)
+        shown.append(str(found))
+    print(json.dumps(done, indent=1, ensure_ascii=False) if as_json else "\n".join(shown))
 
 
-def exported(run: Run, config: Config, file: Path) -> str:
-    """Write all questions without an answer to batch files and return one line on them."""
+def exported(run: Run, config: Config, file: Path) -> BatchExport:
+    """Write all questions without an answer to batch files."""
     with BatchExport(_form(config), _cache(config), file) as export:
         _ask_all(run, config, export)
+    return export
+
+
+def line_of(export: BatchExport) -> str:
+    """Return one line on what was exported."""
     if not export.lines:
         return f"nothing to ask: {export.answered} questions are answered already, {export.unsendable} have no usable picture"
     return (

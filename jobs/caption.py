@@ -8,9 +8,11 @@ from typing import Any
 import pyarrow as pa
 
 from captioning.answer import Backend
+from captioning.batch_jsonl import EXPORTED
 from captioning.facts import LEVELS, Known, caption, check_asked, gather_rows, originals, table_of
 from captioning.metadata import metadata_texts
 from captioning.prompting import Prompts
+from captioning.quote import QUOTED
 from captioning.sent_picture import sent_picture
 from captioning.validate import WORDS, Evidence
 from captioning.writer import Asking, Case, Writer, Written, fallback_reasons, usage
@@ -149,7 +151,10 @@ class ModelCaptioner:
 
     def _check(self, found: Sequence[Written]) -> None:
         fallen = sum(written.fallbacks > len(written.captions) / 2 for written in found)
-        reasons = ", ".join(f"{code} {number}" for code, number in fallback_reasons(found).most_common(4))
+        codes = fallback_reasons(found)
+        for code in (EXPORTED, QUOTED):  # nobody was asked yet: jobs.batches says how many
+            codes.pop(code, None)
+        reasons = ", ".join(f"{code} {number}" for code, number in codes.most_common(4))
         if reasons:
             log.warning("captions that fell back to facts: %s", reasons)
         if len(found) >= MIN_JUDGED_ROWS and fallen > self._max_fallback_share * len(found):

@@ -12,7 +12,7 @@ from PIL import Image
 from curation.errors import ConfigError
 from curation.schema import SELECTION, WATERMARKS
 from curation.tables import Cost, Run
-from jobs.batches import answer_later, exported, quote
+from jobs.batches import answer_later, exported, line_of, quote
 from jobs.config import Config, parse_config
 
 KEPT = 5
@@ -58,9 +58,22 @@ def test_only_kept_images_are_asked_about_and_nothing_but_the_batch_is_written(r
     assert (found.asks, found.cached, found.output_tokens) == (KEPT, 0, KEPT * 2048)
     assert found.max_cost == pytest.approx((found.input_tokens + 2 * found.output_tokens) / 1e6)
     assert sorted(run.root.rglob("*")) == before
-    told = exported(run, config(run), tmp_path / "batch.jsonl")
+    told = line_of(exported(run, config(run), tmp_path / "batch.jsonl"))
     assert told.startswith(f"{KEPT} questions") and len(lines(tmp_path / "batch.jsonl")) == KEPT
     assert all("response_format" in line["body"] for line in lines(tmp_path / "batch.jsonl"))
+
+
+def test_one_json_value_is_printed_and_nothing_is_said_to_have_failed(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    (run.root / "config.yaml").write_text(json.dumps(config(run).model_dump(mode="json", exclude_defaults=True)))
+    (tmp_path / "none.jsonl").write_text("")
+    answer_later(
+        run, config=None, estimate=True, export=tmp_path / "batch.jsonl", results=[tmp_path / "none.jsonl"], as_json=True
+    )
+    found = json.loads(capsys.readouterr().out)
+    assert (found["import"]["filled"], found["export"]["lines"], found["estimate"]["asks"]) == (0, KEPT, KEPT)
+    assert found["export"]["files"] == [str(tmp_path / "batch.jsonl")] and "fell back" not in caplog.text
 
 
 def test_a_second_batch_holds_what_is_open_and_what_needs_another_answer(
