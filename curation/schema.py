@@ -111,7 +111,7 @@ KEYPOINTS = pa.schema(
         field("scale", pa.float32(), "long side of the analysed picture over that of the image"),
         field("points", pa.binary(), "float32 (n, 4): x, y in px of the analysed picture, size in px, angle in degrees"),
         field("descriptors", pa.binary(), "uint8 (n, 128): RootSIFT"),
-        field("picture", pa.binary(), "the analysed grey picture as PNG or JPEG"),
+        field("picture", pa.binary(), "the analysed picture in colour, as PNG or JPEG; its grey values have the keypoints"),
         field("thumbnail", pa.binary(), "uint8 (32, 32, 3): the whole picture squeezed into a square, sRGB"),
         field("pixel_hash", pa.string(), "32 hex digits of SHA-256 over size and analysed colours; equal for same pixels"),
         ERROR,

@@ -6,6 +6,7 @@ layout correlate as wholes and differ where their text is.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -43,6 +44,16 @@ class Agreement:
     seen_px: int  # area seen in both, in px of the coarser picture
 
 
+@dataclass(frozen=True)
+class Overlay:
+    """Two pictures on one raster, that of the coarser one."""
+
+    a: Pixels
+    b: Pixels
+    seen: Mask  # where both are seen, less half a window along the edges
+    swapped: bool  # a is the second of the pictures that were given
+
+
 NOTHING = Agreement(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0)
 
 
@@ -61,26 +72,33 @@ def agree(
     The finer picture is warped onto the coarser one, so nothing is invented by enlarging. Correlation is taken in windows of
     11 px after a blur of 1 px; a gain or an offset of brightness leaves it unchanged.
     """
-    swap = _enlarges(matrix, a.shape)
-    if swap:
+    over = overlaid(a, b, matrix, frame_a=frame_a, frame_b=frame_b)
+    if over is None:
+        return NOTHING
+    seen = over.seen[::STRIDE_PX, ::STRIDE_PX]
+    seen_px = int(np.count_nonzero(seen)) * STRIDE_PX**2
+    if seen_px < 400:
+        return NOTHING
+    correlation, *variances = _local(_smooth(over.a), _smooth(over.b))
+    texture_a, texture_b = (seen & (variance > TEXTURED_VARIANCE) for variance in variances)
+    good, textured = correlation > min_correlation, texture_a | texture_b
+    one, other, both = (_shares(good, texture) for texture in (texture_a, texture_b, textured))
+    first, second = (other, one) if over.swapped else (one, other)
+    filled = np.count_nonzero(textured) * STRIDE_PX**2 / seen_px
+    return Agreement(both[0], first[0], second[0], both[1], first[1], second[1], both[2], filled, seen_px)
+
+
+def overlaid(a: Pixels, b: Pixels, matrix: Map, *, frame_a: Frame | None = None, frame_b: Frame | None = None) -> Overlay | None:
+    """Return the finer of two pictures, grey or in colour, warped onto the coarser one; None when too little is seen in both."""
+    swapped = _enlarges(matrix, a.shape)
+    if swapped:
         a, b, matrix, frame_a, frame_b = b, a, inverse(matrix), frame_b, frame_a
     counted = frame_a or (0, 0, a.shape[1], a.shape[0])
     (left, top, right, bottom), matrix = boxed(counted, frame_b or (0, 0, b.shape[1], b.shape[0]), matrix)
     b = b[top:bottom, left:right]  # work only where both are seen
-    if min(b.shape) < WINDOW_PX:
-        return NOTHING
-    seen = _seen(counted, b.shape, matrix)[::STRIDE_PX, ::STRIDE_PX]
-    seen_px = int(np.count_nonzero(seen)) * STRIDE_PX**2
-    if seen_px < 400:
-        return NOTHING
-    correlation, *variances = _local(_warp(a, b.shape, matrix), _smooth(b))
-    texture_a, texture_b = (seen & (variance > TEXTURED_VARIANCE) for variance in variances)
-    good, textured = correlation > min_correlation, texture_a | texture_b
-    place = _cells(good.shape)
-    one, other, both = (_shares(good, texture, place) for texture in (texture_a, texture_b, textured))
-    first, second = (other, one) if swap else (one, other)
-    filled = np.count_nonzero(textured) * STRIDE_PX**2 / seen_px
-    return Agreement(both[0], first[0], second[0], both[1], first[1], second[1], both[2], filled, seen_px)
+    if min(b.shape[:2]) < WINDOW_PX:
+        return None
+    return Overlay(_warp(a, b.shape, matrix), b, _seen(counted, b.shape[:2], matrix), swapped)
 
 
 def _enlarges(matrix: Map, shape: tuple[int, ...]) -> bool:
@@ -89,10 +107,9 @@ def _enlarges(matrix: Map, shape: tuple[int, ...]) -> bool:
     return bool(cv2.contourArea(corners(frame, matrix)) > shape[0] * shape[1])
 
 
-def _shares(good: Mask, among: Mask, place: NDArray[np.intp]) -> tuple[float, float, float]:
+def _shares(good: Mask, among: Mask) -> tuple[float, float, float]:
     """Return the share of `among` that is good, in all, in the worst cell, and the share of cells that are at least half good."""
-    total = np.bincount(place[among], minlength=CELLS * CELLS)
-    agreeing = np.bincount(place[among & good], minlength=CELLS * CELLS)
+    total, agreeing = _per_cell(among), _per_cell(among & good)
     if not total.any():
         return 0.0, 0.0, 0.0
     full = total >= MIN_CELL_TEXTURE * among.size / CELLS**2
@@ -101,10 +118,16 @@ def _shares(good: Mask, among: Mask, place: NDArray[np.intp]) -> tuple[float, fl
     return float(agreeing.sum() / total.sum()), worst, mostly
 
 
-def _cells(shape: tuple[int, ...]) -> NDArray[np.intp]:
-    """Return the number of the cell that each pixel lies in."""
-    row, column = (np.arange(side) * CELLS // side for side in shape)
-    return np.asarray(row[:, None] * CELLS + column, np.intp)
+def _per_cell(mask: Mask) -> Floats:
+    """Return how many pixels of a mask are set in each of CELLS x CELLS cells; whole numbers, exact in float32."""
+    counts = _membership(mask.shape[0]).T @ mask.astype(np.float32) @ _membership(mask.shape[1])
+    return np.asarray(counts.ravel(), np.float32)
+
+
+@lru_cache(maxsize=1024)
+def _membership(side: int) -> Floats:
+    """Return (side, CELLS): 1 where a pixel lies in a cell."""
+    return np.asarray(np.arange(side)[:, None] * CELLS // side == np.arange(CELLS), np.float32)
 
 
 def _seen(frame: Frame, shape: tuple[int, ...], matrix: Map) -> Mask:
@@ -119,13 +142,15 @@ def _seen(frame: Frame, shape: tuple[int, ...], matrix: Map) -> Mask:
     return mask.astype(bool)
 
 
-def _warp(a: Pixels, shape: tuple[int, ...], matrix: Map) -> Floats:
+def _warp(a: Pixels, shape: tuple[int, ...], matrix: Map) -> Pixels:
     shrink = float(np.sqrt(abs(np.linalg.det(matrix[:2, :2]))))
     sharp = cv2.GaussianBlur(a, (0, 0), 0.5 / shrink) if shrink < 0.7 else a  # against aliasing
     size = (shape[1], shape[0])
     if np.allclose(matrix[2], (0, 0, 1)):
-        return _smooth(cv2.warpAffine(sharp, matrix[:2], size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
-    return _smooth(cv2.warpPerspective(sharp, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+        warped = cv2.warpAffine(sharp, matrix[:2], size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    else:
+        warped = cv2.warpPerspective(sharp, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(warped, np.uint8)
 
 
 def _smooth(picture: Pixels) -> Floats:

@@ -123,6 +123,13 @@ def whole(a: Pixels, b: Pixels) -> Map:
     return np.array([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2], [0, 0, 1]])  # pixel centres
 
 
+def in_place(matrix: Map, a: Pixels, b: Pixels, *, max_share: float = 0.03) -> bool:
+    """Say whether a map lays picture a onto b as it is: no corner is off by more than `max_share` of b's long side."""
+    frame = (0, 0, a.shape[1], a.shape[0])
+    off = corners(frame, matrix) - corners(frame, whole(a, b))
+    return bool(np.abs(off).max() <= max_share * max(b.shape[:2]))
+
+
 def coverage(frame_a: Frame, frame_b: Frame, matrix: Map) -> tuple[float, float]:
     """Return the share of frame a that frame b shows under `matrix`, and the share of b that a shows."""
     mapped, target = corners(frame_a, matrix), corners(frame_b)

@@ -87,13 +87,32 @@ def _unreadable(known: Evidence, relation: str, limits: Limits) -> str:
 
 
 def _whole(known: Evidence, relation: str, limits: Limits) -> str:
-    return f"Laid over each other whole{_turned(known)}, {_agreement(known)}"
+    fits = f"Laid over each other whole{_turned(known)}, {_agreement(known)}"
+    if relation == "different" and (else_drawn := _drawn_otherwise(known, limits)):
+        return f"{fits}, but {else_drawn}"
+    return fits
+
+
+def _drawn_otherwise(known: Evidence, limits: Limits) -> str:
+    """Return why pictures that fit are not copies: other colours, other lines, another place; empty when that did not decide."""
+    most_recoloured, most_away = limits.get("max_recoloured", 1.0), limits.get("max_deviation", float("inf"))
+    if known.get("recoloured", 0.0) > most_recoloured:
+        share = _percent(known["recoloured"])
+        return f"{share} of their strong colours are of other hues (at most {_percent(most_recoloured)} may be)"
+    if known.get("deviation", 0.0) > most_away:
+        return (
+            f"these drawings differ in colours or lines, by {known['deviation']:.3g} levels where they differ most "
+            f"(at most {most_away:.3g} are allowed)"
+        )
+    return "a drawing this simple is another one once it is turned, mirrored or moved" if known.get("placed") is False else ""
 
 
 def _identity(known: Evidence, relation: str, limits: Limits) -> str:
     grey, colour = known.get("thumbnail_correlation"), known.get("colour_correlation")
     difference = known.get("mean_difference")
     opening = "Too small or too plain for keypoints, so only near identity counts"
+    if relation == "different" and (else_drawn := _drawn_otherwise(known, limits)):
+        return f"{opening}: {else_drawn}"
     if relation == "copy":
         return f"{opening}: correlation {_plain(grey)} in grey and {_plain(colour)} in colour{_turned(known)}"
     for value, limit, name in ((grey, "min_identity", "in grey"), (colour, "min_colour_identity", "in colour")):
@@ -123,6 +142,8 @@ def _keypoints(known: Evidence, relation: str, limits: Limits) -> str:
 
 def _missed(known: Evidence, limits: Limits, covers: str) -> str:
     """Return which limit a pair with a fitted map missed."""
+    if else_drawn := _drawn_otherwise(known, limits):
+        return f"{else_drawn}, although {_agreement(known)}"
     if known.get("overlap"):
         copy, part = limits.get("min_copy_coverage"), limits.get("min_contained_coverage")
         needs = f"; a copy needs {_percent(copy)} of both, a part {_percent(part)} of itself" if copy and part else ""

@@ -1,4 +1,4 @@
-"""What verification keeps of an image: a small grey picture, its keypoints, a thumbnail and a hash of the pixels.
+"""What verification keeps of an image: a small picture, its keypoints, a thumbnail and a hash of the pixels.
 
 Enters: IMAGES rows. Leaves: KEYPOINTS rows, about 40 kB for a photograph and 5 kB for a picture below `min_side_px`, where
 keypoints say nothing (a handwritten digit has three) and the picture itself is compared. Descriptors are RootSIFT
@@ -75,6 +75,11 @@ def unpack(row: Row) -> Description:
     )
 
 
+def unpack_colours(picture: bytes) -> Pixels:
+    """Return KEYPOINTS.picture as (h, w, 3), BGR."""
+    return np.asarray(cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR), np.uint8)
+
+
 def find(grey: Pixels, sift: cv2.SIFT, max_keypoints: int) -> tuple[NDArray[np.float32], Pixels]:
     """Return points (n, 4) and RootSIFT descriptors (n, 128) of a grey picture, strongest first."""
     found, descriptors = sift.detectAndCompute(grey, None)
@@ -97,7 +102,8 @@ def _describe(pixels: Pixels, sift: cv2.SIFT, keypoint_side_px: int, min_side_px
         small = cv2.resize(grey, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA) if shrink < 1 else grey
         points, descriptors = find(small, sift, max_keypoints)
         points[:, :3] /= shrink
-    _, picture = cv2.imencode(".jpg", grey, [cv2.IMWRITE_JPEG_QUALITY, 90]) if large else cv2.imencode(".png", grey)
+    colours = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    _, picture = cv2.imencode(".jpg", colours, [cv2.IMWRITE_JPEG_QUALITY, 90]) if large else cv2.imencode(".png", colours)
     thumbnail = cv2.resize(pixels, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     return {
         "count": len(points),

@@ -18,6 +18,17 @@ NUM_STATES = 8
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
 GREY = np.array([0.299, 0.587, 0.114], np.float32)  # luma weights, ITU-R BT.601
+CHROMA = np.array([[0.5, -0.419, -0.081], [-0.169, -0.331, 0.5]], np.float32)  # Cr and Cb, ITU-R BT.601
+STRONG_CHROMA = 45.0
+"""Distance from grey, 0 to 160, from which a colour has a hue that light and white balance do not turn around."""
+MAX_TURN = 0.7
+"""Cosine of 45 degrees: hues further apart are different colours."""
+MIN_LIKENESS = 0.8
+"""Grey correlation below which colours are not compared: the pictures do not lie on each other."""
+MIN_STRONG = 0.02
+"""Share of strong colour below which nothing is recoloured."""
+FLAT_LEVELS = 3
+"""A pixel of a thumbnail is flat when it and its neighbours to the right and below span no more grey levels."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +39,8 @@ class Comparison:
     grey: Floats  # (P,) correlation of the grey thumbnails in that orientation
     colour: Floats  # (P,) correlation of all three channels together
     difference: Floats  # (P,) mean absolute difference of the channels, 0-255
+    recoloured: Floats  # (P,) share of what is of strong colour in either that is of another strong hue in the other
+    flat: Floats  # (P,) share of flat pixels, in that of the two which has less: most of a drawing, little of a photograph
 
 
 def turn(picture: NDArray[np.uint8], state: int) -> NDArray[np.uint8]:
@@ -52,24 +65,47 @@ def compare(thumbnails: NDArray[np.uint8], left: Rows, right: Rows, *, block_pai
     fine = _standardised(grey.reshape(len(grey), -1))
     turned_coarse, turned_fine = _permutations(16), _permutations(SIDE)
     colour = _standardised(thumbnails.reshape(len(thumbnails), -1).astype(np.float32)).reshape(len(thumbnails), -1, 3)
+    chroma = thumbnails.reshape(len(thumbnails), -1, 3).astype(np.float32) @ CHROMA.T
+    flat = _flat_share(grey)
     parts = []
     for begin in range(0, len(left), block_pairs):
         a, b = left[begin : begin + block_pairs], right[begin : begin + block_pairs]
         state = np.einsum("psk,pk->ps", coarse[a][:, turned_coarse], coarse[b]).argmax(1)
         places = turned_fine[state]
         pixels = np.take_along_axis(thumbnails.reshape(len(thumbnails), -1, 3)[a], places[..., None], 1)
+        grey_fit = np.einsum("pk,pk->p", np.take_along_axis(fine[a], places, 1), fine[b])
+        recoloured, near = np.zeros(len(a), np.float32), np.flatnonzero(grey_fit >= MIN_LIKENESS)
+        recoloured[near] = _recoloured(np.take_along_axis(chroma[a[near]], places[near][..., None], 1), chroma[b[near]])
         difference = np.abs(pixels.astype(np.int16) - thumbnails.reshape(len(thumbnails), -1, 3)[b]).mean((1, 2))
         parts.append(
             (
                 state.astype(np.int64),
-                np.einsum("pk,pk->p", np.take_along_axis(fine[a], places, 1), fine[b]),
+                grey_fit,
                 np.einsum("pkc,pkc->p", np.take_along_axis(colour[a], places[..., None], 1), colour[b]),
                 difference.astype(np.float32),
+                recoloured,
+                np.minimum(flat[a], flat[b]),
             )
         )
     if not parts:
-        return Comparison(np.empty(0, np.int64), *(np.empty(0, np.float32) for _ in range(3)))
+        return Comparison(np.empty(0, np.int64), *(np.empty(0, np.float32) for _ in range(5)))
     return Comparison(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+
+def _flat_share(grey: Floats) -> Floats:
+    """Return, for each grey thumbnail (N, 32, 32), the share of flat pixels."""
+    corners = np.stack([grey[:, :-1, :-1], grey[:, :-1, 1:], grey[:, 1:, :-1], grey[:, 1:, 1:]])
+    return np.asarray((np.ptp(corners, axis=0) <= FLAT_LEVELS).mean((1, 2)), np.float32)
+
+
+def _recoloured(a: Floats, b: Floats) -> Floats:
+    """Return the share (P,) of the pixels of strong colour in a or b (P, K, 2) whose hue is another strong one."""
+    strength_a, strength_b = (np.linalg.norm(chroma, axis=2) for chroma in (a, b))
+    strong_a, strong_b = strength_a >= STRONG_CHROMA, strength_b >= STRONG_CHROMA
+    turned = strong_a & strong_b & ((a * b).sum(2) < MAX_TURN * strength_a * strength_b)
+    either = (strong_a | strong_b).sum(1)
+    share = turned.sum(1) / np.maximum(either, 1)
+    return np.where(either >= MIN_STRONG * a.shape[1], share, 0).astype(np.float32)
 
 
 def _standardised(values: Floats) -> Floats:

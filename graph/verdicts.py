@@ -5,6 +5,7 @@ Shared by all that judge pairs: the second look (graph/verify.py) and hashes alo
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -12,11 +13,48 @@ from numpy.typing import NDArray
 
 from curation import schema
 
-Evidence = Mapping[str, str | float | int | bool]
+Evidence = dict[str, str | float | int | bool]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The relation of a pair and why."""
+
+    relation: str
+    confidence: float
+    evidence: Evidence
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Thresholds of `verify`, as its keyword arguments name them."""
+
+    min_whole_correlation: float
+    min_identity: float
+    min_colour_identity: float
+    max_identity_difference: float
+    min_inliers: int
+    min_agreement: float
+    min_agreement_flat: float
+    min_worst_cell_flat: float
+    min_drawn: float
+    min_copy_coverage: float
+    min_overlap_coverage: float
+    min_contained_coverage: float
+    min_seen_side_px: int
+    min_inliers_perspective: int
+    max_recoloured: float
+    min_filled: float
+    max_deviation: float
+    min_keypoints_graphic: int
 
 
 def verdict_table(
-    *, pairs: pa.Table, relation: Sequence[str], confidence: NDArray[np.float32], evidence: Sequence[Evidence]
+    *,
+    pairs: pa.Table,
+    relation: Sequence[str],
+    confidence: NDArray[np.float32],
+    evidence: Sequence[Mapping[str, str | float | int | bool]],
 ) -> pa.Table:
     """Return VERDICTS, one row per row of `pairs`, same order."""
     table = pa.table(

@@ -10,10 +10,9 @@ From cheap to dear, and a pair goes on only while undecided:
 Policy: a *copy* shows the same content, at least `min_copy_coverage` of either picture in the other (a crop, a border, an
 overlay), by area or by structure, whichever is more, because a blurred border adds area and nothing to see. Where one picture
 shows all of another but much more besides (tile, heavy crop, collage, screenshot) it *contains* it, and that never joins groups;
-all else is *different*. Flat graphics must agree nearly everywhere, since posters of one layout differ only in their text.
+all else is *different*. Flat graphics must agree nearly everywhere, since posters of one layout differ only in their text, and
+in colour, since charts, flags and icons may differ in nothing else (graph/redrawn.py).
 """
-
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -23,43 +22,16 @@ from numpy.typing import NDArray
 from curation import schema
 from curation.hashing import ORIENTATIONS
 from graph import thumbnails
-from graph.agreement import Agreement, agree
-from graph.alignment import Fit, Frame, consensus, corners, coverage, fit, homogeneous, inverse, match, project, whole
 from graph.band import Band, band
-from graph.keypoints import Description
-from graph.verdicts import positions, verdict_table
-from graph.views import View, Views
+from graph.look import as_wholes, by_keypoints
+from graph.redrawn import drawn_alike, graphic, unless_recoloured
+from graph.verdicts import Evidence, Limits, Verdict, positions, verdict_table
+from graph.views import Views
 
-Evidence = dict[str, str | float | int | bool]
+Rows = NDArray[np.int64]
 
-
-@dataclass(frozen=True)
-class Verdict:
-    """The relation of a pair and why."""
-
-    relation: str
-    confidence: float
-    evidence: Evidence
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Thresholds of `verify`, as its keyword arguments name them."""
-
-    min_whole_correlation: float
-    min_identity: float
-    min_colour_identity: float
-    max_identity_difference: float
-    min_inliers: int
-    min_agreement: float
-    min_agreement_flat: float
-    min_worst_cell_flat: float
-    min_drawn: float
-    min_copy_coverage: float
-    min_overlap_coverage: float
-    min_contained_coverage: float
-    min_seen_side_px: int
-    min_inliers_perspective: int
+MIN_FLAT_THUMBNAIL = 0.25
+"""Share of flat pixels of two thumbnails from which hashes alone do not decide: both may be drawn."""
 
 
 def verify(
@@ -85,6 +57,10 @@ def verify(
     min_contained_coverage: float = 0.8,
     min_seen_side_px: int = 40,
     min_inliers_perspective: int = 20,
+    max_recoloured: float = 0.25,
+    min_filled: float = 0.65,
+    max_deviation: float = 18.0,
+    min_keypoints_graphic: int = 60,
     max_views: int = 512,
 ) -> pa.Table:
     """Return VERDICTS, one row per row of `pairs`, same order.
@@ -100,7 +76,9 @@ def verify(
     must agree on a map. min_copy_coverage: share of either picture's area, or of its structure, that a copy shows;
     min_overlap_coverage: the same where neither lies inside the other. min_contained_coverage: share of the smaller that a
     container shows. min_seen_side_px: side of the square of the area seen in both. max_views: pictures kept decoded at a time.
-    Raises KeyError when a pair names a row that `keypoints` lacks.
+    max_recoloured: share of strong colours that may be of another hue. min_filled: share that a few flat colours fill, from
+    which a pair is drawn; of drawings, aligned colours may differ by max_deviation, and with fewer than min_keypoints_graphic
+    keypoints they must lie as they are. Raises KeyError when a pair names a row that `keypoints` lacks.
     """
     if not len(pairs):
         return schema.VERDICTS.empty_table()
@@ -120,6 +98,10 @@ def verify(
         min_contained_coverage,
         min_seen_side_px,
         min_inliers_perspective,
+        max_recoloured,
+        min_filled,
+        max_deviation,
+        min_keypoints_graphic,
     )
     left, right = (
         positions(pairs[name].to_numpy(), rows, count=len(keypoints), table="keypoints") for name in ("row_a", "row_b")
@@ -154,21 +136,29 @@ def _verdict(views: Views, a: int, b: int, seen: thumbnails.Comparison, sure: Ba
     if views.hashes[a] == views.hashes[b]:
         return Verdict("copy", 1.0, {"method": "same_pixels"})
     counts = views.counts[a] or 0, views.counts[b] or 0
-    if sure is not None and (sure.strangers[i] or sure.copies[i]) and min(counts) >= limits.min_inliers:
-        return _sure(sure, i)
+    if sure is not None and min(counts) >= limits.min_inliers:
+        if sure.strangers[i] or (sure.copies[i] and not _doubted(views, a, b, seen, i, limits)):
+            return _sure(sure, i)
     measured: Evidence = {
         "orientation": int(seen.state[i]),
         "thumbnail_correlation": round(float(seen.grey[i]), 4),
     }
-    if max(counts) == 0:
-        return _small(seen, i, limits, measured)
     plain = min(counts) < limits.min_inliers  # keypoints cannot confirm it, so the whole must fit closely
-    if seen.grey[i] >= (0.95 if plain else limits.min_whole_correlation):
-        needed = 0.9 if plain else limits.min_agreement + 0.08
-        found = _whole(views[a], views[b], int(seen.state[i]), needed, limits, measured)
+    if max(counts) > 0 and seen.grey[i] >= (0.95 if plain else limits.min_whole_correlation):
+        found = as_wholes(views[a], views[b], int(seen.state[i]), 0.9 if plain else limits.min_agreement + 0.08, limits, measured)
         if found is not None:
-            return found
-    return _small(seen, i, limits, measured) if plain else _keypoints(views[a], views[b], limits, measured)
+            return unless_recoloured(found, seen, i, limits)
+    if not plain:
+        return by_keypoints(views[a], views[b], limits, measured)
+    found = _small(seen, i, limits, measured)
+    return found if found.relation == "different" else drawn_alike(views[a], views[b], int(seen.state[i]), limits, found)
+
+
+def _doubted(views: Views, a: int, b: int, seen: thumbnails.Comparison, i: int, limits: Limits) -> bool:
+    """Say whether a pair of near hashes needs a look all the same: grey hashes know nothing of colours and little of drawings."""
+    if seen.recoloured[i] > limits.max_recoloured:
+        return True
+    return bool(seen.flat[i] >= MIN_FLAT_THUMBNAIL) and graphic(views[a], views[b], limits)
 
 
 def _sure(sure: Band, i: int) -> Verdict:
@@ -195,107 +185,3 @@ def _small(seen: thumbnails.Comparison, i: int, limits: Limits, measured: Eviden
     alike = grey >= limits.min_identity and identity >= limits.min_colour_identity
     same = alike and difference <= limits.max_identity_difference
     return Verdict("copy" if same else "different", identity if same else max(0.0, 1 - min(grey, identity)), evidence)
-
-
-def _whole(a: View, b: View, state: int, needed: float, limits: Limits, measured: Evidence) -> Verdict | None:
-    """Compare whole pictures in one orientation; None when that does not show a copy."""
-    turned = thumbnails.turn(a.row.picture, state)
-    drawn = min(max(view.content.smooth, view.content.plain) for view in (a, b))
-    found = agree(turned, b.row.picture, whole(turned, b.row.picture))
-    if found.textured < 0.02 or not _agrees(found, drawn, needed, 0, float(measured["thumbnail_correlation"]), limits):
-        return None
-    return Verdict(
-        "copy", found.share, measured | _reported(found) | {"method": "whole", "mirrored": state >= 4, "drawn": round(drawn, 4)}
-    )
-
-
-def _keypoints(a: View, b: View, limits: Limits, measured: Evidence) -> Verdict:
-    """Fit a map from matched keypoints in both mirror states and judge the aligned pictures."""
-    best = Verdict("different", 1.0, measured | {"method": "keypoints", "matches": 0, "inliers": 0})
-    for mirrored, other in ((False, b.row), (True, b.mirrored)):
-        matches = consensus(a.row, other, match(a.row, other))
-        fitted = fit(a.row, other, matches) if len(matches) >= limits.min_inliers else None
-        if fitted is None or fitted.inliers < limits.min_inliers:
-            continue
-        frame = _mirrored(b.frame, b) if mirrored else b.frame
-        verdict = _aligned(a, b, other, frame, fitted, limits, measured | {"mirrored": mirrored})
-        if verdict.relation == "different" and fitted.inliers >= limits.min_inliers_perspective:
-            tilted = project(a.row, other, matches)
-            if tilted is not None and tilted.inliers >= limits.min_inliers_perspective:
-                again = _aligned(a, b, other, frame, tilted, limits, measured | {"mirrored": mirrored, "perspective": True})
-                verdict = again if again.relation != "different" else verdict
-        if verdict.relation != "different":
-            return verdict
-        if fitted.inliers > int(best.evidence["inliers"]):
-            best = verdict
-    return best
-
-
-def _aligned(a: View, b: View, other: Description, frame: Frame, fitted: Fit, limits: Limits, measured: Evidence) -> Verdict:
-    """Judge a under a fitted map against `other`, which is b or b mirrored, whose content lies in `frame`."""
-    matrix = homogeneous(fitted.matrix)
-    found = agree(a.row.picture, other.picture, matrix, frame_a=a.frame, frame_b=frame)
-    seen_a = a.content.inside(corners(frame, inverse(matrix)))
-    seen_b = b.content.inside(corners(a.frame, matrix), mirrored=other is b.mirrored)
-    drawn = min(max(seen_a.smooth, a.content.plain), max(seen_b.smooth, b.content.plain))
-    cover = coverage(a.frame, frame, matrix)
-    evidence = (
-        measured
-        | _reported(found)
-        | {
-            "method": "keypoints",
-            "matches": fitted.matches,
-            "inliers": fitted.inliers,
-            "coverage_a": round(cover[0], 4),
-            "coverage_b": round(cover[1], 4),
-            "structure_a": round(seen_a.structure, 4),
-            "structure_b": round(seen_b.structure, 4),
-            "drawn": round(drawn, 4),
-        }
-    )
-    cover = max(cover[0], seen_a.structure), max(cover[1], seen_b.structure)
-    return _judge(drawn, fitted.inliers, found, cover, evidence, limits)
-
-
-def _judge(
-    drawn: float, inliers: int, found: Agreement, cover: tuple[float, float], evidence: Evidence, limits: Limits
-) -> Verdict:
-    needed = limits.min_agreement + (0.06 if inliers < 15 else 0.0)
-    if found.seen_px**0.5 < limits.min_seen_side_px or not _agrees(
-        found, drawn, needed, inliers, float(evidence["thumbnail_correlation"]), limits
-    ):
-        return Verdict("different", max(0.0, 1 - found.share), evidence)
-    strength = max(found.share, found.share_a, found.share_b)
-    inside = max(cover) >= limits.min_contained_coverage
-    if min(cover) >= (limits.min_copy_coverage if inside else limits.min_overlap_coverage):
-        return Verdict("copy", strength, evidence)
-    if inside:
-        return Verdict("contains" if cover[1] > cover[0] else "contained", strength, evidence)
-    return Verdict("different", max(0.0, 1 - max(cover)), evidence | {"overlap": True})
-
-
-def _agrees(found: Agreement, drawn: float, needed: float, inliers: int, alike: float, limits: Limits) -> bool:
-    """Say whether the aligned pictures show the same: nearly everywhere, or one all of the other plus an overlay.
-
-    alike: correlation of the whole thumbnails. It tells a photograph that something was pasted over from the tiles of one
-    texture, which agree in places and as wholes do not.
-    """
-    best = max(found.share_a, found.share_b)
-    if drawn < limits.min_drawn:
-        added = inliers >= 20 and best >= 0.8 and found.share >= 0.45
-        covered = inliers >= 40 and alike >= 0.6 and found.good_cells >= 0.65 and found.share >= 0.55
-        return found.share >= needed or added or covered
-    everywhere = found.share >= limits.min_agreement_flat and found.worst_cell >= limits.min_worst_cell_flat
-    worst = found.worst_cell_a if found.share_a >= found.share_b else found.worst_cell_b
-    added = inliers >= 16 and best >= 0.97 and worst >= limits.min_worst_cell_flat and found.share >= 0.5
-    return everywhere or added
-
-
-def _mirrored(frame: Frame, view: View) -> Frame:
-    width = view.row.picture.shape[1]
-    return width - frame[2], frame[1], width - frame[0], frame[3]
-
-
-def _reported(found: Agreement) -> Evidence:
-    names = ("share", "share_a", "share_b", "worst_cell", "good_cells", "textured")
-    return {name.replace("share", "agreement"): round(float(getattr(found, name)), 4) for name in names}

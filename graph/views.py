@@ -5,14 +5,17 @@ Enters: KEYPOINTS. Leaves: views, decoded on demand; pairs are sorted by their f
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from graph import keypoints as keypoints_room
 from graph.alignment import Frame, mirror
 from graph.content import Content, content
-from graph.keypoints import Description, Pixels
+from graph.graphics import filled
+from graph.keypoints import Description, Pixels, Row
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,17 @@ class View:
     mirrored: Description
     frame: Frame  # the picture without margins of one grey level
     content: Content
+    encoded: bytes
+
+    @cached_property
+    def colours(self) -> Pixels:
+        """The picture in colour, (H, W, 3), BGR; few pairs ask for it."""
+        return keypoints_room.unpack_colours(self.encoded)
+
+    @cached_property
+    def filled(self) -> float:
+        """Share that a few flat colours fill."""
+        return filled(self.colours)
 
 
 class Views:
@@ -38,23 +52,32 @@ class Views:
 
     def __getitem__(self, position: int) -> View:
         if position not in self._kept:
-            self._kept[position] = _view(keypoints_room.unpack(self._table.slice(position, 1).to_pylist()[0]))
+            self._kept[position] = _view(self._table.slice(position, 1).to_pylist()[0])
             if len(self._kept) > self._limit:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(position)
         return self._kept[position]
 
 
-def _view(description: Description) -> View:
+def _view(row: Row) -> View:
+    description, encoded = keypoints_room.unpack(row), row["picture"]
+    assert isinstance(encoded, bytes)
     frame = _frame(description.picture)
-    return View(description, mirror(description), frame, content(description.picture, frame))
+    return View(description, mirror(description), frame, content(description.picture, frame), encoded)
 
 
 def _frame(picture: Pixels, max_spread: float = 6.0) -> Frame:
     """Return the frame without margins of one grey level; the whole when little would remain."""
     height, width = picture.shape
-    rows = np.flatnonzero(picture.std(1) > max_spread)
-    columns = np.flatnonzero(picture.std(0) > max_spread)
+    rows, columns = (np.flatnonzero(_spread(picture, axis) > max_spread) for axis in (1, 0))
     if len(rows) < height / 2 or len(columns) < width / 2:
         return 0, 0, width, height
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def _spread(picture: Pixels, axis: int) -> NDArray[np.float64]:
+    """Return the standard deviation of grey values along an axis: sums of whole numbers, so nothing is rounded before the end."""
+    count = picture.shape[axis]
+    total = picture.sum(axis, dtype=np.int64)
+    squares = np.square(picture, dtype=np.uint16).sum(axis, dtype=np.int64)
+    return np.asarray(np.sqrt(count * squares - total**2) / count, np.float64)

@@ -1,0 +1,88 @@
+"""Drawn graphics: which pictures are filled with few flat colours, and whether two aligned ones are drawn the same.
+
+Enters: pictures in colour. Leaves: a share, and the largest difference that a small window shows. A photograph with another
+colour balance, a corner turned or a sticker on it is a copy, because no second photograph shares the thousand details below.
+A red triangle has none: whoever draws it in blue, turned or beside another one has drawn another picture, and grey keypoints
+and correlations, blind to gain and hue, agree on nearly all of it. So drawn pictures must agree in colour, and in every place.
+"""
+
+import cv2
+import numpy as np
+
+from graph.agreement import Mask, overlaid
+from graph.alignment import Frame, Map
+from graph.keypoints import Pixels
+
+NUM_COLOURS = 6
+"""Fullest colours, in steps of 8 per channel, that may fill what lies on the background: more are shades."""
+FLAT_LEVELS = 2
+"""A pixel is flat when its 3 x 3 surroundings span no more grey levels."""
+EDGE_LEVELS = 14
+"""A span above this is an edge, whose surroundings (5 x 5) say nothing about what it encloses."""
+MIN_INNER = 0.01
+"""Share of a picture that must lie off the background and off edges to be judged by its fill."""
+MAX_STROKES = 0.03
+"""With less of it: a picture whose remainder lies so close to the background is made of strokes, as text is."""
+WINDOW_PX = 9
+CHROMA_WEIGHT = 1.5
+"""A difference of chroma counts more than one of luma: JPEG and scaling change it less."""
+MIN_CHROMA = 8
+"""A picture whose colours are nowhere further from grey has none: it may be a grey copy of a rich drawing."""
+MAX_LEVELS = 100
+"""Differences beyond count as so many, so that a speck needs an area."""
+
+_SQUARE = np.ones((3, 3), np.uint8)
+_SURROUNDINGS = np.ones((5, 5), np.uint8)
+
+
+def filled(picture: Pixels) -> float:
+    """Return the share of a picture (H, W, 3), BGR, off its background and off edges, that a few flat colours fill.
+
+    Near 1 for drawings, signs, charts, flags and text; below .5 for nearly all photographs, whose surfaces have shades and
+    grain. NaN where all lies close to edges and is no text: a detailed thing on white, a drawing of 100 px.
+    """
+    grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
+    span = cv2.subtract(cv2.dilate(grey, _SQUARE), cv2.erode(grey, _SQUARE))
+    flat = span <= FLAT_LEVELS
+    blue, green, red = (picture[..., channel].astype(np.int32) >> 3 for channel in range(3))
+    colour = (red << 10) | (green << 5) | blue
+    background = colour == np.bincount(colour[flat], minlength=1).argmax()
+    near_edge = cv2.dilate((span > EDGE_LEVELS).view(np.uint8), _SURROUNDINGS).astype(bool)
+    inner = ~near_edge & ~background
+    if inner.mean() < MIN_INNER:
+        near_background = cv2.dilate(background.view(np.uint8), _SURROUNDINGS).astype(bool)
+        return 1.0 if (~near_background).mean() < MAX_STROKES else float("nan")
+    counts = np.bincount(colour[flat & inner], minlength=NUM_COLOURS)
+    return float(np.sort(counts)[-NUM_COLOURS:].sum() / inner.sum())
+
+
+def deviation(
+    a: Pixels, b: Pixels, matrix: Map, *, frame_a: Frame | None = None, frame_b: Frame | None = None, may_be_grey: bool = False
+) -> float:
+    """Return the largest mean difference (0 to 150) of a small window of picture a, mapped by `matrix`, and picture b.
+
+    A pixel differs by how far it lies outside the range of the 3 x 3 surroundings of the other, so that a map that is wrong by
+    a pixel costs nothing. a, b: (H, W, 3), BGR. may_be_grey: where either has no colours, tones alone are compared.
+    """
+    over = overlaid(a, b, matrix, frame_a=frame_a, frame_b=frame_b)
+    if over is None:
+        return 0.0
+    one, other = (cv2.cvtColor(cv2.GaussianBlur(picture, (0, 0), 0.8), cv2.COLOR_BGR2YCrCb) for picture in (over.a, over.b))
+    if may_be_grey and min(_strongest(picture, over.seen) for picture in (one, other)) < MIN_CHROMA:
+        one[..., 1:], other[..., 1:] = 128, 128
+    outside = np.maximum(_outside(one, other), _outside(other, one))
+    weighted = np.maximum(outside[..., 0], CHROMA_WEIGHT * outside[..., 1:].max(2)).astype(np.float32)
+    weighted[~over.seen] = 0
+    return float(cv2.blur(np.minimum(weighted, MAX_LEVELS), (WINDOW_PX, WINDOW_PX)).max())
+
+
+def _strongest(picture: Pixels, seen: Mask) -> float:
+    """Return how far from grey the strongest colours of a picture in YCrCb lie: of all but a thousandth of what is seen."""
+    away = np.abs(picture[..., 1:].astype(np.int16) - 128).max(2)[seen]
+    return float(np.quantile(away, 0.999)) if away.size else 0.0
+
+
+def _outside(picture: Pixels, other: Pixels) -> Pixels:
+    """Return how far each pixel of a picture lies outside the range of the other's surroundings, channel by channel."""
+    above = cv2.subtract(picture, cv2.dilate(other, _SQUARE))
+    return np.asarray(np.maximum(above, cv2.subtract(cv2.erode(other, _SQUARE), picture)), np.uint8)

@@ -1,0 +1,73 @@
+"""Drawings that fit and yet are other pictures: in other colours, with another line, turned, mirrored or moved.
+
+Enters: a pair that geometry and local correlation found alike. Leaves: the same verdict, or `different` with what was measured.
+Every photograph passes: a corner, a turn or a filter leaves a thousand details that no second photograph shares. Two drawings of
+one outline share all they have, so they must agree in colour and in every place, and simple ones must lie as they are.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from graph.alignment import Fit, Frame, homogeneous, in_place, whole
+from graph.graphics import deviation
+from graph.thumbnails import Comparison
+from graph.verdicts import Limits, Verdict
+from graph.views import View
+
+MIN_SMOOTH_GRAPHIC = 0.45
+"""Share of smooth pixels below which a picture is not asked for its colours: it is no graphic."""
+MIN_OTHER_FILLED = 0.6
+"""Share of `min_filled` that the less clear of two pictures needs: a copy may be shrunk or noisy, a photograph widely framed."""
+
+
+def graphic(a: View, b: View, limits: Limits) -> bool:
+    """Say whether few flat colours fill the pictures of a pair that fits; of one it must be clear, and of the other not amiss."""
+    if min(max(view.content.smooth, view.content.plain) for view in (a, b)) < MIN_SMOOTH_GRAPHIC:
+        return False
+    known = [share for share in (a.filled, b.filled) if share == share]  # NaN is not equal to itself
+    return bool(known) and max(known) >= limits.min_filled and min(known) >= MIN_OTHER_FILLED * limits.min_filled
+
+
+def drawn_alike(a: View, b: View, state: int, limits: Limits, found: Verdict) -> Verdict:
+    """Return `found`, of whole pictures that fit in orientation `state`, unless they are graphics and differ as they are.
+
+    A square that fits best when turned, by the noise of compression, fits as it is too; an arrow does not.
+    """
+    if not graphic(a, b, limits):
+        return found
+    away = deviation(a.colours, b.colours, whole(a.colours, b.colours), may_be_grey=not _simple(a, b, limits))
+    verdict = _if_redrawn(away, limits, found)
+    moved = state and verdict.relation != found.relation
+    return replace(verdict, evidence=found.evidence | {"placed": False}) if moved else verdict
+
+
+def _simple(a: View, b: View, limits: Limits) -> bool:
+    """Say whether a drawing has too few details to be known again when it is altered."""
+    return min(len(view.row.points) for view in (a, b)) < limits.min_keypoints_graphic
+
+
+def _if_redrawn(away: float, limits: Limits, found: Verdict) -> Verdict:
+    evidence = found.evidence | {"deviation": round(away, 2)}
+    return Verdict("different" if away > limits.max_deviation else found.relation, found.confidence, evidence)
+
+
+def drawn_alike_under(a: View, b: View, frame: Frame, mirrored: bool, fitted: Fit, limits: Limits, found: Verdict) -> Verdict:
+    """Return `found`, under a fitted map, unless both are graphics in other colours or lines, or too simple to be turned."""
+    if found.relation == "different" or not graphic(a, b, limits):
+        return found
+    matrix, other = homogeneous(fitted.matrix), b.colours[:, ::-1] if mirrored else b.colours
+    simple = _simple(a, b, limits)
+    if simple and (mirrored or not in_place(matrix, a.row.picture, b.row.picture)):
+        return Verdict("different", found.confidence, found.evidence | {"placed": False})
+    other = np.ascontiguousarray(other)
+    away = deviation(a.colours, other, matrix, frame_a=a.frame, frame_b=frame, may_be_grey=not simple)
+    return _if_redrawn(away, limits, found)
+
+
+def unless_recoloured(found: Verdict, seen: Comparison, i: int, limits: Limits) -> Verdict:
+    """Return a copy as it is unless its strong colours are others: no light or white balance turns red into blue."""
+    share = float(seen.recoloured[i])
+    if share <= limits.max_recoloured:
+        return found
+    return Verdict("different", found.confidence, found.evidence | {"recoloured": round(share, 4)})
