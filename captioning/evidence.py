@@ -185,7 +185,7 @@ def subjects(tags: Sequence[Row], chinese: Mapping[str, str], *, min_score: floa
     The tagger writes a label and the sums over groups it belongs to, all of one softmax. Above one half they can only mean
     the same thing, and the lowest score is the most particular name; the others are implied by it.
     """
-    sure = [tag for tag in tags if tag["score"] is not None and tag["score"] >= min_score]
+    sure = [tag for tag in tags if (tag["label"] or "").strip() and tag["score"] is not None and tag["score"] >= min_score]
     particular: dict[str, Row] = {}
     for tag in sorted(sure, key=lambda tag: (-tag["score"], tag["label"])):
         particular[tag["source"] if str(tag["source"]).startswith(ONE_SOFTMAX) else tag["label"]] = tag

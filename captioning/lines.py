@@ -33,12 +33,16 @@ class Line(TypedDict):
 def join_pieces(pieces: Sequence[Corners]) -> list[Corners]:
     """Return the lines that detected pieces form; every piece is in exactly one line."""
     lines: list[Corners] = []
+    outlines = np.zeros((len(pieces), 4))  # left, top, right, bottom of each line
     for piece in sorted(pieces, key=lambda corners: (float(corners[:, 0].min()), float(corners[:, 1].min()))):
-        before = next((index for index in reversed(range(len(lines))) if _continues(lines[index], piece)), None)
+        near = np.flatnonzero(_touches(outlines[: len(lines)], piece))[::-1]  # a picture has up to a thousand pieces
+        before = next((index for index in near if _continues(lines[index], piece)), None)
         if before is None:
             lines.append(piece)
+            outlines[len(lines) - 1] = _outline(piece)
         else:
             lines[before] = _hull(lines[before], piece)
+            outlines[before] = _outline(lines[before])
     return lines
 
 
@@ -51,6 +55,17 @@ def cut_out(pixels: NDArray[np.uint8], corners: Corners) -> NDArray[np.uint8]:
     level = cv2.warpPerspective(pixels, warp, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     turned = np.rot90(level) if height >= VERTICAL_ASPECT * width else level
     return np.ascontiguousarray(turned, dtype=np.uint8)
+
+
+def _outline(corners: Corners) -> NDArray[np.float64]:
+    return np.concatenate([corners.min(axis=0), corners.max(axis=0)])
+
+
+def _touches(outlines: NDArray[np.float64], piece: Corners) -> NDArray[np.bool_]:
+    """Tell which outlines come within twice its height of `piece`: what continues a line is nearer to it than that."""
+    left, top, right, bottom = _outline(piece) + 2 * size_of(piece)[1] * np.array([-1, -1, 1, 1])
+    near = (outlines[:, 0] <= right) & (outlines[:, 2] >= left) & (outlines[:, 1] <= bottom) & (outlines[:, 3] >= top)
+    return np.asarray(near, np.bool_)
 
 
 def _continues(line: Corners, piece: Corners) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from typing import Any
 
 import pyarrow as pa
@@ -108,6 +109,18 @@ def test_nothing_measured_says_next_to_nothing() -> None:
     made = captions({})
     assert made["en", "long"]["text"] == "This is a landscape-format image of 640 by 480 pixels."
     assert made["zh", "long"]["text"] == "这是一幅横版图像，尺寸为640×480像素。"
+
+
+def test_labels_and_lines_without_a_letter_say_nothing() -> None:
+    row = {"tags": [{"label": " ", "score": 0.99, "source": "x"}], "lines": [line(""), line("   ")], "caption": ""}
+    assert {key: made["text"] for key, made in captions(row).items()} == {key: made["text"] for key, made in captions({}).items()}
+
+
+def test_thousands_of_lines_are_told_in_part_and_said_to_be_cut() -> None:
+    started = time.process_time()
+    made = captions(POSTER | {"lines": [line(f"Line number {number} of many", 3.0 * number, 2.5) for number in range(4000)]})
+    assert time.process_time() - started < 10
+    assert made["en", "long"]["flags"] == ["ocr_cut"] and len(made["en", "long"]["text"].split()) < 600
 
 
 def test_weak_lines_and_single_characters_are_not_quoted() -> None:
