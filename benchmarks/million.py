@@ -214,7 +214,7 @@ def _range_search(rows: NDArray[np.float16], count: int) -> None:
 
 
 def _write(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
-    command = "python -m benchmarks.million " + " ".join(sys.argv[1:]).replace(f"--scratch {options.scratch} ", "")
+    command = "python -m benchmarks.million " + " ".join(sys.argv[1:]).replace(f" --scratch {options.scratch}", "")
     facts = about(command, load=options.load, packages=("ray", "faiss-cpu", "numpy", "pyarrow", "igraph"))
     RESULTS.mkdir(exist_ok=True)
     kept = json.loads((RESULTS / "million.json").read_text())["results"] if options.add else []
