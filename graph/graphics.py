@@ -15,8 +15,6 @@ from graph.keypoints import Pixels
 
 NUM_COLOURS = 6
 """Fullest colours, in steps of 8 per channel, that may fill what lies on the background: more are shades."""
-FLAT_LEVELS = 2
-"""A pixel is flat when its 3 x 3 surroundings span no more grey levels."""
 EDGE_LEVELS = 14
 """A span above this is an edge, whose surroundings (5 x 5) say nothing about what it encloses."""
 MIN_INNER = 0.01
@@ -28,6 +26,11 @@ CHROMA_WEIGHT = 1.5
 """A difference of chroma counts more than one of luma: JPEG and scaling change it less."""
 MIN_CHROMA = 8
 """A picture whose colours are nowhere further from grey has none: it may be a grey copy of a rich drawing."""
+MIN_GROUND = 64
+"""Median grey level from which the ground shows in what light it is; a black one shows nothing."""
+BLACK, WHITE = 24, 245
+"""Grey levels at which light is no longer to be read."""
+MAX_FACTOR = 2.0
 MAX_LEVELS = 100
 """Differences beyond count as so many, so that a speck needs an area."""
 
@@ -38,12 +41,13 @@ _SURROUNDINGS = np.ones((5, 5), np.uint8)
 def filled(picture: Pixels) -> float:
     """Return the share of a picture (H, W, 3), BGR, off its background and off edges, that a few flat colours fill.
 
-    Near 1 for drawings, signs, charts, flags and text; below .5 for nearly all photographs, whose surfaces have shades and
-    grain. NaN where all lies close to edges and is no text: a detailed thing on white, a drawing of 100 px.
+    A colour is flat where 3 x 3 pixels are equal. Above .5 for drawings, signs, charts, flags and text, .3 after strong
+    compression; below .2 for nearly all photographs, whose surfaces have shades and grain. NaN where all lies close to edges
+    and is no text: a detailed thing on white, a drawing of 100 px.
     """
     grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
     span = cv2.subtract(cv2.dilate(grey, _SQUARE), cv2.erode(grey, _SQUARE))
-    flat = span <= FLAT_LEVELS
+    flat = span == 0  # drawn: a photograph's smooth sky has noise, or a slope
     blue, green, red = (picture[..., channel].astype(np.int32) >> 3 for channel in range(3))
     colour = (red << 10) | (green << 5) | blue
     background = colour == np.bincount(colour[flat], minlength=1).argmax()
@@ -57,23 +61,50 @@ def filled(picture: Pixels) -> float:
 
 
 def deviation(
-    a: Pixels, b: Pixels, matrix: Map, *, frame_a: Frame | None = None, frame_b: Frame | None = None, may_be_grey: bool = False
+    a: Pixels, b: Pixels, matrix: Map, *, frame_a: Frame | None = None, frame_b: Frame | None = None, rich: bool = False
 ) -> float:
     """Return the largest mean difference (0 to 150) of a small window of picture a, mapped by `matrix`, and picture b.
 
     A pixel differs by how far it lies outside the range of the 3 x 3 surroundings of the other, so that a map that is wrong by
-    a pixel costs nothing. a, b: (H, W, 3), BGR. may_be_grey: where either has no colours, tones alone are compared.
+    a pixel costs nothing. One factor of light on everything, a bright ground included, is forgiven. rich: so are light that
+    leaves the ground at white or black, and the loss of all colours: details enough say that it is the same drawing.
+    a, b: (H, W, 3), BGR.
     """
     over = overlaid(a, b, matrix, frame_a=frame_a, frame_b=frame_b)
     if over is None:
         return 0.0
-    one, other = (cv2.cvtColor(cv2.GaussianBlur(picture, (0, 0), 0.8), cv2.COLOR_BGR2YCrCb) for picture in (over.a, over.b))
-    if may_be_grey and min(_strongest(picture, over.seen) for picture in (one, other)) < MIN_CHROMA:
+    one, other = (cv2.GaussianBlur(picture, (0, 0), 0.8) for picture in (over.a, over.b))
+    return min(_difference(*_lit(one, other, factor), over.seen, rich) for factor in _factors(one, other, over.seen, rich))
+
+
+def _difference(a: Pixels, b: Pixels, seen: Mask, rich: bool) -> float:
+    one, other = (cv2.cvtColor(picture, cv2.COLOR_BGR2YCrCb) for picture in (a, b))
+    if rich and min(_strongest(picture, seen) for picture in (one, other)) < MIN_CHROMA:
         one[..., 1:], other[..., 1:] = 128, 128
     outside = np.maximum(_outside(one, other), _outside(other, one))
     weighted = np.maximum(outside[..., 0], CHROMA_WEIGHT * outside[..., 1:].max(2)).astype(np.float32)
-    weighted[~over.seen] = 0
+    weighted[~seen] = 0
     return float(cv2.blur(np.minimum(weighted, MAX_LEVELS), (WINDOW_PX, WINDOW_PX)).max())
+
+
+def _factors(a: Pixels, b: Pixels, seen: Mask, rich: bool) -> list[float]:
+    """Return 1 and the factors of light that may lie between two pictures: of the ground, and of what is not white or black."""
+    tone_a, tone_b = (cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)[seen].astype(np.float32) for picture in (a, b))
+    factors = [1.0]
+    ground_a, ground_b = (float(np.median(tone)) if tone.size else 0.0 for tone in (tone_a, tone_b))
+    if min(ground_a, ground_b) >= MIN_GROUND:
+        factors.append(ground_b / ground_a)
+    between = (np.minimum(tone_a, tone_b) > BLACK) & (np.maximum(tone_a, tone_b) < WHITE)
+    if rich and between.mean() >= MIN_INNER:
+        factors.append(float(np.median(tone_b[between] / tone_a[between])))
+    return [f for n, f in enumerate(factors) if MAX_FACTOR >= max(f, 1 / f) and all(abs(f - g) > 0.03 for g in factors[:n])]
+
+
+def _lit(a: Pixels, b: Pixels, factor: float) -> tuple[Pixels, Pixels]:
+    """Return both pictures with the darker one in the light of the other."""
+    if factor >= 1:
+        return cv2.convertScaleAbs(a, alpha=factor), b
+    return a, cv2.convertScaleAbs(b, alpha=1 / factor)
 
 
 def _strongest(picture: Pixels, seen: Mask) -> float:

@@ -2,14 +2,15 @@
 
 Enters: a pair that geometry and local correlation found alike. Leaves: the same verdict, or `different` with what was measured.
 Every photograph passes: a corner, a turn or a filter leaves a thousand details that no second photograph shares. Two drawings of
-one outline share all they have, so they must agree in colour and in every place, and simple ones must lie as they are.
+one outline share all they have, so they must agree in colour and in every place, and simple ones must lie as they are or be cut
+out of each other pixel by pixel.
 """
 
 from dataclasses import replace
 
 import numpy as np
 
-from graph.alignment import Fit, Frame, homogeneous, in_place, whole
+from graph.alignment import Fit, Frame, Map, coverage, homogeneous, in_place, whole
 from graph.graphics import deviation
 from graph.thumbnails import Comparison
 from graph.verdicts import Limits, Verdict
@@ -17,7 +18,7 @@ from graph.views import View
 
 MIN_SMOOTH_GRAPHIC = 0.45
 """Share of smooth pixels below which a picture is not asked for its colours: it is no graphic."""
-MIN_OTHER_FILLED = 0.6
+MIN_OTHER_FILLED = 0.4
 """Share of `min_filled` that the less clear of two pictures needs: a copy may be shrunk or noisy, a photograph widely framed."""
 
 
@@ -36,10 +37,22 @@ def drawn_alike(a: View, b: View, state: int, limits: Limits, found: Verdict) ->
     """
     if not graphic(a, b, limits):
         return found
-    away = deviation(a.colours, b.colours, whole(a.colours, b.colours), may_be_grey=not _simple(a, b, limits))
+    away = deviation(a.colours, b.colours, whole(a.colours, b.colours), rich=not _simple(a, b, limits))
     verdict = _if_redrawn(away, limits, found)
     moved = state and verdict.relation != found.relation
     return replace(verdict, evidence=found.evidence | {"placed": False}) if moved else verdict
+
+
+def _cut_out(a: View, b: View, matrix: Map, *, max_change: float = 0.03) -> bool:
+    """Say whether one picture is cut out of the other as it is, pixel by pixel, or put on a wider ground.
+
+    Pixels of the files count, not of the pictures compared: a small circle and a large one are no crops of each other.
+    """
+    linear = matrix[:2, :2] * (a.scale / b.scale)
+    if np.abs(linear - np.eye(2)).max() > max_change:
+        return False
+    frames = [(0, 0, view.row.picture.shape[1], view.row.picture.shape[0]) for view in (a, b)]
+    return max(coverage(frames[0], frames[1], matrix)) >= 1 - max_change
 
 
 def _simple(a: View, b: View, limits: Limits) -> bool:
@@ -58,10 +71,10 @@ def drawn_alike_under(a: View, b: View, frame: Frame, mirrored: bool, fitted: Fi
         return found
     matrix, other = homogeneous(fitted.matrix), b.colours[:, ::-1] if mirrored else b.colours
     simple = _simple(a, b, limits)
-    if simple and (mirrored or not in_place(matrix, a.row.picture, b.row.picture)):
+    if simple and (mirrored or not (in_place(matrix, a.row.picture, b.row.picture) or _cut_out(a, b, matrix))):
         return Verdict("different", found.confidence, found.evidence | {"placed": False})
     other = np.ascontiguousarray(other)
-    away = deviation(a.colours, other, matrix, frame_a=a.frame, frame_b=frame, may_be_grey=not simple)
+    away = deviation(a.colours, other, matrix, frame_a=a.frame, frame_b=frame, rich=not simple)
     return _if_redrawn(away, limits, found)
 
 

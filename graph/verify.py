@@ -58,7 +58,7 @@ def verify(
     min_seen_side_px: int = 40,
     min_inliers_perspective: int = 20,
     max_recoloured: float = 0.25,
-    min_filled: float = 0.65,
+    min_filled: float = 0.4,
     max_deviation: float = 18.0,
     min_keypoints_graphic: int = 60,
     max_views: int = 512,

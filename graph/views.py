@@ -27,6 +27,7 @@ class View:
     frame: Frame  # the picture without margins of one grey level
     content: Content
     encoded: bytes
+    scale: float  # px of the picture per px of the file
 
     @cached_property
     def colours(self) -> Pixels:
@@ -60,10 +61,10 @@ class Views:
 
 
 def _view(row: Row) -> View:
-    description, encoded = keypoints_room.unpack(row), row["picture"]
-    assert isinstance(encoded, bytes)
+    description, encoded, scale = keypoints_room.unpack(row), row["picture"], row["scale"]
+    assert isinstance(encoded, bytes) and isinstance(scale, float)
     frame = _frame(description.picture)
-    return View(description, mirror(description), frame, content(description.picture, frame), encoded)
+    return View(description, mirror(description), frame, content(description.picture, frame), encoded, scale)
 
 
 def _frame(picture: Pixels, max_spread: float = 6.0) -> Frame:

@@ -254,13 +254,13 @@ class VerifyConfig(Section):
         0.25, ge=0, le=1, description="share of strong colours that may be of another hue in a copy; 1: hue says nothing"
     )
     min_filled: float = Field(
-        0.65, ge=0, le=1, description="share that a few flat colours fill, from which a pair is drawn: charts, icons, flags, text"
+        0.4, ge=0, le=1, description="share that a few flat colours fill, from which a pair is drawn: charts, icons, flags, text"
     )
     max_deviation: float = Field(
         18.0, ge=0, description="difference in colour, of 255, that aligned drawings may show in any 9 x 9 px; above: not a copy"
     )
     min_keypoints_graphic: int = Field(
-        60, ge=0, description="a drawing with fewer keypoints is a copy only upright and uncropped: arrows point somewhere"
+        60, ge=0, description="a drawing with fewer keypoints is a copy only upright and at its own size: arrows point somewhere"
     )
 
 

@@ -1,7 +1,6 @@
 """Drawings of one outline are different pictures when colour, place or one part differ, and their copies are copies."""
 
 import itertools
-import json
 import math
 from pathlib import Path
 
@@ -150,12 +149,11 @@ def test_flat_colours_fill_drawings_and_not_photographs():
 
 
 def test_the_evidence_says_why_drawings_are_not_copies(tmp_path):
-    logos = [bars(RED).resize((160, 105)), ImageOps.mirror(bars(RED)).resize((160, 105))]
-    pictures = [*FAMILIES["charts"][:2], *logos, *FAMILIES["shaded balls"][:2]]
+    turned = [triangle(RED, 0), triangle(RED, 180)]
+    pictures = [*FAMILIES["charts"][:2], *turned, *FAMILIES["shaded balls"][:2]]
     limits = {"max_recoloured": 0.25, "max_deviation": 18.0, "min_agreement": 0.75}
     found = verdicts(pictures, [(0, 1), (2, 3), (4, 5)], tmp_path)
     sentences = [told(str(verdict["evidence"]), relation="different", limits=limits) for verdict in found]
-    assert [bool(json.loads(str(verdict["evidence"]))) for verdict in found] == [True] * 3
     for sentence, part in zip(sentences, ("colours or lines", "turned, mirrored or moved", "of other hues"), strict=True):
         assert part in sentence
 
