@@ -228,8 +228,8 @@ def page(facts: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     lines = [
         "# The S3-DiT beside diffusers'\n",
         heading(facts) + "\n",
-        "| width | threads | case | pass | diffusers, s | ours | fused | captions to 8 | fewer operations | rounds |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| width | threads | case | pass | diffusers, s | ours | fused | captions to 8 | fewer operations | rounds | each |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         faster = [
@@ -237,9 +237,25 @@ def page(facts: dict[str, Any], rows: list[dict[str, Any]]) -> str:
         ]
         what = "8 steps" if row["case"].startswith("sampling") else "forward + backward" if row["backward"] else "forward"
         theirs, fewer = f"{row['seconds']['diffusers']:.2f}", f"{row['fewer_operations']:.2f}x"
-        cells = [row["width"], row["threads"], row["case"], what, theirs, *faster, fewer, len(row["rounds"])]
+        cells = [
+            row["width"],
+            row["threads"],
+            row["case"],
+            what,
+            theirs,
+            *faster,
+            fewer,
+            len(row["rounds"]),
+            _spread(row["rounds"]),
+        ]
         lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
     return "\n".join([*lines, "", EXPLAINED.format(bf16="" if facts["bf16_measured"] else NO_BF16)])
+
+
+def _spread(rounds: list[dict[str, float]]) -> str:
+    """Return the smallest and the largest speed-up of the first candidate in a single round."""
+    ratios = [spent["diffusers"] / spent[next(iter(spent))] for spent in rounds]
+    return f"{min(ratios):.2f} to {max(ratios):.2f}"
 
 
 EXPLAINED = """\
@@ -257,15 +273,19 @@ of 12; guidance in every step.
 1365 numbers takes up to 1.45 times as long as one with 1376 (29.5 for 20.4 ms at 1280 tokens, minima of 11); results with aligned
 rows (model/aligned.py) take a tenth off all products of a training step. Norms, rotations and SwiGLU with gradients by hand
 (model/rms_norm.py, model/swiglu.py) take the rest; before, a step was as fast as diffusers' (.99x, median of 5). At width 384 the
-feed-forward is 1024 wide and nothing is gained by rows.
+feed-forward is 1024 wide, and only the second half of this is left to gain.
 
 **Sampling** saves what is the same in every step or in both halves of guidance: the captions' branch, the layout, the noise
 refiner, the padding of the empty prompt. With the 30 joint layers of the released model to its 2 refiners these shares are a
 fifth of what they are here. With equal prompts products and attention are 85 % of diffusers' seconds and 91 % of ours (torch's
-profiler), products at 85 to 90 GFLOP/s in both. So that row has a ceiling: its fewer operations over .85, were all else free.
+profiler), products at 85 to 90 GFLOP/s in both. So that row has a ceiling of about 1.44x, its fewer operations over .85, were
+all else free; sharing queries, keys and values of the first joint block between both halves of guidance, and leaving captions out
+of the last block's feed-forward, would lift it by 3 % here, by .6 % in the released model, and is not done.
 {bf16}
 
-Rounds were run beside other work on two shared cores; single rounds of one case differ by 15 %.
+Rounds were run beside other work on two shared cores (load 2 to 12); the last column says how far single rounds of the first
+candidate lie apart. On two threads the clock is the wall's, and other work counts against whoever runs at that moment: with this
+spread those rows settle nothing about uniform batches.
 """
 NO_BF16 = "bf16 was not measured: this CPU has no bf16 units (avx512_bf16, amx_bf16)."
 
