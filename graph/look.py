@@ -5,7 +5,7 @@ Enters: two views. Leaves: a verdict with what was measured. Policy: graph/verif
 
 from graph import thumbnails
 from graph.agreement import Agreement, agree
-from graph.alignment import Fit, Frame, consensus, corners, coverage, fit, homogeneous, inverse, match, project, whole
+from graph.alignment import Fit, Frame, consensus, corners, coverage, fit, homogeneous, in_place, inverse, match, project, whole
 from graph.keypoints import Description
 from graph.redrawn import drawn_alike, drawn_alike_under
 from graph.verdicts import Evidence, Limits, Verdict
@@ -69,17 +69,18 @@ def _aligned(a: View, b: View, other: Description, frame: Frame, fitted: Fit, li
         }
     )
     cover = max(cover[0], seen_a.structure), max(cover[1], seen_b.structure)
-    verdict = _judge(drawn, fitted.inliers, found, cover, evidence, limits)
+    placed = in_place(matrix, a.row.picture, other.picture)
+    verdict = _judge(drawn, fitted.inliers, found, cover, placed, evidence, limits)
     return drawn_alike_under(a, b, frame, other is b.mirrored, fitted, limits, verdict)
 
 
 def _judge(
-    drawn: float, inliers: int, found: Agreement, cover: tuple[float, float], evidence: Evidence, limits: Limits
+    drawn: float, inliers: int, found: Agreement, cover: tuple[float, float], placed: bool, evidence: Evidence, limits: Limits
 ) -> Verdict:
     needed = limits.min_agreement + (0.06 if inliers < 15 else 0.0)
-    if found.seen_px**0.5 < limits.min_seen_side_px or not _agrees(
-        found, drawn, needed, inliers, float(evidence["thumbnail_correlation"]), limits
-    ):
+    alike = float(evidence["thumbnail_correlation"])
+    agreed = _agrees(found, drawn, needed, inliers, alike, limits) or (placed and _overlaid(found, drawn, inliers, alike, limits))
+    if found.seen_px**0.5 < limits.min_seen_side_px or not agreed:
         return Verdict("different", max(0.0, 1 - found.share), evidence)
     strength = max(found.share, found.share_a, found.share_b)
     inside = max(cover) >= limits.min_contained_coverage
@@ -105,6 +106,16 @@ def _agrees(found: Agreement, drawn: float, needed: float, inliers: int, alike: 
     worst = found.worst_cell_a if found.share_a >= found.share_b else found.worst_cell_b
     added = inliers >= 16 and best >= 0.97 and worst >= limits.min_worst_cell_flat and found.share >= 0.5
     return everywhere or added
+
+
+def _overlaid(found: Agreement, drawn: float, inliers: int, alike: float, limits: Limits) -> bool:
+    """Say whether a photograph lies on itself, corner on corner, under something that hides much of it.
+
+    Many keypoints in the very same places are no coincidence; fewer count where the thumbnails say the same.
+    """
+    if drawn >= limits.min_drawn or found.share < limits.min_agreement_overlaid:
+        return False
+    return inliers >= limits.min_inliers_overlaid or (3 * inliers >= limits.min_inliers_overlaid and alike >= 0.8)
 
 
 def _mirrored(frame: Frame, view: View) -> Frame:

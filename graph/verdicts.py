@@ -43,6 +43,8 @@ class Limits:
     min_contained_coverage: float
     min_seen_side_px: int
     min_inliers_perspective: int
+    min_inliers_overlaid: int
+    min_agreement_overlaid: float
     max_recoloured: float
     min_filled: float
     max_deviation: float

@@ -57,6 +57,8 @@ def verify(
     min_contained_coverage: float = 0.8,
     min_seen_side_px: int = 40,
     min_inliers_perspective: int = 20,
+    min_inliers_overlaid: int = 60,
+    min_agreement_overlaid: float = 0.5,
     max_recoloured: float = 0.25,
     min_filled: float = 0.4,
     max_deviation: float = 18.0,
@@ -76,9 +78,10 @@ def verify(
     must agree on a map. min_copy_coverage: share of either picture's area, or of its structure, that a copy shows;
     min_overlap_coverage: the same where neither lies inside the other. min_contained_coverage: share of the smaller that a
     container shows. min_seen_side_px: side of the square of the area seen in both. max_views: pictures kept decoded at a time.
-    max_recoloured: share of strong colours that may be of another hue. min_filled: share that a few flat colours fill, from
-    which a pair is drawn; of drawings, aligned colours may differ by max_deviation, and with fewer than min_keypoints_graphic
-    keypoints they must lie as they are. Raises KeyError when a pair names a row that `keypoints` lacks.
+    min_inliers_overlaid, min_agreement_overlaid: what a photograph needs that lies on itself corner on corner, under whatever was
+    laid over it. max_recoloured: share of strong colours that may be of another hue. min_filled: share that a few flat colours
+    fill, from which a pair is drawn; of drawings, aligned colours may differ by max_deviation, and with fewer than
+    min_keypoints_graphic keypoints they must lie as they are. Raises KeyError when a pair names a row that `keypoints` lacks.
     """
     if not len(pairs):
         return schema.VERDICTS.empty_table()
@@ -98,6 +101,8 @@ def verify(
         min_contained_coverage,
         min_seen_side_px,
         min_inliers_perspective,
+        min_inliers_overlaid,
+        min_agreement_overlaid,
         max_recoloured,
         min_filled,
         max_deviation,

@@ -250,6 +250,16 @@ class VerifyConfig(Section):
     min_contained_coverage: float = Field(0.8, ge=0, le=1, description="share of the smaller picture that a container shows")
     min_identity: float = Field(0.997, ge=0, le=1, description="grey correlation that small or plain pictures need to be copies")
     min_colour_identity: float = Field(0.992, ge=0, le=1, description="the same in colour")
+    min_agreement_overlaid: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="share of textured pixels that must correlate where a photograph lies on itself, corner on corner, under "
+        "text, a watermark or a sticker",
+    )
+    min_inliers_overlaid: int = Field(
+        60, ge=8, description="keypoint matches that such a pair needs; a third of them where the thumbnails correlate at .8"
+    )
     max_recoloured: float = Field(
         0.25, ge=0, le=1, description="share of strong colours that may be of another hue in a copy; 1: hue says nothing"
     )

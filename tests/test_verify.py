@@ -124,6 +124,22 @@ def test_an_altered_photograph_is_a_copy(kind, photographs, tmp_path):
     assert relations == ["copy" if b - 3 == a else "different" for a, b in pairs]
 
 
+def test_a_photograph_half_hidden_in_its_own_frame_is_a_copy_and_as_a_tile_of_another_not(photographs, tmp_path):
+    hidden = [photograph.copy() for photograph in photographs]
+    for picture in hidden:
+        draw, unit = ImageDraw.Draw(picture), min(picture.size) / 10
+        for x, y in ((0.25, 0.3), (0.7, 0.65), (0.75, 0.25)):
+            left, top = x * picture.width, y * picture.height
+            draw.ellipse((left - 2 * unit, top - 2 * unit, left + 2 * unit, top + 2 * unit), "#ffcc22", "#806000", 5)
+    paths = [write(picture, tmp_path / f"{i}.png") for i, picture in enumerate([*photographs, *hidden])]
+    keypoints = describe(images=image_rows(paths))
+    pairs = edge_rows([(i, 3 + j) for i in range(3) for j in range(3)])
+    found = verify(pairs=pairs, keypoints=keypoints)["relation"].to_pylist()
+    without = verify(pairs=pairs, keypoints=keypoints, min_agreement_overlaid=1.0)["relation"].to_pylist()
+    assert found == ["copy" if i == j else "different" for i in range(3) for j in range(3)]
+    assert without.count("copy") < 3
+
+
 def test_same_bytes_and_same_pixels_are_copies_for_certain(photographs, tmp_path):
     png = write(photographs[0], tmp_path / "a.png")
     keypoints = describe(images=image_rows([png, png, write(photographs[0], tmp_path / "a.bmp")]))
