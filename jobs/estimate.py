@@ -42,7 +42,7 @@ PAIRS_PER_NEIGHBOUR = 0.67
 SORT_SECONDS = 2e-7
 """CPU seconds to sort one edge and make it unique (merging in benchmarks/knn.py)."""
 
-HANDLED_SECONDS = 4e-8
+HANDLED_SECONDS = 6e-8
 """CPU seconds to read a number of EMBEDDINGS, convert it, put it in order and write it, beside all products: what `lists` and
 `quantise` take more than these in benchmarks/million.py."""
 
