@@ -4,7 +4,7 @@
     python -m benchmarks.dit_gpu --px 512 --batch 4 --backward --layers 6     # a training step of a shallower model
     python -m benchmarks.dit_gpu --smoke               # the same code at toy size on the CPU, float32; its times mean nothing
 
-NO RUN IS RECORDED: none of the machines this was written on has a GPU, and without one the command says so and writes nothing.
+One run on an H200 is recorded (results/gpu.md); without a GPU the command says so and writes nothing.
 Candidates: diffusers (SDPA), ours, ours fused, fused with flash-attn 2 and 3 where their packages are installed, fused with
 torch.compile per block (its first call, compilation, is reported apart). MFU is the closed form of model/roofline.py over seconds
 over the peak of an H100 (989 TFLOPS dense bf16; --peak for others). Outputs are compared with diffusers', relative to their norm.

@@ -37,7 +37,8 @@ def model_page() -> str:
         [
             "# The model\n",
             _filled(
-                """Written by `python -m jobs.document` from `model/roofline.py`. Nothing on this page was measured on a GPU."""
+                """Written by `python -m jobs.document` from `model/roofline.py`. What was measured on a GPU
+                stands in `benchmarks/results/gpu.md`."""
             ),
             _filled(
                 """`model/` is the S3-DiT of Z-Image (arXiv 2511.22699): the released state-dict keys, equal to diffusers 0.42.1
@@ -155,9 +156,8 @@ How many times as fast as the model of diffusers {diffusers} on the same batch w
 {date}; `benchmarks/results/dit.md` says what the batches are, and what no code can pass). A uniform batch gains by results with
 aligned rows, gradients written by hand, fewer passes over the tokens and memory used again; a ragged one because nothing is
 padded to its longest sample; sampling also because captions are refined once per prompt and the noise refiner runs once for
-both halves of guidance. Neither bf16 on a CPU nor
-anything on a GPU was measured: this CPU has no bf16 units. `benchmarks/dit_gpu.py` (MFU, peak memory, flash-attn 2 and 3,
-torch.compile) has been run at toy size only, which tests its code. In bf16 we are as near to float32 as diffusers is
+both halves of guidance. bf16 on a CPU that has units for it, and an H200 (MFU, peak memory, torch.compile), stand in
+`benchmarks/results/gpu.md`; flash-attn 2 and 3 have not been run. In bf16 we are as near to float32 as diffusers is
 (`tests/test_bf16.py`)."""
 
 
