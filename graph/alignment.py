@@ -130,6 +130,21 @@ def in_place(matrix: Map, a: Pixels, b: Pixels, *, max_share: float = 0.03) -> b
     return bool(np.abs(off).max() <= max_share * max(b.shape[:2]))
 
 
+def snapped(matrix: Map, ratio: float, frame_a: Frame, frame_b: Frame, *, max_change: float = 0.03) -> Map:
+    """Return an affine map that is nearly a shift of the files' pixels as that shift; any other map as it is.
+
+    ratio: px of picture b per px of picture a when the files' pixels are equally large. Who crops or adds a margin rarely scales,
+    and a scale that a dozen keypoints measure is off by half a per cent, which is pixels at the far end.
+    """
+    if not np.allclose(matrix[2], (0, 0, 1)) or np.abs(matrix[:2, :2] / ratio - np.eye(2)).max() > max_change:
+        return matrix
+    (left, top, right, bottom), _ = boxed(frame_a, frame_b, matrix)
+    middle = inverse(matrix) @ np.array([(left + right) / 2, (top + bottom) / 2, 1.0])
+    exact = np.diag([ratio, ratio, 1.0])
+    exact[:2, 2] = matrix[:2] @ middle - ratio * middle[:2]
+    return exact
+
+
 def coverage(frame_a: Frame, frame_b: Frame, matrix: Map) -> tuple[float, float]:
     """Return the share of frame a that frame b shows under `matrix`, and the share of b that a shows."""
     mapped, target = corners(frame_a, matrix), corners(frame_b)

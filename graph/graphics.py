@@ -8,6 +8,7 @@ and correlations, blind to gain and hue, agree on nearly all of it. So drawn pic
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from graph.agreement import Mask, overlaid
 from graph.alignment import Frame, Map
@@ -27,7 +28,9 @@ CHROMA_WEIGHT = 1.5
 MIN_CHROMA = 8
 """A picture whose colours are nowhere further from grey has none: it may be a grey copy of a rich drawing."""
 MIN_GROUND = 64
-"""Median grey level from which the ground shows in what light it is; a black one shows nothing."""
+"""Grey level from which paper shows in what light it is; black shows nothing."""
+MIN_PAPER = 0.1
+"""Share of a picture that is paper, or it has none."""
 BLACK, WHITE = 24, 245
 """Grey levels at which light is no longer to be read."""
 MAX_FACTOR = 2.0
@@ -66,8 +69,8 @@ def deviation(
     """Return the largest mean difference (0 to 150) of a small window of picture a, mapped by `matrix`, and picture b.
 
     A pixel differs by how far it lies outside the range of the 3 x 3 surroundings of the other, so that a map that is wrong by
-    a pixel costs nothing. One factor of light on everything, a bright ground included, is forgiven. rich: so are light that
-    leaves the ground at white or black, and the loss of all colours: details enough say that it is the same drawing.
+    a pixel costs nothing. One factor of light on everything, the paper included, is forgiven. rich: so are light that
+    leaves the paper at white, and the loss of all colours: details enough say that it is the same drawing.
     a, b: (H, W, 3), BGR.
     """
     over = overlaid(a, b, matrix, frame_a=frame_a, frame_b=frame_b)
@@ -88,16 +91,24 @@ def _difference(a: Pixels, b: Pixels, seen: Mask, rich: bool) -> float:
 
 
 def _factors(a: Pixels, b: Pixels, seen: Mask, rich: bool) -> list[float]:
-    """Return 1 and the factors of light that may lie between two pictures: of the ground, and of what is not white or black."""
-    tone_a, tone_b = (cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)[seen].astype(np.float32) for picture in (a, b))
+    """Return 1 and the factors of light that may lie between two pictures: of the paper, and of what is not white or black."""
+    grounds, tones = zip(*(_paper(picture, seen) for picture in (a, b)), strict=True)
     factors = [1.0]
-    ground_a, ground_b = (float(np.median(tone)) if tone.size else 0.0 for tone in (tone_a, tone_b))
-    if min(ground_a, ground_b) >= MIN_GROUND:
-        factors.append(ground_b / ground_a)
-    between = (np.minimum(tone_a, tone_b) > BLACK) & (np.maximum(tone_a, tone_b) < WHITE)
+    if min(grounds) > 0:
+        factors.append(grounds[1] / grounds[0])
+    between = (np.minimum(*tones) > BLACK) & (np.maximum(*tones) < WHITE)
     if rich and between.mean() >= MIN_INNER:
-        factors.append(float(np.median(tone_b[between] / tone_a[between])))
+        factors.append(float(np.median(tones[1][between] / tones[0][between])))
     return [f for n, f in enumerate(factors) if MAX_FACTOR >= max(f, 1 / f) and all(abs(f - g) > 0.03 for g in factors[:n])]
+
+
+def _paper(picture: Pixels, seen: Mask) -> tuple[float, NDArray[np.float32]]:
+    """Return the grey level of what is bright and colourless, 0 where there is little of it, and the grey level of all seen."""
+    planes = cv2.cvtColor(picture, cv2.COLOR_BGR2YCrCb)[seen].astype(np.int16)
+    colourless = (planes[:, 0] >= MIN_GROUND) & (np.abs(planes[:, 1:] - 128).max(1) <= MIN_CHROMA)
+    tone = planes[:, 0].astype(np.float32)
+    enough = len(tone) > 0 and colourless.mean() >= MIN_PAPER
+    return float(np.median(tone[colourless])) if enough else 0.0, tone
 
 
 def _lit(a: Pixels, b: Pixels, factor: float) -> tuple[Pixels, Pixels]:

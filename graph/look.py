@@ -5,7 +5,21 @@ Enters: two views. Leaves: a verdict with what was measured. Policy: graph/verif
 
 from graph import thumbnails
 from graph.agreement import Agreement, agree
-from graph.alignment import Fit, Frame, consensus, corners, coverage, fit, homogeneous, in_place, inverse, match, project, whole
+from graph.alignment import (
+    Fit,
+    Frame,
+    consensus,
+    corners,
+    coverage,
+    fit,
+    homogeneous,
+    in_place,
+    inverse,
+    match,
+    project,
+    snapped,
+    whole,
+)
 from graph.keypoints import Description
 from graph.redrawn import drawn_alike, drawn_alike_under
 from graph.verdicts import Evidence, Limits, Verdict
@@ -48,7 +62,7 @@ def by_keypoints(a: View, b: View, limits: Limits, measured: Evidence) -> Verdic
 
 def _aligned(a: View, b: View, other: Description, frame: Frame, fitted: Fit, limits: Limits, measured: Evidence) -> Verdict:
     """Judge a under a fitted map against `other`, which is b or b mirrored, whose content lies in `frame`."""
-    matrix = homogeneous(fitted.matrix)
+    matrix = snapped(homogeneous(fitted.matrix), b.scale / a.scale, a.frame, frame)
     found = agree(a.row.picture, other.picture, matrix, frame_a=a.frame, frame_b=frame)
     seen_a = a.content.inside(corners(frame, inverse(matrix)))
     seen_b = b.content.inside(corners(a.frame, matrix), mirrored=other is b.mirrored)
@@ -71,7 +85,7 @@ def _aligned(a: View, b: View, other: Description, frame: Frame, fitted: Fit, li
     cover = max(cover[0], seen_a.structure), max(cover[1], seen_b.structure)
     placed = in_place(matrix, a.row.picture, other.picture)
     verdict = _judge(drawn, fitted.inliers, found, cover, placed, evidence, limits)
-    return drawn_alike_under(a, b, frame, other is b.mirrored, fitted, limits, verdict)
+    return drawn_alike_under(a, b, frame, other is b.mirrored, matrix, limits, verdict)
 
 
 def _judge(

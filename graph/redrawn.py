@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from graph.alignment import Fit, Frame, Map, coverage, homogeneous, in_place, whole
+from graph.alignment import Frame, Map, coverage, in_place, whole
 from graph.graphics import deviation
 from graph.thumbnails import Comparison
 from graph.verdicts import Limits, Verdict
@@ -18,6 +18,8 @@ from graph.views import View
 
 MIN_SMOOTH_GRAPHIC = 0.45
 """Share of smooth pixels below which a picture is not asked for its colours: it is no graphic."""
+MIN_CUT_COVERAGE = 0.9
+"""Share of the smaller of two pictures that lies inside the other when it was cut out of it, or both out of a third."""
 MIN_OTHER_FILLED = 0.4
 """Share of `min_filled` that the less clear of two pictures needs: a copy may be shrunk or noisy, a photograph widely framed."""
 
@@ -46,13 +48,15 @@ def drawn_alike(a: View, b: View, state: int, limits: Limits, found: Verdict) ->
 def _cut_out(a: View, b: View, matrix: Map, *, max_change: float = 0.03) -> bool:
     """Say whether one picture is cut out of the other as it is, pixel by pixel, or put on a wider ground.
 
-    Pixels of the files count, not of the pictures compared: a small circle and a large one are no crops of each other.
+    Pixels of the files count, not of the pictures compared: a small circle and a large one are no crops of each other, and of
+    two files of one size neither is cut out of the other: a circle further to the left.
     """
-    linear = matrix[:2, :2] * (a.scale / b.scale)
-    if np.abs(linear - np.eye(2)).max() > max_change:
+    if np.abs(matrix[:2, :2] * (a.scale / b.scale) - np.eye(2)).max() > max_change:
         return False
+    sizes = [np.array(view.row.picture.shape) / view.scale for view in (a, b)]
     frames = [(0, 0, view.row.picture.shape[1], view.row.picture.shape[0]) for view in (a, b)]
-    return max(coverage(frames[0], frames[1], matrix)) >= 1 - max_change
+    cut = np.abs(sizes[0] / sizes[1] - 1).max() > max_change
+    return bool(cut) and max(coverage(frames[0], frames[1], matrix)) >= MIN_CUT_COVERAGE
 
 
 def _simple(a: View, b: View, limits: Limits) -> bool:
@@ -65,12 +69,11 @@ def _if_redrawn(away: float, limits: Limits, found: Verdict) -> Verdict:
     return Verdict("different" if away > limits.max_deviation else found.relation, found.confidence, evidence)
 
 
-def drawn_alike_under(a: View, b: View, frame: Frame, mirrored: bool, fitted: Fit, limits: Limits, found: Verdict) -> Verdict:
+def drawn_alike_under(a: View, b: View, frame: Frame, mirrored: bool, matrix: Map, limits: Limits, found: Verdict) -> Verdict:
     """Return `found`, under a fitted map, unless both are graphics in other colours or lines, or too simple to be turned."""
     if found.relation == "different" or not graphic(a, b, limits):
         return found
-    matrix, other = homogeneous(fitted.matrix), b.colours[:, ::-1] if mirrored else b.colours
-    simple = _simple(a, b, limits)
+    simple, other = _simple(a, b, limits), b.colours[:, ::-1] if mirrored else b.colours
     if simple and (mirrored or not (in_place(matrix, a.row.picture, b.row.picture) or _cut_out(a, b, matrix))):
         return Verdict("different", found.confidence, found.evidence | {"placed": False})
     other = np.ascontiguousarray(other)
