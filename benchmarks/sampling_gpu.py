@@ -15,8 +15,6 @@ import argparse
 import gc
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -29,6 +27,8 @@ import torch
 from torch import nn
 
 from benchmarks.about import about
+from benchmarks.alone import measured_alone, printed
+from benchmarks.byte_tokenizer import byte_tokenizer
 from model.config import Z_IMAGE, DiTConfig, to_dict
 from model.in_turn import sample_in_turn
 from model.released import OWN_FIELDS
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="sampling-") as temporary:
         folder = (options.scratch or Path(temporary)) / ("toy" if options.smoke else "released")
         if options.way is not None:
-            return [_printed(measured(options.way, folder, options))]
+            return [printed(measured(options.way, folder, options))]
         if not folder.exists():
             write_pipeline(folder, TOY if options.smoke else RELEASED, device="cpu" if options.smoke else "cuda")
         rows = [_alone(way, folder.parent, options) for way in WAYS]
@@ -95,19 +95,9 @@ PACKAGES = ("torch", "diffusers", "transformers")
 
 
 def _alone(way: str, scratch: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Return the row of one way, measured by a process of its own; a failure is a row too."""
-    command = [sys.executable, "-m", "benchmarks.sampling_gpu", "--way", way, "--scratch", str(scratch), "--px", str(options.px)]
-    done = subprocess.run([*command, *["--smoke"] * options.smoke], capture_output=True, text=True)
-    lines = done.stdout.strip().splitlines()
-    if done.returncode or not lines:
-        return _printed({"way": way, "error": (done.stderr.strip().splitlines() or ["no output"])[-1]})
-    row: dict[str, Any] = json.loads(lines[-1])
-    return _printed(row)
-
-
-def _printed(row: dict[str, Any]) -> dict[str, Any]:
-    print(json.dumps(row), flush=True)
-    return row
+    """Return the row of one way, measured by a process of its own."""
+    arguments = ["--way", way, "--scratch", str(scratch), "--px", str(options.px), *["--smoke"] * options.smoke]
+    return measured_alone("benchmarks.sampling_gpu", arguments, name={"way": way})
 
 
 def measured(way: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -205,7 +195,7 @@ def write_pipeline(folder: Path, shape: Shape, *, device: str) -> None:
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     made = {name: _drawn(make, dtype, device) for name, make in parts.items()}
     ZImagePipeline(
-        scheduler=FlowMatchEulerDiscreteScheduler(num_train_timesteps=1000, shift=3.0), tokenizer=_tokenizer(), **made
+        scheduler=FlowMatchEulerDiscreteScheduler(num_train_timesteps=1000, shift=3.0), tokenizer=byte_tokenizer(), **made
     ).save_pretrained(folder)
 
 
@@ -225,24 +215,6 @@ def _drawn(make: Callable[[], nn.Module], dtype: torch.dtype, device: str) -> nn
         else:
             parameter.normal_(std=parameter[0].numel() ** -0.5)
     return model.eval().to("cpu")
-
-
-def _tokenizer() -> Any:
-    """Return a tokenizer with one token per byte and Qwen's turns: as many tokens as the real one gives four times the text."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    bytewise = Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(letters)}, merges=[]))
-    bytewise.pre_tokenizer, bytewise.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-    bytewise.add_special_tokens(special)
-    made = PreTrainedTokenizerFast(tokenizer_object=bytewise, pad_token=special[0], eos_token=special[2], padding_side="right")
-    made.chat_template = (
-        "{%- for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}{%- endfor %}"
-        "{%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{%- endif %}"
-    )
-    return made
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -13,8 +13,6 @@ data sheet's 989 TFLOP/s of an H100 or H200.
 import argparse
 import json
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,6 +24,7 @@ import torch
 from PIL import Image
 
 from benchmarks.about import about
+from benchmarks.alone import measured_alone, printed
 from benchmarks.raw_shards import write_raw_shards
 from model.config import Z_IMAGE, DataConfig, DiTConfig, TrainConfig
 from model.roofline import weight_count
@@ -55,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="train-") as temporary:
         scratch = options.scratch or Path(temporary)
         if options.option is not None:
-            return [_printed(measured(options.option, scratch, options))]
+            return [printed(measured(options.option, scratch, options))]
         write_pictures(scratch / "pictures", px=options.px)
         write_raw_shards(scratch / "pictures", scratch / "shards")
         rows = [_alone(name, scratch, options) for name in OPTIONS]
@@ -68,20 +67,10 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
 
 
 def _alone(name: str, scratch: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Return the row of one option, measured by a process of its own; a failure is a row too."""
+    """Return the row of one option, measured by a process of its own."""
     passed = [str(x) for key in ("px", "batch", "steps", "layers") for x in (f"--{key}", getattr(options, key))]
-    command = [sys.executable, "-m", "benchmarks.train_gpu", "--option", name, "--scratch", str(scratch), *passed]
-    done = subprocess.run([*command, *["--smoke"] * options.smoke], capture_output=True, text=True)
-    lines = done.stdout.strip().splitlines()
-    if done.returncode or not lines:
-        return _printed({"option": name, "error": (done.stderr.strip().splitlines() or ["no output"])[-1]})
-    row: dict[str, Any] = json.loads(lines[-1])
-    return _printed(row)
-
-
-def _printed(row: dict[str, Any]) -> dict[str, Any]:
-    print(json.dumps(row), flush=True)
-    return row
+    arguments = ["--option", name, "--scratch", str(scratch), *passed, *["--smoke"] * options.smoke]
+    return measured_alone("benchmarks.train_gpu", arguments, name={"option": name})
 
 
 def measured(name: str, scratch: Path, options: argparse.Namespace) -> dict[str, Any]:

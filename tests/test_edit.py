@@ -11,10 +11,11 @@ from closed_form import fill
 from PIL import Image
 from skimage import data
 from tiny_pairs import COLOURS, write_tiny_pairs
-from tiny_pipeline import CONFIG, text_encoder, tokenizer, vae
+from tiny_pipeline import CONFIG, text_encoder, vae
 from tiny_run import config
 from tiny_shards import squares, write_tiny_shards
 
+from benchmarks.byte_tokenizer import byte_tokenizer
 from curation.errors import ConfigError, ModelError
 from model.config import DataConfig, to_dict
 from model.edit import Editor, edit_texts, segments
@@ -32,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from transformers import Siglip2ImageProcessor, Siglip2VisionConfig, Siglip2VisionModel
 
     fields = {name: value for name, value in to_dict(OMNI).items() if name not in OWN_FIELDS}
-    words = tokenizer()
+    words = byte_tokenizer()
     tower = Siglip2VisionConfig(
         hidden_size=20, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, patch_size=16, num_patches=64
     )

@@ -4,32 +4,12 @@ from pathlib import Path
 
 from closed_form import fill
 
+from benchmarks.byte_tokenizer import byte_tokenizer
 from model.config import DiTConfig, to_dict
 from model.released import OWN_FIELDS
 
 CONFIG = DiTConfig(dim=48, n_layers=2, n_refiner_layers=1, n_heads=3, n_kv_heads=3, in_channels=4, cap_feat_dim=24,
                    axes_dims=(4, 6, 6), axes_lens=(512, 64, 64))  # fmt: skip
-SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-TEMPLATE = (
-    "{%- for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>' + '\\n' }}{%- endfor %}"
-    "{%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{%- endif %}"
-)
-
-
-def tokenizer():
-    """One token per byte, with Qwen's specials and its turn format."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    bytewise = Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(letters)}, merges=[]))
-    bytewise.pre_tokenizer, bytewise.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-    bytewise.add_special_tokens(SPECIAL)
-    made = PreTrainedTokenizerFast(
-        tokenizer_object=bytewise, pad_token=SPECIAL[0], eos_token=SPECIAL[2], padding_side="right", model_max_length=2048
-    )
-    made.chat_template = TEMPLATE
-    return made
 
 
 def text_encoder(words: int):
@@ -57,7 +37,7 @@ def save_pipeline(folder: Path) -> Path:
     from diffusers import FlowMatchEulerDiscreteScheduler, ZImagePipeline, ZImageTransformer2DModel
 
     fields = {name: value for name, value in to_dict(CONFIG).items() if name not in OWN_FIELDS}
-    words = tokenizer()
+    words = byte_tokenizer()
     pipeline = ZImagePipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(num_train_timesteps=1000, shift=3.0),
         vae=vae(),
