@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch.backends import cuda
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]
+"""Kernels of attention that may be used; the backward passes of the others add in any order."""
 
 
 @contextmanager
@@ -22,13 +24,9 @@ def deterministic_kernels(wanted: bool) -> Iterator[None]:
         return
     os.environ.setdefault(WORKSPACE, ":4096:8")  # read when cuBLAS starts; without it PyTorch refuses its products
     before = torch.are_deterministic_algorithms_enabled()
-    others = [cuda.enable_mem_efficient_sdp, cuda.enable_cudnn_sdp]  # their backward passes add in any order
     torch.use_deterministic_algorithms(True)
-    for enable in others:
-        enable(False)
     try:
-        yield
+        with sdpa_kernel(ATTENTION):
+            yield
     finally:
         torch.use_deterministic_algorithms(before)
-        for enable in others:
-            enable(True)
