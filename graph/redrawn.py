@@ -73,10 +73,10 @@ def drawn_alike_under(a: View, b: View, frame: Frame, mirrored: bool, matrix: Ma
     """Return `found`, under a fitted map, unless both are graphics in other colours or lines, or too simple to be turned."""
     if found.relation == "different" or not graphic(a, b, limits):
         return found
-    simple, other = _simple(a, b, limits), b.colours[:, ::-1] if mirrored else b.colours
+    simple = _simple(a, b, limits)
     if simple and (mirrored or not (in_place(matrix, a.row.picture, b.row.picture) or _cut_out(a, b, matrix))):
         return Verdict("different", found.confidence, found.evidence | {"placed": False})
-    other = np.ascontiguousarray(other)
+    other = np.ascontiguousarray(b.colours[:, ::-1]) if mirrored else b.colours
     away = deviation(a.colours, other, matrix, frame_a=a.frame, frame_b=frame, rich=not simple)
     return _if_redrawn(away, limits, found)
 

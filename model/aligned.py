@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from model.layout import padded
 from model.modulation import on_float32_cpu
 
 # T tokens, I inputs, O outputs
@@ -58,5 +59,5 @@ class AlignedLinear(torch.autograd.Function):
 def product(a: Tensor, b: Tensor) -> Tensor:
     """Return the matrix product a b, its rows at the beginning of cache lines."""
     width = b.shape[1]
-    out = a.new_empty(len(a), -(-width // ALIGNED) * ALIGNED)[:, :width]
+    out = a.new_empty(len(a), padded(width, ALIGNED))[:, :width]
     return torch.mm(a, b, out=out)

@@ -1,8 +1,9 @@
 """Layers that share their input as one product each: q, k and v; w1 and w3. For inference, made of a loaded model.
 
-In: a DiT. Out: the same object with fewer, larger products: fewer launches on a GPU; a CPU gains nothing and computes them one by
-one. The checkpoint does not change: `state_dict` gives the released keys and `load_state_dict` takes them, to the bit. The hidden
-width of the feed-forward is rounded up with zeros to whole cache lines (see aligned.py): SiLU(0) * 0 adds nothing.
+In: a DiT. Out: the same object with fewer, larger products. That means fewer launches on a GPU, yet in eager mode it was 5 %
+slower there (benchmarks/results/gpu.md); a CPU gains nothing and computes them one by one. The checkpoint does not change:
+`state_dict` gives the released keys and `load_state_dict` takes them, to the bit. The hidden width of the feed-forward is
+rounded up with zeros to whole cache lines (see aligned.py): SiLU(0) * 0 adds nothing.
 
 Gradients flow, but parameters, their gradients and an optimiser's state are then those of the fused weights, and LoRA finds no
 `to_q`: training keeps the layers apart.
