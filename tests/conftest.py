@@ -2,6 +2,7 @@
 
 import functools
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,6 +65,17 @@ def shared_ray() -> Iterator[dict[str, float]]:
 
     with session(address="local", num_cpus=2, object_store_mb=100) as resources:
         yield resources
+
+
+@pytest.fixture
+def default_signals() -> Iterator[None]:
+    """Ctrl-C and SIGTERM as in a foreground shell, whatever nohup, a background job or a Ray before has made of them."""
+    defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in defaults.items()}
+    yield
+    for number, handler in before.items():
+        if handler is not None:  # one that was not installed by Python cannot be put back
+            signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

@@ -363,6 +363,7 @@ def test_a_killed_run_goes_on_without_paying_twice(server: FaultyServer, tmp_pat
     assert sum(server.questions.values()) == 60 + twice
 
 
+@pytest.mark.usefixtures("default_signals")
 def test_ctrl_c_ends_a_run_at_once(server: FaultyServer, tmp_path: Path) -> None:
     server.latency_seconds = 0.3
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}

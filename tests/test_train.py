@@ -91,6 +91,7 @@ def test_a_killed_run_goes_on_to_the_same_bits_twice(shards: Path, straight: Pat
     assert weights_of(out / "step-000012") == weights_of(straight / "step-000012")
 
 
+@pytest.mark.usefixtures("default_signals")
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_training_after_its_update_and_checkpoint(
     shards: Path, straight: Path, tmp_path: Path, sent: signal.Signals, code: int
