@@ -48,7 +48,7 @@ class Captioner:
     ) -> None:
         """Load what `backend` needs.
 
-        model: how to ask (`jobs.config.CaptionConfig`'s keys for models, and `settings` of the backend); None for facts.
+        model: how to ask (`jobs.config_captions.CaptionConfig`'s keys for models, and `settings` of the backend); None for facts.
         how: further settings of the backend, which change no answer.
         answering: asked in place of the backend that the settings describe; by `jobs.batches` for instance.
         limits: of what facts are spoken of, as `captioning.facts.gather_rows` takes them.

@@ -6,6 +6,7 @@ docs/scale.md and docs/model.md from the arithmetic.
 
 import dataclasses
 import inspect
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -25,6 +26,9 @@ from jobs.model_page import model_page
 from jobs.pipeline import STAGES
 from jobs.scale_page import scale_page
 from model.config import SECTIONS, TrainConfig
+
+MODULES = re.compile(r"\b(?:typing|jobs\.config\w*|model\.config)\.")
+"""What is left out of the names of types."""
 
 TABLES: dict[str, pa.Schema] = {
     "images": schema.IMAGES,
@@ -81,7 +85,7 @@ KNOWLEDGE_TABLES: dict[str, pa.Schema] = {
 def tables_page() -> str:
     """Return docs/tables.md."""
     parts = [
-        "# Tables\n\nWritten by `python -m jobs.document` from `curation/schema.py` and `curation/metrics.py`.\n",
+        "# Tables\n\nWritten by `python -m jobs.document` from `curation/schema*.py` and `curation/metrics.py`.\n",
         "Every table is a folder of parquet parts in the run folder. A table with an `id` is row-aligned with `images`: the same",
         "ids in the same order, part by part. A row that failed keeps its id and has `error` set; its code is one of "
         + ", ".join(f"`{code}`" for code in FAILURE_CODES)
@@ -106,7 +110,7 @@ def _table(name: str, fields: pa.Schema, about: str) -> list[str]:
 
 def config_page() -> str:
     """Return docs/config.md."""
-    parts = ["# Configuration\n\nWritten by `python -m jobs.document` from `jobs/config.py` and `model/config.py`.\n"]
+    parts = ["# Configuration\n\nWritten by `python -m jobs.document` from `jobs/config*.py` and `model/config.py`.\n"]
     parts.append("A run needs `source` and `out`; everything else has a default. An unknown key is an error.\n")
     parts += _section("top level", Config, Config.__doc__ or "")
     for name, info in Config.model_fields.items():
@@ -207,9 +211,7 @@ def _field_docs(kind: Any) -> dict[str, str]:
 
 def _type(annotation: Any) -> str:
     text = annotation.__name__ if inspect.isclass(annotation) and not getattr(annotation, "__args__", None) else str(annotation)
-    for noise in ("typing.", "jobs.config.", "model.config."):
-        text = text.replace(noise, "")
-    return f"`{_cell(text)}`"
+    return f"`{_cell(re.sub(MODULES, '', text))}`"
 
 
 def _default(value: Any) -> str:

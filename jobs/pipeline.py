@@ -11,7 +11,9 @@ from curation.errors import ConfigError
 from curation.remedies import file_sha256
 from curation.tables import Run, fingerprint
 from jobs.backends import answer_settings, free_settings
-from jobs.config import CaptionConfig, Config, LinkConfig, PairConfig
+from jobs.config import Config
+from jobs.config_captions import CaptionConfig, LinkConfig
+from jobs.config_selection import PairConfig
 from jobs.link import LINK_TABLES, TAXONOMY_TABLES, knowledge_parameters
 from jobs.runner import Planned
 from jobs.stage import Stage

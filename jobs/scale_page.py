@@ -15,7 +15,7 @@ from graph import cost
 from graph.lists import Group
 from graph.quantiser import ITERATIONS, SAMPLE_PER_LIST, TWO_LEVEL_LISTS, default_lists
 from jobs import estimate
-from jobs.config import JoinConfig, KnnConfig
+from jobs.config_graph import JoinConfig, KnnConfig
 from jobs.costs import SHIPPED
 from jobs.dry_run import size
 from jobs.edges import PAIRS_PER_PART

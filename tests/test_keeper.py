@@ -72,7 +72,7 @@ def test_the_id_decides_last_whatever_the_order_of_rows() -> None:
 def test_every_criterion_is_in_the_configuration() -> None:
     from typing import get_args
 
-    from jobs.config import DuplicateConfig
+    from jobs.config_graph import DuplicateConfig
 
     (names,) = get_args(DuplicateConfig.model_fields["keeper"].annotation)
     assert set(get_args(names)) == set(CRITERIA)

@@ -3,7 +3,7 @@
 import pytest
 
 from jobs import scale_page
-from jobs.config import JoinConfig
+from jobs.config_graph import JoinConfig
 from jobs.estimate import IMBALANCE
 from jobs.scale_page import PAPER_GPUS, PAPER_HOURS, PAPER_ITEMS, sizes
 from jobs.scale_page import scale_page as page
