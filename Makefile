@@ -30,7 +30,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 demo: $(INSTALLED) demo-data runs/demo-kb ## run every stage on the demo collection: shards, a trained model, samples, a report
-	$(BIN)/imageloom run examples/demo.yaml
+	@$(BIN)/imageloom run examples/demo.yaml || $(ANEW)
 
 # A folder of about 2,500 images, made from installed packages; it appears only when it is complete.
 demo-data: | $(INSTALLED)
@@ -38,8 +38,11 @@ demo-data: | $(INSTALLED)
 
 # The demo's encyclopedia as a knowledge base; a build that was interrupted continues.
 runs/demo-kb: demo-data | $(INSTALLED)
-	$(BIN)/imageloom knowledge build --dump demo-data/wiki.xml --out runs/demo-kb
+	@$(BIN)/imageloom knowledge build --dump demo-data/wiki.xml --out runs/demo-kb || $(ANEW)
 	touch runs/demo-kb
+
+# What an older version made is never overwritten: exit codes 3 (it had no wiki.xml) and 5 (stale stages).
+ANEW = { code=$$?; case $$code in 3|5) echo "make: left by an older version? 'make clean demo' begins anew";; esac; exit $$code; }
 
 test: $(INSTALLED) ## run all tests
 	$(BIN)/python -m pytest -q -n $(TEST_WORKERS) --durations 15 --durations-min 1
