@@ -5,6 +5,9 @@ from collections.abc import Mapping
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation.errors import ConfigError
+from curation.rules import nearest
+
 
 def named_columns(tables: Mapping[str, pa.Table]) -> dict[str, pa.Array]:
     """Return every scalar column, images.flags, and what is derived of sizes, tags and text lines; the tables are row-aligned."""
@@ -20,6 +23,18 @@ def named_columns(tables: Mapping[str, pa.Table]) -> dict[str, pa.Array]:
     if "ocr" in tables:
         found |= _ocr_columns(tables["ocr"]["lines"].combine_chunks())
     return found
+
+
+def grouping_column(columns: Mapping[str, pa.Array], by: str) -> pa.Array:
+    """Return the column that `by` names, one value per image; without a table it is one of images.
+
+    Raises ConfigError when there is none, or it holds lists.
+    """
+    name = by if "." in by else f"images.{by}"
+    scalars = [name for name, column in columns.items() if not pa.types.is_list(column.type)]
+    if name not in scalars:
+        raise ConfigError(f'balance.by: there is no column "{name}" of single values{nearest(name, scalars)}')
+    return columns[name]
 
 
 def _size_columns(images: pa.Table) -> dict[str, pa.Array]:

@@ -10,12 +10,10 @@ from scipy import sparse
 
 from curation.bags import lookup
 from curation.balance import Weighing, balance
-from curation.columns import named_columns
+from curation.columns import grouping_column, named_columns
 from curation.decisions import decisions
-from curation.errors import ConfigError
 from curation.incidence import incidence
 from curation.languages import image_languages
-from curation.rules import nearest
 from curation.tables import Run
 from curation.targets import concept_shares, forest
 from jobs.adopt import base_rows, base_run
@@ -28,7 +26,7 @@ log = logging.getLogger(__name__)
 READING = ("languages", "min_tag_score", "min_mention_score")
 """Parameters of the stage concepts that say what counts as shown; the balance must read images alike."""
 
-TABLES = ("images", "metrics", "scores", "ocr", "tags", "duplicates", "placeholders", "hierarchy")
+TABLES = ("images", "metrics", "scores", "ocr", "tags", "duplicates", "hierarchy")
 """Tables whose columns a group may be named by."""
 
 
@@ -134,10 +132,6 @@ def _languages(run: Run, shares: Mapping[str, float]) -> tuple[NDArray[np.int64]
 
 def _groups(run: Run, by: str) -> NDArray[np.int64]:
     """Return the group of every image by the values of a column; images without a value are one group."""
-    by = by if "." in by else f"images.{by}"
-    columns = named_columns({name: run.read(name) for name in TABLES if run.has(name)})
-    scalars = [name for name, column in columns.items() if not pa.types.is_list(column.type)]
-    if by not in scalars:
-        raise ConfigError(f'balance.by: there is no column "{by}" of single values{nearest(by, scalars)}')
-    codes = columns[by].cast(pa.string()).fill_null("").dictionary_encode().indices
+    column = grouping_column(named_columns({name: run.read(name) for name in TABLES if run.has(name)}), by)
+    codes = column.cast(pa.string()).fill_null("").dictionary_encode().indices
     return np.asarray(codes.to_numpy(zero_copy_only=False), np.int64)

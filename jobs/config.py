@@ -5,11 +5,12 @@ that stage's code as plain keyword arguments, so nothing below jobs/ knows of co
 names the nearest known one. docs/config.md is generated from all of this.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, NonNegativeFloat, ValidationError
 
 from curation.errors import ConfigError
 from jobs.config_captions import CaptionConfig, EndpointConfig, KnowledgeConfig, LinkConfig, VlmConfig
@@ -54,7 +55,9 @@ class RayConfig(Section):
     object_store_mb: int = Field(200, ge=80, description="Ray's shared memory; images never pass through it, so little is needed")
     max_attempts: int = Field(3, ge=1, description="times a part is tried when its worker dies or storage fails")
     item_timeout_seconds: float = Field(3600.0, gt=0, description="a part that runs longer is ended and tried again")
-    gpus: dict[str, float] = Field({}, description="GPUs per worker of a stage: {embed: 1, ocr: 0.5}; others use CPUs alone")
+    gpus: dict[str, NonNegativeFloat] = Field(
+        {}, description="GPUs per worker of a stage: {embed: 1, ocr: 0.5}; others use CPUs alone"
+    )
     max_failed_share: float = Field(0.5, ge=0, le=1, description="stop after ingest when more than this share of images failed")
 
 
@@ -127,14 +130,38 @@ def parse_config(values: dict[str, Any], *, origin: str) -> Config:
         return Config.model_validate(values)
     except ValidationError as error:
         raise ConfigError(explain_errors(error, Config, origin)) from None
+    except ConfigError as error:  # the model's own settings refuse what does not go together
+        raise ConfigError(f"{origin}: train: {error}") from None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the mapping in a YAML file; raises ConfigError when it cannot be read or is none."""
+    """Return the mapping in a YAML file; raises ConfigError when it cannot be read, is none, or names a key twice."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        values, node = yaml.safe_load(text), yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        where = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ConfigError(f"{path} cannot be read as YAML{where}: {error.problem}") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must be a mapping of keys, but it is {type(values).__name__}")
+    for key in _repeated_keys(node):
+        raise ConfigError(
+            f"{path} names the key {key.value!r} again in line {key.start_mark.line + 1}: only one of them can count"
+        )
     return values
+
+
+def _repeated_keys(root: yaml.Node | None) -> Iterator[yaml.Node]:
+    """Yield the keys below `root` that their mapping has already: YAML forbids them, and PyYAML takes the last."""
+    waiting, seen = [root], set()
+    while waiting:
+        node = waiting.pop()
+        if not isinstance(node, yaml.CollectionNode) or id(node) in seen:
+            continue
+        seen.add(id(node))  # an alias leads to the same node, even to one that it lies in
+        if isinstance(node, yaml.MappingNode):
+            keys = [key.value for key, _ in node.value]
+            yield from (key for place, (key, _) in enumerate(node.value) if key.value in keys[:place])
+        waiting += [value for _, value in node.value] if isinstance(node, yaml.MappingNode) else node.value

@@ -5,6 +5,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from rapidfuzz import process
 
+SECTION_EXPECTED = ("model_type", "model_attributes_type", "dataclass_type")
+"""What pydantic calls a value that stands where a section should."""
+
 
 def explain_errors(error: ValidationError, model: type[BaseModel], origin: str) -> str:
     """Return one line per finding; an unknown key names the nearest known one."""
@@ -17,6 +20,10 @@ def _line(found: Any, model: type[BaseModel]) -> str:
         return f"unknown key {place!r}{_nearest(found['loc'], model)}"
     if found["type"] == "missing":
         return f"key {place!r} is required"
+    if found["type"] in SECTION_EXPECTED:
+        return f"{place} is a section of keys, not {found['input']!r}; leave it out where its defaults will do"
+    if found["type"] == "value_error":  # a sentence of ours, which says what the value is
+        return f"{place}: {found['ctx']['error']}"
     return f"{place}: {found['msg']} (it is {found['input']!r})"
 
 

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from jobs.config_section import Section
 
@@ -46,6 +46,13 @@ class HierarchyConfig(Section):
         ge=1,
         description="images above which the levels join lists of vectors instead of images: memory for a million is 5 GB",
     )
+
+    @field_validator("resolutions")
+    @classmethod
+    def _increasing(cls, resolutions: list[float]) -> list[float]:
+        if not 0 < resolutions[0] < resolutions[1] < resolutions[2]:
+            raise ValueError(f"{resolutions} must be three increasing positive numbers, the coarsest level first")
+        return resolutions
 
 
 class JoinConfig(Section):

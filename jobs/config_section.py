@@ -16,5 +16,5 @@ class Section(BaseModel):
         """Refuse yes and no, which YAML reads as true and false, where a number is wanted."""
         kind = cls.model_fields[str(info.field_name)].annotation
         if isinstance(value, bool) and {int, float} & {kind, *get_args(kind)}:
-            raise ValueError("Input should be a number")
+            raise ValueError(f"Input should be a number (it is {value})")
         return value

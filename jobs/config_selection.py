@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from curation.errors import ConfigError
 from curation.rules import parse_rules
@@ -19,7 +19,9 @@ class SelectConfig(Section):
     contained: Literal["keep", "drop_part", "drop_whole"] = Field(
         "keep", description="a picture that lies inside another one (tile, heavy crop, collage, screenshot): which of them goes"
     )
-    bases_px: list[int] = Field([32, 64, 128, 256, 512, 1024], description="side lengths of the square resolution buckets")
+    bases_px: list[PositiveInt] = Field(
+        [32, 64, 128, 256, 512, 1024], min_length=1, description="side lengths of the square resolution buckets"
+    )
     multiple_px: int = Field(16, ge=1, description="both sides of a bucket are multiples of this")
     max_aspect: float = Field(4.0, ge=1, description="most extreme bucket, long side over short side")
     max_enlargement: float = Field(1.1, ge=1, description="how far an image may be enlarged to fill a bucket")
@@ -116,7 +118,9 @@ class ShardConfig(Section):
     max_samples: int = Field(10_000, ge=1, description="samples per shard")
     seed: int = Field(0, description="another seed, another order inside the buckets")
     caption_language: str = Field("en", description="language of the caption that becomes the text member")
-    caption_level: str = Field("medium", description="level of the caption that becomes the text member")
+    caption_level: Literal["tags", "short", "medium", "long", "prompt", "source"] = Field(
+        "medium", description="level of the caption that becomes the text member"
+    )
 
 
 class PairConfig(Section):

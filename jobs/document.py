@@ -27,8 +27,8 @@ from jobs.pipeline import STAGES
 from jobs.scale_page import scale_page
 from model.config import SECTIONS, TrainConfig
 
-MODULES = re.compile(r"\b(?:typing|jobs\.config\w*|model\.config)\.")
-"""What is left out of the names of types."""
+UNSAID = re.compile(r"\b(?:typing|jobs\.config\w*|model\.config)\.|Annotated\[(?=\w+, )|, (?:Gt|Ge)\([^)]*\)\]")
+"""What is left out of the names of types: modules and bounds."""
 
 TABLES: dict[str, pa.Schema] = {
     "images": schema.IMAGES,
@@ -211,7 +211,7 @@ def _field_docs(kind: Any) -> dict[str, str]:
 
 def _type(annotation: Any) -> str:
     text = annotation.__name__ if inspect.isclass(annotation) and not getattr(annotation, "__args__", None) else str(annotation)
-    return f"`{_cell(re.sub(MODULES, '', text))}`"
+    return f"`{_cell(re.sub(UNSAID, '', text))}`"
 
 
 def _default(value: Any) -> str:

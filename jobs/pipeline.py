@@ -14,6 +14,7 @@ from jobs.backends import answer_settings, free_settings
 from jobs.config import Config
 from jobs.config_captions import CaptionConfig, LinkConfig
 from jobs.config_selection import PairConfig
+from jobs.known_columns import check_grouping, check_rules
 from jobs.link import LINK_TABLES, TAXONOMY_TABLES, knowledge_parameters
 from jobs.runner import Planned
 from jobs.stage import Stage
@@ -126,7 +127,8 @@ NAMES = tuple(dict.fromkeys(stage.name for stage in STAGES))
 def pipeline(config: Config) -> list[Planned]:
     """Return the stages that `config` asks for, each with its parameters as plain values.
 
-    Raises ConfigError when ray.gpus names no stage, or source and out are one folder.
+    Raises ConfigError when ray.gpus names no stage, source and out are one folder, a section has no effect without another one,
+    or a rule or the balance names a column that no stage writes.
     """
     if _absolute(config.source) == _absolute(config.out):
         raise ConfigError(f"source and out are the same folder, {_absolute(config.out)}: a run needs a folder of its own")
@@ -147,6 +149,13 @@ def pipeline(config: Config) -> list[Planned]:
         if _wanted(stage, config)
     ]
 
+    for section in ("sample", "losses", "evaluate"):
+        if config.train is None and getattr(config, section) is not None:
+            raise ConfigError(f"section {section} has no effect without section train: there is no model to ask")
+    if config.select.rules is not None:
+        check_rules(config.select.rules, method=config.dedup.method)
+    if config.balance.mode == "communities":
+        check_grouping(config.balance.by, method=config.dedup.method)
 
 def _base(config: Config) -> Path | None:
     """Return the run folder that the configured run grows from; raises ConfigError when it cannot."""
