@@ -25,6 +25,7 @@ TABLES: Mapping[str, str] = {
     "exact": "finds files with the same bytes or the same pixels",
     "neighbours": "finds each picture's nearest vectors",
     "hierarchy": "sorts pictures by what they show, from coarse to fine",
+    "caption_fit": "compares each caption with those of pictures that look alike",
     "edges": "lists every near pair once",
     "keypoints": "marks corners and blobs that survive resizing and cropping",
     "verdicts": "looks at each near pair again: copy, part of, or different",

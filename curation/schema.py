@@ -13,6 +13,7 @@ This file is the index: it says which room's file has a table, and everything ou
 
 from curation.fields import VERSION, conform, vector_type
 from curation.schema_graph import (
+    CAPTION_FIT,
     COMMUNITIES,
     COMPONENTS,
     DUPLICATES,

@@ -55,6 +55,24 @@ HIERARCHY = pa.schema(
     ]
 )
 
+CAPTION_FIT = pa.schema(
+    [
+        ID,
+        field(
+            "rank",
+            pa.float32(),
+            "share of captions that fit its lookalikes' captions better, equals counted half; null: unknown",
+            unit="share",
+        ),
+        field(
+            "misplaced",
+            pa.float32(),
+            "estimated chance that the caption belongs to another picture; null: unknown, or lookalikes know too little",
+            unit="probability",
+        ),
+    ]
+)
+
 EDGES = pa.schema([ROW_A, ROW_B, SIMILARITY])
 
 

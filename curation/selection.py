@@ -40,6 +40,7 @@ def select(
     placeholders: pa.Table | None = None,
     watermarks: pa.Table | None = None,
     hierarchy: pa.Table | None = None,
+    caption_fit: pa.Table | None = None,
     rules: Sequence[Mapping[str, object]] = DEFAULT_RULES,
     bases_px: Sequence[int] = BASES_PX,
     multiple_px: int = 16,
@@ -60,7 +61,7 @@ def select(
     Raises ConfigError for unknown columns, keys and impossible comparisons.
     """
     tables = {"metrics": metrics, "scores": scores, "ocr": ocr, "tags": tags, "duplicates": duplicates}
-    tables |= {"placeholders": placeholders, "watermarks": watermarks, "hierarchy": hierarchy}
+    tables |= {"placeholders": placeholders, "watermarks": watermarks, "hierarchy": hierarchy, "caption_fit": caption_fit}
     columns = named_columns({"images": images} | {name: table for name, table in tables.items() if table is not None})
     status, reason, detail = _failed_and_copies(images, duplicates)
     _exclude(excluded or {}, images["id"].to_pylist(), status, reason, detail)

@@ -17,7 +17,8 @@ from graph.placeholders import by_image
 from jobs.stage import Item, Output
 from jobs.whole import one_item, over_all
 
-TABLES = ("images", "metrics", "scores", "ocr", "tags", "duplicates", "watermarks", "hierarchy")
+TABLES = ("images", "metrics", "scores", "ocr", "tags", "duplicates", "watermarks", "hierarchy", "caption_fit")
+OPTIONAL = ("hierarchy", "caption_fit")
 
 
 def plan(run: Run, *, contained: str, exclude: str | None = None, exclude_sha256: str = "", **_: object) -> list[Item]:
@@ -34,7 +35,7 @@ def work(run: Run, item: Item, *, exclude: str | None = None, exclude_sha256: st
     """Decide for every image; exclude: a file of remedies, whose drops go before any rule is asked."""
     if exclude is not None:
         parameters["excluded"] = checked_remedies(exclude, exclude_sha256).drops
-    tables = tuple(name for name in TABLES if name != "hierarchy" or run.has(name))
+    tables = tuple(name for name in TABLES if name not in OPTIONAL or run.has(name))
     if parameters["contained"] != "keep":
         named = by_image(run.read("placeholders"), num_images=int(run.offsets("images")[-1]))
         return over_all(run, tables, select, placeholders=named, **parameters)

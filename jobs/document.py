@@ -40,6 +40,7 @@ TABLES: dict[str, pa.Schema] = {
     "exact": schema.EXACT,
     "neighbours": schema.NEIGHBOURS,
     "hierarchy": schema.HIERARCHY,
+    "caption_fit": schema.CAPTION_FIT,
     "centroids": schema.centroids_schema(1280),
     "lists": schema.LISTS,
     "nearest": schema.NEAREST,

@@ -27,7 +27,7 @@ MAX_RELATED = 12
 MAX_LOOK_ALIKES = 5
 """How many images that look alike but were not merged are listed, the most similar first."""
 
-PER_IMAGE = ("metrics", "scores", "tags", "ocr", "watermarks", "duplicates", "selection", "mentions", "captions")
+PER_IMAGE = ("metrics", "scores", "tags", "ocr", "caption_fit", "watermarks", "duplicates", "selection", "mentions", "captions")
 
 
 def explain(run: Run, name: str) -> list[dict[str, Any]]:

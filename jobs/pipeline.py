@@ -41,6 +41,9 @@ STAGES: tuple[Stage, ...] = (
           plan="jobs.knn:plan", optional=("exact",), version=2, methods=("verified", "fast")),
     Stage("hierarchy", "hierarchy", ("exact", "neighbours", "centroids", "lists"), "jobs.hierarchy:work",
           "semantic levels, from coarse to fine", plan="jobs.hierarchy:plan", methods=("verified", "fast")),
+    Stage("caption_fit", "caption_fit", ("images", "neighbours"), "jobs.caption_fit:work",
+          "captions that belong to other pictures, by those of lookalikes", plan="jobs.caption_fit:plan",
+          methods=("verified", "fast")),
     Stage("candidates", "pairs", ("neighbours", "metrics", "embeddings"), "jobs.candidates:work",
           "pairs that neighbours or hashes name", plan="jobs.candidates:plan", methods=("verified", "fast")),
     Stage("edges", "edges", ("pairs",), "jobs.edges:merge_heaviest", "candidate pairs, once each",
@@ -60,11 +63,11 @@ STAGES: tuple[Stage, ...] = (
     Stage("forests", "forests", ("verdicts",), "jobs.forests:work_verdicts", "what the copies of every part connect",
           plan="jobs.forests:plan_verdicts", methods=("verified", "fast")),
     Stage("components", "components", ("images", "metrics", "embeddings", "exact", "forests", "edges"), "jobs.components:work",
-          "connected components, dealt into units of work", plan="jobs.components:plan", optional=("scores",), version=2,
+          "connected components, dealt into units of work", plan="jobs.components:plan", optional=("scores",), version=3,
           methods=("similarity",)),
     Stage("components", "components", ("images", "metrics", "embeddings", "exact", "forests", "verdicts"),
           "jobs.components:work_verdicts", "connected components, dealt into units of work", plan="jobs.components:plan",
-          optional=("scores",), version=2, methods=("verified", "fast")),
+          optional=("scores",), version=3, methods=("verified", "fast")),
     Stage("partition", "partitions", ("components", "lists"), "jobs.partition:work",
           "communities and stars inside the components", plan="jobs.partition:plan", version=2, methods=("similarity",)),
     Stage("partition", "partitions", ("components",), "jobs.partition:work_verified",
@@ -88,7 +91,7 @@ STAGES: tuple[Stage, ...] = (
           "lines of text that are on many images of a source", plan="jobs.watermarks:plan"),
     Stage("select", "selection",
           ("images", "metrics", "scores", "ocr", "tags", "duplicates", "placeholders", "watermarks"), "jobs.choose:work",
-          "keep or drop, with the reason", plan="jobs.choose:plan", optional=("hierarchy",), version=2),
+          "keep or drop, with the reason", plan="jobs.choose:plan", optional=("hierarchy", "caption_fit"), version=2),
     Stage("link", "mentions", ("images", "tags", "ocr", "watermarks"), "jobs.linker:NameLinker",
           "entities that the texts of an image name", version=2),
     Stage("caption", "captions", ("images", "metrics", "tags", "ocr", "watermarks", "selection"), "jobs.caption:Captioner",
@@ -139,8 +142,20 @@ def pipeline(config: Config) -> list[Planned]:
             f"components.min_similarity = {config.components.min_similarity} is below join.min_similarity = "
             f"{config.join.min_similarity}: there are no such edges; raise the one or lower the other"
         )
+    if config.dedup.method == "similarity" and _fit_asked(config):
+        raise ConfigError(
+            "a rule of select names caption_fit, which is found among nearest neighbours; dedup.method similarity has none: "
+            "take verified or fast, or leave the rule out"
+        )
     if config.knowledge is None and config.link != LinkConfig():
         raise ConfigError("section link has no effect without knowledge.path, the folder of a knowledge base")
+    for section in ("sample", "losses", "evaluate"):
+        if config.train is None and getattr(config, section) is not None:
+            raise ConfigError(f"section {section} has no effect without section train: there is no model to ask")
+    if config.select.rules is not None:
+        check_rules(config.select.rules, method=config.dedup.method)
+    if config.balance.mode == "communities":
+        check_grouping(config.balance.by, method=config.dedup.method)
     base = _base(config)
     grown = NAMES[: NAMES.index("balance") + 1]
     return [
@@ -149,13 +164,6 @@ def pipeline(config: Config) -> list[Planned]:
         if _wanted(stage, config)
     ]
 
-    for section in ("sample", "losses", "evaluate"):
-        if config.train is None and getattr(config, section) is not None:
-            raise ConfigError(f"section {section} has no effect without section train: there is no model to ask")
-    if config.select.rules is not None:
-        check_rules(config.select.rules, method=config.dedup.method)
-    if config.balance.mode == "communities":
-        check_grouping(config.balance.by, method=config.dedup.method)
 
 def _base(config: Config) -> Path | None:
     """Return the run folder that the configured run grows from; raises ConfigError when it cannot."""
@@ -190,7 +198,13 @@ def _wanted(stage: Stage, config: Config) -> bool:
         "losses": ("train", "losses"),
     }
     asked = all(getattr(config, section) is not None for section in needs.get(stage.name, ()))
+    if stage.name == "caption_fit":  # costs nothing unless a rule of the selection asks for it
+        asked = _fit_asked(config)
     return asked and (not stage.methods or config.dedup.method in stage.methods)
+
+
+def _fit_asked(config: Config) -> bool:
+    return any(str(rule.get("column", "")).startswith("caption_fit.") for rule in config.select.rules or ())
 
 
 _JOIN_KEYS = {

@@ -94,6 +94,7 @@ PARTS: Mapping[str, Callable[[Mapping[str, Any]], list[str]]] = {
     "scores": _numbers,
     "tags": _tags,
     "ocr": _text,
+    "caption_fit": _numbers,
     "watermarks": _watermark,
     "mentions": _mentions,
     "captions": _captions,

@@ -46,6 +46,7 @@ ALIGNED = (
     "exact",
     "neighbours",
     "hierarchy",
+    "caption_fit",
     "keypoints",
     "communities",
     "duplicates",

@@ -21,9 +21,9 @@ def _collection(seed: int = 0, swapped: float = 0.3) -> tuple[list[str | None], 
 
 def test_swapped_captions_rank_behind_true_ones():
     captions, neighbours, wrong = _collection()
-    ranks = caption_ranks(captions, neighbours)
+    ranks = caption_ranks(captions, neighbours).mean(axis=1)
     assert np.mean(ranks[wrong][:, None] > ranks[~wrong]) > 0.95  # the area under the curve
-    assert np.median(ranks[~wrong]) < 0.15 < np.median(ranks[wrong])
+    assert np.median(ranks[~wrong]) < 0.25 < np.median(ranks[wrong])
 
 
 def test_ranks_are_what_comparing_every_caption_by_hand_gives():
@@ -41,10 +41,12 @@ def test_ranks_are_what_comparing_every_caption_by_hand_gives():
         mine = vector(said)
         return sum(mine[word] * vector(words[n]).get(word, 0) for n in neighbours[row] for word in mine)
 
-    expected = [np.mean([fit(row, other) > fit(row, words[row]) + 1e-9 for other in words]) for row in range(60)]
+    fits = np.array([[fit(row, other) for other in words] for row in range(60)])
+    own = fits.diagonal()[:, None]
+    expected = np.stack([(fits > own + 1e-9).mean(axis=1), (fits > own - 1e-9).mean(axis=1)], axis=1)
     ranks = caption_ranks(captions, neighbours)
     enough = np.array([len(rows) >= 5 for rows in neighbours])
-    assert ranks[enough] == pytest.approx(np.array(expected)[enough])
+    assert ranks[enough] == pytest.approx(expected[enough])
     assert np.isnan(ranks[~enough]).all()
 
 
@@ -58,5 +60,5 @@ def test_scripts_without_spaces_have_words_too():
     captions, neighbours, wrong = _collection(2)
     chinese = dict(zip(ANIMALS, ("\u732b", "\u72d7", "\u9a6c", "\u725b"), strict=True))
     translated: list[str | None] = [f"\u4e00\u53ea{next(chinese[a] for a in ANIMALS if a in (c or ''))}" for c in captions]
-    ranks = caption_ranks(translated, neighbours)
+    ranks = caption_ranks(translated, neighbours).mean(axis=1)
     assert np.mean(ranks[wrong][:, None] > ranks[~wrong]) > 0.9
