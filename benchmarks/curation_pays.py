@@ -5,12 +5,11 @@
 
 The pool (benchmarks/curation_pool.py) has planted near duplicates, swapped captions, unbalanced classes and sources, unreadable
 and bad pictures. Arms: `raw` trains on every readable image with the caption it came with; `curated` on the shards of `imageloom
-run examples/folder.yaml`, which is not changed for the pool; `random` on as many images as are curated, drawn from the raw ones,
-which separates cleaner from smaller; `checked` on the curated shards without the images whose caption fits their lookalikes worse
-than a fifth of all captions do (graph/caption_rank.py), given to the same run as `select.exclude`: not yet a stage of the
-pipeline. `true` is the ceiling: raw without bad pictures and swapped captions, by the truth. All arms learn from source captions
-alone, so that no arm has more words; only the curated ones have weights, those of the run. Judges know real pictures, and all
-classes are asked for equally often. Results go to benchmarks/results/curation_pays.{json,md}.
+run examples/folder.yaml`, which is not changed for the pool; `unchecked` on those of the same run without its rule against
+captions that belong to other pictures; `random` on as many images as are curated, drawn from the raw ones, which separates
+cleaner from smaller. `true` is the ceiling: raw without bad pictures and swapped captions, by the truth. All arms learn from
+source captions alone, so that no arm has more words; only `curated` and `unchecked` have weights, those of the run. Judges know
+real pictures, and all classes are asked for equally often. Results go to benchmarks/results/curation_pays.{json,md}.
 """
 
 import argparse
@@ -40,7 +39,6 @@ from benchmarks.learning_sets import ALL_FACTS, POSITION_TEMPLATES, SIDE_PX, Sha
 from benchmarks.raw_shards import write_raw_shards
 from benchmarks.watch import cpu_seconds
 from curation.tables import Run
-from graph.caption_rank import caption_ranks
 from jobs.demo_shapes import SHAPES
 from model.fidelity import frechet_distance, recall
 from model.sampler import Sampler
@@ -48,11 +46,12 @@ from model.train import train
 
 ROOT = Path(__file__).parent.parent
 CONFIG = "examples/folder.yaml"
-ARMS = ("raw", "random", "curated", "checked", "true")
+ARMS = ("raw", "random", "unchecked", "curated", "true")
 SEEDS = (0, 1, 2)
 DRAWN = 2600
 NUM_STEPS = 900
-MAX_RANK = 0.2
+RULE = "other_caption"
+"""The rule of CONFIG that `unchecked` does without."""
 GUIDANCE, SAMPLE_STEPS = 3.0, 8
 SAMPLES_EACH = 4
 """Samples of every combination of shape, colour and position."""
@@ -83,8 +82,9 @@ def prepare(scratch: Path, truth: list[Planted]) -> dict[str, Any]:
     pool, shards = scratch / "pool", scratch / "shards"
     shutil.rmtree(shards, ignore_errors=True)
     images = write_raw_shards(pool, shards / "raw")
-    curated = _curate(scratch, "curated", CONFIG)
-    checked, ranks = _checked(scratch, curated)
+    unchecked = _curate(scratch, "unchecked", _without_rule(scratch))
+    shutil.copytree(unchecked.root, scratch / "curated", dirs_exist_ok=True)  # only what follows the rule is made again
+    curated = _curate(scratch, "curated", CONFIG, "--redo", "select")
     ids = dict(zip(_files(images, pool), images["id"].to_pylist(), strict=True))
     readable = [name for name, error in zip(images["id"].to_pylist(), images["error"].to_pylist(), strict=True) if error is None]
     size = _kept(curated)
@@ -95,16 +95,16 @@ def prepare(scratch: Path, truth: list[Planted]) -> dict[str, Any]:
     write_raw_shards(pool, shards / "true", only=good)
     return {
         "pool": {"files": len(truth), "readable": len(readable), **_planted_counts(truth)},
-        "kept": {"raw": len(readable), "random": size, "curated": size, "checked": _kept(checked), "true": len(good)},
-        "fate": {"curated": _fate(curated, pool, truth), "checked": _fate(checked, pool, truth)},
-        "classes": _classes(curated, checked, pool, truth),
-        "caption_check": _check_quality(curated, pool, truth, ranks),
+        "kept": {"raw": len(readable), "random": size, "unchecked": _kept(unchecked), "curated": size, "true": len(good)},
+        "fate": {"unchecked": _fate(unchecked, pool, truth), "curated": _fate(curated, pool, truth)},
+        "classes": _classes(unchecked, curated, pool, truth),
+        "caption_check": _check_quality(unchecked, curated, pool, truth),
     }
 
 
 def run_arm(scratch: Path, arm: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     """Train on the arm's shards, sample every combination and return what the judges say."""
-    folders = {"curated": scratch / "curated" / "shards", "checked": scratch / "checked" / "shards"}
+    folders = {name: scratch / name / "shards" for name in ("unchecked", "curated")}
     own = scratch / "shards" / (f"random-{seed}" if arm == "random" else arm)
     data = replace(SHAPES_CONFIG.data, use_weights=arm in folders)
     steps = round(options.steps)
@@ -175,24 +175,12 @@ def _curate(scratch: Path, name: str, config: Path | str, *more: str) -> Run:
     return Run(out)
 
 
-def _checked(scratch: Path, curated: Run) -> tuple[Run, np.ndarray]:
-    """Run again without the images whose caption is out of place among their lookalikes."""
-    images = curated.read("images", ["id", "caption"])
-    ranks = caption_ranks(images["caption"].to_pylist(), curated.read("neighbours")["rows"].to_pylist())
-    kept = curated.read("selection")["keep"].to_numpy()
-    drops = [
-        {"action": "drop", "id": name, "detail": f"{rank:.0%} of other captions fit its lookalikes better"}
-        for name, rank, keep in zip(images["id"].to_pylist(), ranks, kept, strict=True)
-        if keep and rank > MAX_RANK
-    ]
-    excluded = scratch / "captions.jsonl"
-    excluded.write_text("".join(json.dumps(drop) + "\n" for drop in drops))
+def _without_rule(scratch: Path) -> Path:
     settings = yaml.safe_load((ROOT / CONFIG).read_text())
-    settings["select"]["exclude"] = str(excluded)
-    config = scratch / "checked.yaml"
+    settings["select"]["rules"] = [rule for rule in settings["select"]["rules"] if rule["name"] != RULE]
+    config = scratch / "unchecked.yaml"
     config.write_text(yaml.safe_dump(settings))
-    shutil.copytree(curated.root, scratch / "checked", dirs_exist_ok=True)  # only the selection and what follows is made again
-    return _curate(scratch, "checked", config, "--redo", "select"), ranks
+    return config
 
 
 def _files(images: pa.Table, pool: Path) -> list[str]:
@@ -233,10 +221,10 @@ def _planted_counts(truth: list[Planted]) -> dict[str, int]:
     return dict(Counter(kind for one in truth for kind in _kinds(one)))
 
 
-def _classes(curated: Run, checked: Run, pool: Path, truth: list[Planted]) -> dict[str, dict[str, float]]:
+def _classes(unchecked: Run, curated: Run, pool: Path, truth: list[Planted]) -> dict[str, dict[str, float]]:
     """Return by arm how much of what is trained shows each shape, and how much of it has the caption of another."""
     shares = {}
-    for name, run in (("raw", None), ("curated", curated), ("checked", checked)):
+    for name, run in (("raw", None), ("unchecked", unchecked), ("curated", curated)):
         weights = {one.file: float(one.quality != "corrupt") for one in truth} if run is None else _weights(run, pool)
         total = sum(weights.values())
         shares[name] = {
@@ -255,14 +243,15 @@ def _weights(run: Run, pool: Path) -> dict[str, float]:
     }
 
 
-def _check_quality(run: Run, pool: Path, truth: list[Planted], ranks: np.ndarray) -> dict[str, float]:
-    """Return how well the rank of a caption tells those that say something untrue, among kept images."""
-    place = {name: row for row, name in enumerate(_files(run.read("images"), pool))}
-    keep = run.read("selection")["keep"].to_numpy()
-    known = [(ranks[place[one.file]], not _true(one)) for one in truth if keep[place[one.file]]]
-    rank, untrue = (np.array(column) for column in zip(*known, strict=True))
-    rank = np.nan_to_num(rank)
-    flagged = rank > MAX_RANK
+def _check_quality(unchecked: Run, curated: Run, pool: Path, truth: list[Planted]) -> dict[str, float]:
+    """Return how well the ranks of captions, and the rule, tell those that say something untrue, among images kept without it."""
+    place = {name: row for row, name in enumerate(_files(curated.read("images"), pool))}
+    keep = unchecked.read("selection")["keep"].to_numpy()
+    dropped = np.array([reason == RULE for reason in curated.read("selection")["reason"].to_pylist()])
+    fit = curated.read("caption_fit", ["rank"])["rank"].to_numpy()
+    rows = np.array([place[one.file] for one in truth if keep[place[one.file]]])
+    untrue = np.array([not _true(one) for one in truth if keep[place[one.file]]])
+    rank, flagged = np.nan_to_num(fit[rows]), dropped[rows]
     pairs = rank[untrue][:, None] - rank[~untrue]
     return {
         "captions": len(rank),

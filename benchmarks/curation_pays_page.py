@@ -65,7 +65,7 @@ def _faults(found: dict[str, Any]) -> list[str]:
         *lines,
         "",
         f"Untrue captions, by their rank among lookalikes: area under the curve {check['area_under_curve']:.3f}; "
-        f"at the threshold {check['flagged']} of {check['captions']} are flagged, {check['precision']:.0%} of them rightly, "
+        f"by the rule {check['flagged']} of {check['captions']} are flagged, {check['precision']:.0%} of them rightly, "
         f"{check['recall']:.0%} of the {check['untrue']} untrue ones.",
     ]
 
