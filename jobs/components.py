@@ -22,6 +22,7 @@ from curation.tables import Run
 from graph.components import BLOCK_ROWS, Packed, pack
 from graph.forest import Rows, roots, singletons, unite
 from graph.vectors import stored_vectors
+from jobs.adopt import base_run
 from jobs.bins import VECTOR, attributes, known_columns, save
 from jobs.scratch import scratch
 from jobs.stage import Item, Output
@@ -97,7 +98,21 @@ def _unite_all(run: Run, parent: Rows, folder: Path | None) -> NDArray[np.bool_]
         forest = run.read_part("forests", part)
         unite(parent, forest["row"].to_numpy(), forest["root"].to_numpy())
         release(parent)
+    _unite_known(run, parent)
     return apart
+
+
+def _unite_known(run: Run, parent: Rows) -> None:
+    """Unite what a base has dropped with its keepers: these decisions may stand though no verdict of this run says so."""
+    base, begin = base_run(run), 0
+    if base is None:
+        return
+    for part in range(base.num_parts("duplicates")):
+        keeper = base.read_part("duplicates", part, ["keeper_row"])["keeper_row"]
+        dropped = np.flatnonzero(pc.is_valid(keeper).to_numpy())
+        unite(parent, begin + dropped, keeper.take(pa.array(dropped)).to_numpy())
+        begin += len(keeper)
+        release(parent)
 
 
 def _members(

@@ -1,6 +1,7 @@
 """Duplicates: every group's keeper, and for every other member the evidence against that keeper.
 
 One bin is settled at a time, from what `components` has dealt into it; then the results go back into the order of the rows.
+Over a base the bin's old images keep what the base decided of them, see graph/increment.py.
 """
 
 import shutil
@@ -12,24 +13,25 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from curation import schema
 from curation.spill import BUFFER_BYTES, Spill, bins_of, mapped_array, release
 from curation.tables import Run
 from graph.duplicates import HELD, Kept, by_similarity, by_verdicts, containers, duplicates, same_pixels, surest_containers
 from graph.increment import old_first, open_verdicts, settle
-from graph.keeper import preference, tables_of
-from graph.vectors import Floats, Rows, embedding_matrix, to_float32
+from graph.vectors import Floats, Rows, to_float32
 from jobs import bins
-from jobs.adopt import base_run
+from jobs.adopt import base_rows, base_run
 from jobs.scratch import scratch
 from jobs.stage import Item, Output
-from jobs.whole import aligned_outputs, by_part, one_item
+from jobs.whole import by_part, one_item
 
 ROWS_PER_BIN = 1 << 20
 """Rows of the result that are put in order at a time."""
 
 FOUND = pa.schema([("row", pa.int64()), *((field.name, field.type) for field in schema.DUPLICATES)])
+DECIDED = pa.schema([field for field in FOUND if field.name in ("row", "keeper_row", "similarity", "evidence")])
 NAMED = pa.schema([("row", pa.int64()), ("contained_in", pa.string())])
 
 
@@ -50,9 +52,6 @@ def work(
     buffer_bytes: int = BUFFER_BYTES,
 ) -> Iterator[Output]:
     """Name the keepers over verified pairs; those of a base stay, unless rekey_base."""
-    if base_run(run) is not None and not rekey_base:
-        yield from _grown(run, keeper, source_priority)
-        return
     count = int(run.offsets("images")[-1])
     tables = [table for table in ("verdicts", "confirmations") if run.num_parts(table)]
     with ExitStack() as stack:
@@ -64,10 +63,11 @@ def work(
         final = mapped_array(folder / "final", count, np.int64)
         for begin in range(0, count, rows_per_bin):
             final[begin : begin + rows_per_bin] = np.arange(begin, min(begin + rows_per_bin, count))
-        confirmed = _confirmations(run, stack, folder)
+        confirmed, decided = _dealt(run, stack, folder, known=None if rekey_base else base_run(run))
         for number in range(run.num_parts("partitions")):
             links = [bins.load(run, "links", number), *([] if confirmed is None else [confirmed.read(number)])]
-            rows = _of_bin(run, number, pa.concat_tables(links), keeper, source_priority)
+            known = None if decided is None else decided.read(number)
+            rows = _of_bin(run, number, pa.concat_tables(links), known, keeper, source_priority)
             dropped = rows.filter(pc.is_valid(rows["keeper_row"]))
             final[dropped["row"].to_numpy()] = dropped["keeper_row"].to_numpy()
             found.add(rows, rows["row"].to_numpy() // rows_per_bin)
@@ -94,14 +94,19 @@ def work_similarity(run: Run, item: Item, *, rows_per_bin: int = ROWS_PER_BIN, *
             yield Output(part, _in_order(run, part, begin, rows, NAMED.empty_table()))
 
 
-def _confirmations(run: Run, stack: ExitStack, folder: Path) -> Spill | None:
-    """Return the verdicts of `confirm`, dealt into the bins of their images; None where there is no such stage."""
-    if not run.num_parts("confirmations"):
-        return None
+def _dealt(run: Run, stack: ExitStack, folder: Path, known: Run | None) -> tuple[Spill | None, Spill | None]:
+    """Return the verdicts of `confirm` and what the base `known` decided, dealt into the bins of their images; None for none."""
+    if known is None and not run.num_parts("confirmations"):
+        return None, None
     where = mapped_array(folder / "where", int(run.offsets("images")[-1]), np.int32, -1)
     for number in range(run.num_parts("partitions")):
         where[bins.load(run, "members", number)["row"].to_numpy()] = number
         release(where)
+    confirmed = _confirmations(run, stack, folder, where) if run.num_parts("confirmations") else None
+    return confirmed, None if known is None else _decided(run, known, stack, folder, where)
+
+
+def _confirmations(run: Run, stack: ExitStack, folder: Path, where: NDArray[np.int32]) -> Spill:
     shape = bins.load(run, "links", 0).schema
     spill = stack.enter_context(Spill(folder / "confirmed", num_bins=run.num_parts("partitions"), shape=shape))
     for part in range(run.num_parts("confirmations")):
@@ -112,19 +117,48 @@ def _confirmations(run: Run, stack: ExitStack, folder: Path) -> Spill | None:
     return spill
 
 
-def _of_bin(run: Run, number: int, links: pa.Table, keeper: Sequence[str], source_priority: Sequence[str]) -> pa.Table:
-    """Return FOUND of the members of one bin."""
+def _decided(run: Run, known: Run, stack: ExitStack, folder: Path, where: NDArray[np.int32]) -> Spill:
+    """Deal the images that a base dropped; `components` has put each into the bin of its keeper."""
+    spill = stack.enter_context(Spill(folder / "decided", num_bins=run.num_parts("partitions"), shape=DECIDED))
+    begin = 0
+    for part in range(known.num_parts("duplicates")):
+        found = known.read_part("duplicates", part, ["keeper_row", "similarity", "evidence"])
+        found = found.add_column(0, "row", pa.array(np.arange(begin, begin + len(found))))
+        begin += len(found)
+        found = found.filter(pc.is_valid(found["keeper_row"]))
+        spill.add(found, where[found["row"].to_numpy()].astype(np.int64))
+    return spill
+
+
+def _of_bin(
+    run: Run, number: int, links: pa.Table, known: pa.Table | None, keeper: Sequence[str], source_priority: Sequence[str]
+) -> pa.Table:
+    """Return FOUND of the members of one bin; known: DECIDED of them in the base, whose own decisions stand."""
     members = bins.load(run, "members", number)
     at = members["row"].to_numpy()
     partitions = run.read_part("partitions", number, ["row", "community"]).sort_by("row")
-    kept = by_verdicts(
-        ids=members["id"],
-        exact=_exact(members),
-        rank=bins.order(members, keeper=keeper, source_priority=source_priority),
-        verdicts=_local(links, at),
-        communities=pa.table({"community": bins.places(at, partitions["community"].to_numpy())}),
-    )
+    exact, verdicts = _exact(members), _local(links, at)
+    rank = bins.order(members, keeper=keeper, source_priority=source_priority)
+    before = None if known is None else _before(known, at[: np.searchsorted(at, base_rows(run))])
+    if before is not None:  # its images are the first members, as they are the first rows of the run
+        rank = old_first(rank, base_rows=len(before))
+        verdicts = open_verdicts(verdicts, base=before, exact=exact)
+    communities = pa.table({"community": bins.places(at, partitions["community"].to_numpy())})
+    kept = by_verdicts(ids=members["id"], exact=exact, rank=rank, verdicts=verdicts, communities=communities)
+    if before is not None:
+        kept = settle(kept, base=before)
     return _rows(members, replace(kept, container={}))  # containers may lie in other bins
+
+
+def _before(known: pa.Table, old: Rows) -> pa.Table:
+    """Return keeper, similarity and evidence in the base of every old member of a bin, the keeper as a position among them."""
+    place = np.full(len(old), -1, np.int64)
+    place[bins.places(old, known["row"].to_numpy())] = np.arange(len(known))
+    keeper = pa.array(bins.places(old, known["keeper_row"].to_numpy()))
+    at = pa.array(place, mask=place < 0)
+    return pa.table(
+        {"keeper_row": keeper.take(at)} | {name: known[name].combine_chunks().take(at) for name in ("similarity", "evidence")}
+    )
 
 
 def _exact(members: pa.Table) -> pa.Table:
@@ -201,47 +235,3 @@ def _in_order(run: Run, part: int, begin: int, found: pa.Table, inside: pa.Table
         held = inside["contained_in"].combine_chunks().take(pa.array(where, mask=where < 0))
         rows = rows.set_column(rows.column_names.index("contained_in"), "contained_in", held)
     return schema.conform(rows, schema.DUPLICATES)
-
-
-def _grown(run: Run, keeper: Sequence[str], source_priority: Sequence[str]) -> list[Output]:
-    """Return the keepers of a run with a base, whose own decisions stand; over all images at once."""
-    needed = tables_of(keeper)
-    rank = preference(
-        images=run.read("images", ["id", "width", "height", "length", "caption", "group"]),
-        metrics=run.read("metrics") if "metrics" in needed else None,
-        scores=run.read("scores") if "scores" in needed and run.has("scores") else None,
-        keeper=keeper,
-        source_priority=source_priority,
-    )
-    tables = ["verdicts", "confirmations"] if run.has("confirmations") else ["verdicts"]
-    verdicts = pa.concat_tables([run.read(table) for table in tables])
-    base = base_run(run)
-    assert base is not None
-    exact, old = run.read("exact"), base.read("duplicates")
-    kept = by_verdicts(
-        ids=run.read("images", ["id"])["id"],
-        exact=exact,
-        rank=old_first(rank, base_rows=len(old)),
-        verdicts=open_verdicts(verdicts, base=old, exact=exact),
-        communities=run.read("communities"),
-    )
-    kept = settle(kept, base=old)
-    found = duplicates(
-        images=run.read("images", ["id", "uri", "caption"]),
-        exact=exact,
-        kept=kept,
-        exact_similarity=_exact_similarity(run, exact, kept),
-    )
-    return aligned_outputs(run, found)
-
-
-def _exact_similarity(run: Run, exact: pa.Table, kept: Kept) -> Floats:
-    """Return the cosine of every copy of the same pixels to its keeper; 1 for the same bytes and without vectors."""
-    similarity = np.ones(exact.num_rows, np.float32)
-    rows, keepers = same_pixels(exact=exact, kept=kept)
-    for begin in range(0, len(rows), 1 << 16):
-        some = slice(begin, begin + (1 << 16))
-        pair = [embedding_matrix(run.take("embeddings", at[some], ["embedding"])) for at in (rows, keepers)]
-        cosine = np.vecdot(*pair)
-        similarity[rows[some]] = np.where(np.isfinite(cosine), np.minimum(cosine, 1), 1)
-    return similarity

@@ -74,12 +74,11 @@ LINK_BYTES = 300.0
 
 def held_rows(name: str, config: Config) -> float:
     """Return how many images' columns a stage that goes through the whole collection in one task holds at a time."""
-    apart = config.base is None or config.duplicates.rekey_base or config.dedup.method == "similarity"
     bins = {
         "exact": exact.ROWS_PER_BIN,
         "components": config.components.images_per_item,
         "communities": communities.ROWS_PER_BIN,
-        "duplicates": max(duplicates.ROWS_PER_BIN, config.components.images_per_item) if apart else math.inf,
+        "duplicates": max(duplicates.ROWS_PER_BIN, config.components.images_per_item),
         "hierarchy": config.hierarchy.max_images,
         "placeholders": config.ingest.part_rows,  # and the captions of one group
         "watermarks": watermarks.IMAGES_PER_BIN,

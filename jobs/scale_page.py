@@ -46,7 +46,7 @@ NODE_BYTES = 512e9
 """Memory of the nodes of the example."""
 
 WHOLE_BYTES = 4700
-"""Memory per image of whole columns of IMAGES and METRICS, as `select` and `duplicates` took before they went bin by bin."""
+"""Memory per image of whole columns of IMAGES and METRICS, as `select` took before it went part by part."""
 
 OF_BASE_BYTES = 28
 """Memory per image of a base: its representative, community and keeper, and the similarity to it."""
@@ -256,8 +256,8 @@ def _limits() -> list[str]:
             f"""Stages that look at all images go through them in bins of a fixed number of rows, in one task each: an
             image of a bin costs {held} (tiled tables, benchmarks/costs.py).""",
             f"""Still in one memory, so that a node of {NODE_BYTES / 1e9:.0f} GB is full at the images in brackets: {_whole()};
-            `select` with a policy on contained pictures and, of the methods with verdicts, `duplicates` over a `base`, about
-            {WHOLE_BYTES:,} bytes per image ({_power(NODE_BYTES / WHOLE_BYTES)}). `partition` over a `base` holds
+            `select` with a policy on contained pictures about {WHOLE_BYTES:,} bytes per image
+            ({_power(NODE_BYTES / WHOLE_BYTES)}). `partition` over a `base` holds
             {OF_BASE_BYTES} bytes for each of its images in every worker, `knn.engine: exact` and `faiss` all vectors, and
             `placeholders` the captions of one group. `--plan` marks what a node cannot hold as TOO MUCH.""",
             f"""`verify` reads whole parts of KEYPOINTS for the few images it needs of each. A billion images at

@@ -230,6 +230,15 @@ def test_the_fast_method_grows_as_well(collection: Path, shared_ray: object, tmp
     assert sum(result["rows"] for result in outcomes["verify"].results) <= K * images
     found, wanted = copies(Run(tmp_path / "grown")), copies(Run(tmp_path / "scratch"))
     assert len(wanted & found) / len(wanted) >= 0.97
+    before, together = keepers(Run(tmp_path / "base")), Run(tmp_path / "grown").read("duplicates")
+    keys = {"base": str(tmp_path / "base"), "components": {"images_per_item": 8}}
+    grow(collection / "new", tmp_path / "grown", method="fast", redo=("components",), **keys)  # many bins in place of one
+    assert Run(tmp_path / "grown").num_parts("components") > 4
+    assert Run(tmp_path / "grown").read("duplicates").equals(together)
+    keys |= {"fast": {"max_distance": 4}}  # what the base took for copies is no longer taken for one
+    grow(collection / "new", tmp_path / "grown", method="fast", redo=("verify",), **keys)
+    now = keepers(Run(tmp_path / "grown"))
+    assert {uri: now[uri] for uri in before} == before
 
 
 SIMILARITY: dict[str, object] = {
