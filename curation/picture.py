@@ -57,7 +57,8 @@ class Picture:
     @cached_property
     def histogram(self) -> NDArray[np.float64]:
         """Share of the 256 grey levels; sums to 1."""
-        return np.bincount(self.grey.ravel(), minlength=256) / self.grey.size
+        counts = cv2.calcHist([self.grey], [0], None, [256], [0, 256])  # float32, exact up to 4096 x 4096 px
+        return np.asarray(counts.ravel(), np.float64) / self.grey.size
 
     @cached_property
     def detail(self) -> Pixels:
