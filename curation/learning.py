@@ -27,6 +27,7 @@ def training_curves(path: Path) -> list[dict[str, Any]]:
     for name, meaning in (
         ("loss", "how far the predicted velocity is from the true one; it should fall, then level off"),
         ("validation/ema", "the same of held-out images, at fixed times and from fixed noise, with averaged weights"),
+        ("validation/edit_ema", "the same of held-out edit pairs; their reference gives most of the target away"),
         ("grad_norm", "length of the gradient before clipping; spikes are unstable steps"),
         ("lr", "learning rate: the size of a step"),
         ("images_per_second", "training speed"),
@@ -36,7 +37,7 @@ def training_curves(path: Path) -> list[dict[str, Any]]:
         ]
         if len(points) > 1:
             steps, values = np.array(points, dtype=float).T
-            chart = charts.curve(steps, values, name=name, smoothing=0.0 if name in ("lr", "validation/ema") else 0.95)
+            chart = charts.curve(steps, values, name=name, smoothing=0.0 if name == "lr" or "/" in name else 0.95)
             curves.append({"name": name, "meaning": meaning, "chart": chart, "last": values[-1], "steps": int(steps[-1])})
     return curves
 

@@ -21,8 +21,9 @@ from model.draws import draws
 from model.edit import edit_texts
 from model.feature_cache import FeatureCache, autoencoder_fingerprint
 from model.flow import dynamic_shift, logit_normal
+from model.held_out import held_out_place
 from model.pair_reader import PairReader, as_samples
-from model.plan import Plan, PlannedBatch
+from model.plan import Plan, PlannedBatch, Shape, Task
 from model.samples import EditSamples, ImageSamples, Latents, Sample, Uniforms
 from model.shard_reader import Place, ShardReader, UnreadableSample
 from model.siglip import SigLIP
@@ -131,9 +132,24 @@ class Batches:
             replaced=sum(replaced for _, _, _, replaced in loaded),
         )
 
+    def fixed(self, task: Task, row: int, shape: Shape) -> tuple[Sample, Tensor, Reference | None]:
+        """Return a sample, its text and an edit's reference, to be measured: what training may draw, chosen by a hash of its id.
+
+        The caption is never dropped. Raises UnreadableSample.
+        """
+        source, name = self._source(task), self.ids(task)[row]
+        uniforms = Uniforms(dropped=1.0, which=held_out_place(name, -1), told=held_out_place(name, -2))
+        sample = source.load(row, shape, uniforms, {})
+        texts, references = self._texts([sample])
+        return sample, texts[0], references[0] if references else None
+
+    def ids(self, task: Task) -> list[str]:
+        """Return the ids of the samples of a task, by row of its index."""
+        return self._source(task).reader.ids
+
     def fetch(self, planned: PlannedBatch, *, rank: int = 0, world_size: int = 1) -> dict[Place, bytes]:
         """Return the bytes that `load` will need of a slice and that are not in a cache, as far as they can be read."""
-        source = self._source(planned)
+        source = self._source(planned.task)
         slots = slots_of(len(planned.rows), rank=rank, world_size=world_size)
         return source.members.fetch([p for slot in slots for p in source.wanted(planned.rows[slot], planned.shape)])
 
@@ -160,8 +176,8 @@ class Batches:
                 for future in ahead:
                     future.cancel()
 
-    def _source(self, planned: PlannedBatch) -> ImageSamples | EditSamples:
-        if planned.task == "image":
+    def _source(self, task: Task) -> ImageSamples | EditSamples:
+        if task == "image":
             return self._images
         assert self._edits is not None, "a plan has edits only where data.pairs names them"
         return self._edits
@@ -184,7 +200,7 @@ class Batches:
         self, planned: PlannedBatch, slot: int, uniforms: Uniforms, fetched: Mapping[Place, bytes]
     ) -> tuple[Sample, bool]:
         """Return the sample of a slot, or with data.on_error skip a drawn other one of its bucket if it cannot be read."""
-        source, row = self._source(planned), planned.rows[slot]
+        source, row = self._source(planned.task), planned.rows[slot]
         for attempt in range(1, MAX_REPLACEMENTS + 1):
             try:
                 return source.load(row, planned.shape, uniforms, fetched), attempt > 1

@@ -71,8 +71,8 @@ class Plan:
         """Plan over `index` (SHARDS rows), and over `edits` (`pair_reader.as_samples`), if there are any.
 
         unit_px: sides of training images are multiples of it: the autoencoder's downsample times the patch.
-        held_out_share, held_out_seed: samples that are kept for validation, see model/held_out.py; `held_out` lists them. Edits
-            that are made of such images are left out too.
+        held_out_share, held_out_seed: samples that are kept for validation, see model/held_out.py; `held_out` lists them, and
+            `held_out_edits` the edits that are made of such images.
         token_budget, batch_multiple, pad_to: see `BatchSize`; batch_size is used when the budget is 0.
         edit_share: share of samples that are edits, in (0, 1). reference_tokens: SigLIP tokens of an edit.
         Raises ConfigError when no sample is left or a group is not in the index.
@@ -105,6 +105,7 @@ class Plan:
         indices = [index_digest(table) for table in (index, edits) if table is not None]
         self.digest = hashlib.sha256(("".join(indices) + json.dumps(settings)).encode()).hexdigest()
         self.buckets, self.held_out, self.excluded = self._images.buckets, self._images.held_out, self._images.excluded
+        self.held_out_edits = [] if self._edits is None else self._edits.held_out
         self._tasks = lru_cache(maxsize=4)(self._mixed)
 
     def epoch_length(self, epoch: int) -> int:

@@ -9,7 +9,7 @@ from model.data import Batches
 from model.held_out import held_out_place
 from model.released import Pipeline
 from model.sampler import Sampler
-from model.validation import fixed_caption
+from model.shard_reader import UnreadableSample, draw_caption
 from model.watch import Update
 
 COLUMNS = 8
@@ -66,5 +66,16 @@ def prompts_of(batches: Batches, *, count: int) -> tuple[str, ...]:
         for row in rows:
             if len(found) == count:
                 return tuple(found)
-            found[fixed_caption(ids[row], batches.reader.captions(row), batches.config.data)] = None
+            try:
+                found[_caption(batches, row)] = None
+            except UnreadableSample:
+                if batches.config.data.on_error == "stop":
+                    raise
     return tuple(found)
+
+
+def _caption(batches: Batches, row: int) -> str:
+    """Return the caption of an image that training would draw with its weights, chosen by a hash of the id."""
+    data = batches.config.data
+    place, captions = held_out_place(batches.reader.ids[row], -1), batches.reader.captions(row)
+    return draw_caption(captions, place, level_weights=data.level_weights, language_weights=data.language_weights)

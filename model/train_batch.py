@@ -82,9 +82,19 @@ class TrainBatch:
 
 
 def measured_batch(
-    latents: Sequence[Tensor], noise: Sequence[Tensor], t: float, *, text: list[Tensor], captions: list[str], ids: list[str]
+    latents: Sequence[Tensor],
+    noise: Sequence[Tensor],
+    t: float,
+    *,
+    text: list[Tensor],
+    captions: list[str],
+    ids: list[str],
+    references: Sequence[Reference] | None = None,
 ) -> TrainBatch:
-    """Return images (C, h, w) of one size at one time as a batch outside of any plan: to be measured, not to be trained on."""
+    """Return images (C, h, w) of one size at one time as a batch outside of any plan: to be measured, not to be trained on.
+
+    references: one for each image, when they are edits.
+    """
     return TrainBatch(
         latents=torch.stack(tuple(latents)),
         noise=torch.stack(tuple(noise)),
@@ -95,6 +105,7 @@ def measured_batch(
         epoch=0,
         number=0,
         global_size=len(ids),
+        references=None if references is None else tuple(references),
     )
 
 

@@ -15,19 +15,22 @@ import pytest
 import torch
 from PIL import Image
 from tensorboardX.proto.event_pb2 import Event
+from tiny_pairs import write_tiny_pairs
 from tiny_run import CONFIG, config, weights_of
 from tiny_shards import squares, write_tiny_shards
 
 from curation.errors import ConfigError, StaleInput
 from model.checkpoint import latest_checkpoint, load_autoencoder, load_model
-from model.config import DiTConfig, LoraConfig, PreviewConfig, TrainConfig, ValidationConfig
+from model.config import DataConfig, DiTConfig, LoraConfig, PreviewConfig, TrainConfig, ValidationConfig
 from model.data import Batches, make_plan
 from model.flow import interpolate, velocity_target
 from model.held_out import held_out_place, is_held_out
+from model.omni import OmniSample
+from model.pair_reader import PairReader
 from model.roofline import forward_flops
 from model.sample_grid import prompts_of
 from model.sampler import Sampler
-from model.shard_reader import ShardReader
+from model.shard_reader import ShardReader, UnreadableSample
 from model.text import HashText, TextCache
 from model.throughput import WARM_UP, Throughput
 from model.train import train
@@ -106,6 +109,57 @@ def test_validation_is_the_loss_of_fixed_images_times_and_noise(shards: Path, wa
             assert lines[6]["validation/ema_t0.1"] == pytest.approx(by_time[0], rel=1e-5)
             assert lines[6]["validation/ema_t0.6"] == pytest.approx(by_time[1], rel=1e-5)
     assert lines[6]["validation/ema"] != lines[6]["validation/raw"]
+
+
+def test_held_out_edits_are_validated_apart_at_fixed_times_and_noise(shards: Path, tmp_path: Path):
+    pairs = write_tiny_pairs(tmp_path / "pairs", 24, bases=12)
+    data = DataConfig(resolution_px=16, pairs=str(pairs), pair_share=0.5)
+    settings = config(num_steps=4, checkpoint_every=4, data=data, validation=VALIDATION)
+    seen = set[str]()
+    train(settings, shards=shards, out=tmp_path / "out", watches=[lambda update: seen.update(update.batch.ids) or {}])
+    index = PairReader(pairs).index
+    held = {one["pair"] for one in index.to_pylist() if is_held_out(one["images"][0], 0.25, 0)}
+    assert 2 <= len(held) <= 12 and not held & seen
+    checkpoint = latest_checkpoint(tmp_path / "out")
+    assert checkpoint is not None
+    validation = Validation(batches(shards, settings, checkpoint), settings, VALIDATION)
+    assert {name for batch in validation.edits for name in batch.ids} == set(sorted(held, key=lambda x: held_out_place(x, 0))[:5])
+    assert all(caption for batch in validation.edits for caption in batch.captions)
+    model, by_time = load_model(checkpoint), dict[str, float]()
+    for batch in validation.edits:
+        assert batch.references is not None
+        samples = [
+            OmniSample((one.latent, x), torch.split(text, list(one.segments)))
+            for one, x, text in zip(
+                batch.references, interpolate(batch.latents, batch.noise, float(batch.t[0])), batch.text, strict=True
+            )
+        ]
+        with torch.no_grad():
+            predicted = torch.stack(model(samples, batch.t))
+        wanted = velocity_target(batch.latents, batch.noise)
+        by_time[f"validation/edit_ema_t{batch.t[0]:g}"] = float((predicted - wanted).square().mean())
+    line = log(tmp_path / "out")[-1]
+    assert {name: line[name] for name in by_time} == pytest.approx(by_time, rel=1e-5)
+    assert line["validation/edit_ema"] == pytest.approx(np.mean(list(by_time.values())), rel=1e-5)
+    assert line["validation/edit_raw"] != line["validation/edit_ema"] != line["validation/ema"]
+
+
+def test_held_out_images_that_cannot_be_read_make_room_for_the_next_when_bad_ones_are_skipped(shards: Path, tmp_path: Path):
+    broken = tmp_path / "shards"
+    shutil.copytree(shards, broken)
+    reader = ShardReader(shards)
+    ids = sorted((i for i in reader.ids if is_held_out(i, 0.25, 0)), key=lambda i: held_out_place(i, 0))
+    first = reader.index.slice(reader.ids.index(ids[0]), 1).to_pylist()[0]
+    with (broken / first["shard"]).open("r+b") as tar:
+        tar.seek(first["image_offset"])
+        tar.write(b"no image")
+    with pytest.raises(UnreadableSample, match=ids[0]):
+        train(WATCHED, shards=broken, out=tmp_path / "stops")
+    settings = dataclasses.replace(WATCHED, data=DataConfig(resolution_px=16, on_error="skip"), num_steps=4)
+    train(settings, shards=broken, out=tmp_path / "skips")
+    checkpoint = latest_checkpoint(tmp_path / "skips")
+    assert checkpoint is not None
+    assert Validation(batches(broken, settings, checkpoint), settings, VALIDATION).batches[0].ids == ids[1:6]
 
 
 def test_watching_changes_nothing_of_what_is_trained(shards: Path, watched: Path, tmp_path: Path):

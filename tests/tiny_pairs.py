@@ -14,13 +14,17 @@ from curation.schema import EDIT_PAIRS
 COLOURS = {"red": (200, 40, 40), "blue": (40, 40, 200)}
 
 
-def write_tiny_pairs(folder: Path, count: int, *, side_px: int = 16, source_px: tuple[int, int] | None = None) -> Path:
+def write_tiny_pairs(
+    folder: Path, count: int, *, side_px: int = 16, source_px: tuple[int, int] | None = None, bases: int = 0
+) -> Path:
     """Write `count` edits of red squares into blue ones and back; returns the folder of the shard.
 
-    source_px: width and height of the sources; by default those of the targets, side_px each.
+    source_px: width and height of the sources; by default those of the targets, side_px each. bases: images that they are made
+    of in turn, base-0 and so on; 0: drawn from nothing.
     """
     pictures: dict[int, bytes] = {}
     rows = [_row(number, pictures, side_px, source_px or (side_px, side_px)) for number in range(count)]
+    rows = [row | {"base": f"base-{number % bases}" if bases else None} for number, row in enumerate(rows)]
     folder.mkdir()
     pairs = Table.from_pylist(rows, schema=EDIT_PAIRS)
     index = write_pair_shard(folder / "shard-000000.tar", pairs, lambda picture: pictures[picture["offset"]])
