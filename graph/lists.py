@@ -20,7 +20,7 @@ from curation import schema
 from graph.quantiser import Numbers, Quantiser, probes
 from graph.vectors import Floats, Rows, keys, unit
 
-ASSIGNED_ROWS = 8192
+ASSIGNED_ROWS = 16384
 """Rows whose lists are looked for at a time."""
 
 
