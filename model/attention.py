@@ -27,6 +27,8 @@ from model.rope import rotate, rotate_
 PACKAGES = {"flash2": ("flash_attn", "flash-attn"), "flash3": ("flash_attn_interface", "flash-attn-3")}
 """Backend -> module that holds flash_attn_varlen_func, and the distribution it comes with."""
 BACKENDS = ("sdpa", *PACKAGES)
+QK_NORM_EPS = 1e-5
+"""Inside the norms of queries and keys, whatever the configuration's norm_eps: the released code has it as a constant."""
 
 
 def attend(q_THK: Tensor, k_THK: Tensor, v_THK: Tensor, packing: Packing, *, backend: str = "sdpa") -> Tensor:
@@ -82,7 +84,7 @@ class Attention(nn.Module):
         self.to_q, self.to_k, self.to_v = (nn.Linear(config.dim, config.dim, bias=False) for _ in range(3))
         self.to_out = nn.ModuleList([nn.Linear(config.dim, config.dim, bias=False)])
         self.norm_q, self.norm_k = (
-            nn.RMSNorm(config.head_dim, eps=config.norm_eps) if config.qk_norm else nn.Identity() for _ in range(2)
+            nn.RMSNorm(config.head_dim, eps=QK_NORM_EPS) if config.qk_norm else nn.Identity() for _ in range(2)
         )
 
     def forward(self, x_TD: Tensor, packing: Packing) -> Tensor:

@@ -39,7 +39,7 @@ class DiTConfig:
     n_kv_heads: int = 30
     """Stored, but the released forward ignores it: there is no grouped-query attention."""
     norm_eps: float = 1e-5
-    """Added to the mean square inside RMSNorm."""
+    """Added to the mean square inside RMSNorm; norms of queries and keys have 1e-5 always."""
     qk_norm: bool = True
     """Normalise queries and keys per head."""
     cap_feat_dim: int = 2560

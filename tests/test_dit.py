@@ -74,6 +74,7 @@ def random_case(seed: int) -> tuple[DiTConfig, list[torch.Tensor], torch.Tensor,
     config = DiTConfig(
         dim=heads * sum(axes), n_heads=heads, n_kv_heads=heads, n_layers=pick(1, 2, 3), n_refiner_layers=pick(1, 2),
         in_channels=pick(4, 16), cap_feat_dim=pick(8, 24), axes_dims=axes, axes_lens=(512, 64, 64), qk_norm=bool(pick(0, 1, 1)),
+        norm_eps=(1e-5, 1e-3, 1e-6)[seed % 3], rope_theta=(256.0, 32.0)[seed % 2], t_scale=(1000.0, 37.5, 1.0)[seed // 3 % 3],
     )  # fmt: skip
     batch = pick(1, 2, 3, 5)
     same = pick(0, 0, 1)
