@@ -183,8 +183,8 @@ def _options() -> list[str]:
         "## What can be chosen\n",
         "| what | where | default |",
         "|---|---|---|",
-        "| q, k, v and w1, w3 as one product each; the checkpoint keeps its keys | `model.fused.fuse(model)` | on in sampling, "
-        "off in training |",
+        "| q, k, v and w1, w3 as one product each; the checkpoint keeps its keys | `model.fused.fuse(model)`, "
+        "`Sampler.open(fused=)`, `sample_in_turn(fused=)` | on when sampling on a CPU, off on a GPU and in training |",
         "| kernel of attention: `sdpa`, `flash2`, `flash3` (varlen, bf16 on CUDA; a missing package is an error) "
         "| `train.attention`, `sample --attention` | `sdpa` |",
         "| bf16 weights, the embedding of t in float32 | `DiT.lower()`, `load_released(dtype=)` | as stored |",

@@ -1,9 +1,10 @@
 """Layers that share their input as one product each: q, k and v; w1 and w3. For inference, made of a loaded model.
 
 In: a DiT. Out: the same object with fewer, larger products. That means fewer launches on a GPU, yet in eager mode it was 5 %
-slower there (benchmarks/results/gpu.md); a CPU gains nothing and computes them one by one. The checkpoint does not change:
-`state_dict` gives the released keys and `load_state_dict` takes them, to the bit. The hidden width of the feed-forward is
-rounded up with zeros to whole cache lines (see aligned.py): SiLU(0) * 0 adds nothing.
+slower there, and fused weights are copies that the GPU must hold (benchmarks/results/gpu.md). A CPU computes the parts one by
+one, and gains 2 to 5 % where the feed-forward is not whole cache lines wide: that width is rounded up with zeros (see
+aligned.py), and SiLU(0) * 0 adds nothing. So a sampler fuses on a CPU alone unless it is told otherwise. The checkpoint does
+not change: `state_dict` gives the released keys and `load_state_dict` takes them, to the bit.
 
 Gradients flow, but parameters, their gradients and an optimiser's state are then those of the fused weights, and LoRA finds no
 `to_q`: training keeps the layers apart.
@@ -26,6 +27,11 @@ from model.swiglu import swiglu
 # T tokens of all samples, D width, F hidden width, H heads, K head dim
 
 StateDict = dict[str, Any]
+
+
+def pays_on(device: str) -> bool:
+    """Tell whether fused layers are no slower than separate ones in eager mode: on a CPU."""
+    return torch.device(device).type == "cpu"
 
 
 def fuse(model: DiT) -> DiT:

@@ -13,7 +13,7 @@ import torch
 
 from model.autoencoder import to_pixels
 from model.flow import grid_shift, times
-from model.fused import fuse
+from model.fused import fuse, pays_on
 from model.int8 import quantise, size_bytes
 from model.released import load_text_encoder, load_transformer, load_vae, read_shift, vae_downsample
 from model.sampler import denoise, image_seeds, latent_size, noise_of
@@ -45,12 +45,13 @@ def sample_in_turn(
     device: str = "cpu",
     dtype: torch.dtype | None = None,
     int8: bool = False,
+    fused: bool | None = None,
     tell: Callable[[Loaded], None] = lambda loaded: None,
 ) -> np.ndarray:
     """Return one image per prompt from a pipeline folder, uint8 (N, height_px, width_px, 3), as `Sampler.generate` does.
 
     dtype: of the transformer, None as stored. int8: weights of the text encoder and of the transformer's blocks in int8.
-    tell: called for every part that was loaded.
+    fused: as for `Sampler.open`. tell: called for every part that was loaded.
     Raises ModelError when a part is missing or its weights do not fit, ConfigError for sides that are no token's multiple.
     """
     text = load_text_encoder(folder)
@@ -62,7 +63,9 @@ def sample_in_turn(
     del text
     _let_go(device)
 
-    model = fuse(load_transformer(folder, dtype=dtype))
+    model = load_transformer(folder, dtype=dtype)
+    if pays_on(device) if fused is None else fused:
+        fuse(model)
     if int8:
         quantise(model, device=device)
     model.to(device)

@@ -27,7 +27,7 @@ from model.contact_sheet import contact_sheet
 from model.dit import DiT
 from model.draws import draws
 from model.flow import guide, interpolate, times
-from model.fused import fuse
+from model.fused import fuse, pays_on
 from model.released import Pipeline, is_pipeline, load_pipeline
 from model.text import TextCache, text_encoder
 
@@ -97,17 +97,17 @@ class Sampler:
 
     @classmethod
     def open(
-        cls, folder: Path, *, ema: bool = True, device: str | None = None, fused: bool = True, attention: str = "sdpa"
+        cls, folder: Path, *, ema: bool = True, device: str | None = None, fused: bool | None = None, attention: str = "sdpa"
     ) -> "Sampler":
         """Return the sampler of a checkpoint of this project, or of a pipeline folder in diffusers' layout.
 
-        ema: a checkpoint's averaged weights. device: default the checkpoint's own, cpu for a pipeline. fused: see model/fused.py.
-        attention: sdpa, flash2 or flash3.
+        ema: a checkpoint's averaged weights. device: default the checkpoint's own, cpu for a pipeline. attention: sdpa, flash2 or
+            flash3. fused: one product for layers that share their input (model/fused.py); None: on a CPU alone.
         Raises ModelError when the folder is neither or does not fit together, or the attention's package is missing.
         """
         sampler = cls._pipeline(folder, device or "cpu") if is_pipeline(folder) else cls._checkpoint(folder, ema, device)
         use_attention(sampler.model, attention)
-        if fused:
+        if pays_on(sampler.device) if fused is None else fused:
             fuse(sampler.model)
         return sampler
 

@@ -7,7 +7,7 @@ from test_dit import random_case
 
 from model.config import DiTConfig
 from model.dit import DiT
-from model.fused import FusedAttention, FusedFeedForward, fuse
+from model.fused import FusedAttention, FusedFeedForward, fuse, pays_on
 
 ODD = DiTConfig(dim=32, n_layers=2, n_refiner_layers=1, n_heads=2, n_kv_heads=2, in_channels=4, cap_feat_dim=8, siglip_feat_dim=6,
                 axes_dims=(4, 6, 6), axes_lens=(512, 64, 64))  # fmt: skip
@@ -59,3 +59,7 @@ def test_gradients_of_fused_weights_are_those_of_their_parts():
         parts = torch.cat([getattr(a.attention, name).weight.grad for name in ("to_q", "to_k", "to_v")])
         away = float((parts - b.attention.to_qkv.weight.grad).abs().max())
         assert away <= 1e-4 * float(parts.abs().max())  # float32 sums in another order
+
+
+def test_a_sampler_fuses_on_a_cpu_alone():
+    assert [pays_on(device) for device in ("cpu", "cuda", "cuda:1")] == [True, False, False]

@@ -10,10 +10,12 @@ from tiny_shards import squares, write_tiny_shards
 from torch import Tensor, nn
 
 from curation.errors import ConfigError
+from model.attention import Attention
 from model.config import Z_IMAGE
 from model.contact_sheet import contact_sheet
 from model.dit import DiT
 from model.flow import times
+from model.fused import FusedAttention
 from model.sampler import Sampler, cut, denoise, latent_size, sample
 from model.train import train
 
@@ -99,10 +101,9 @@ def test_an_image_has_its_own_seed_wherever_it_stands(checkpoint: Path):
 
 
 def test_fused_products_make_the_same_images(checkpoint: Path):
-    made = [
-        Sampler.open(checkpoint, fused=fused).generate(["one red square"], width_px=16, height_px=16).astype(int)
-        for fused in (True, False)
-    ]
+    samplers = [Sampler.open(checkpoint, fused=fused) for fused in (None, False)]
+    assert [type(sampler.model.layers[0].attention) for sampler in samplers] == [FusedAttention, Attention]
+    made = [sampler.generate(["one red square"], width_px=16, height_px=16).astype(int) for sampler in samplers]
     assert np.abs(made[0] - made[1]).max() <= 1  # float32 sums in another order, then rounding
 
 
