@@ -44,13 +44,19 @@ def keeper_rows(duplicates: pa.Table) -> Rows:
     return np.asarray(pc.coalesce(duplicates["keeper_row"].combine_chunks(), own).to_numpy())
 
 
+def rounds(run: Run) -> tuple[str, ...]:
+    """Return the tables of verdicts that DUPLICATES rests on, in order; those of another method may lie beside them."""
+    asked = (run.started("duplicates") or {}).get("inputs") or {}
+    return tuple(table for table in ("verdicts", "confirmations") if run.has(table) and (not asked or table in asked))
+
+
 def verdicts_of(run: Run, pairs: Iterable[tuple[int, int]]) -> dict[tuple[int, int], dict[str, Any]]:
     """Return the verdict of each pair, in either order, that was compared, in both rounds where there are two."""
     wanted = {(min(pair), max(pair)): pair for pair in pairs}
     firsts = pa.array(sorted({pair[0] for pair in wanted}), pa.int64())
     found = {}
-    for table in ("verdicts", "confirmations"):
-        for part in range(run.num_parts(table) if run.has(table) and wanted else 0):
+    for table in rounds(run):
+        for part in range(run.num_parts(table) if wanted else 0):
             rows = run.read_part(table, part)
             for row in rows.filter(pc.is_in(rows["row_a"], value_set=firsts)).to_pylist():
                 if (row["row_a"], row["row_b"]) in wanted:
@@ -63,7 +69,7 @@ def refused(run: Run, keepers: Rows, num: int) -> list[dict[str, Any]]:
 
     keepers: int64 (N,), the row that stands for each image.
     """
-    if run.has("verdicts"):
+    if rounds(run):
         return _by_verdicts(run, keepers, num)
     return _apart(run, keepers, num) if run.has("edges") and run.has("partitions") else []
 

@@ -20,6 +20,7 @@ from curation.spill import BUFFER_BYTES, Spill, bins_of, mapped_array, release
 from curation.tables import Run
 from graph.duplicates import HELD, Kept, by_similarity, by_verdicts, containers, duplicates, same_pixels, surest_containers
 from graph.increment import old_first, open_verdicts, settle
+from graph.refused import rounds
 from graph.vectors import Floats, Rows, to_float32
 from jobs import bins
 from jobs.adopt import base_rows, base_run
@@ -53,7 +54,7 @@ def work(
 ) -> Iterator[Output]:
     """Name the keepers over verified pairs; those of a base stay, unless rekey_base."""
     count = int(run.offsets("images")[-1])
-    tables = [table for table in ("verdicts", "confirmations") if run.num_parts(table)]
+    tables = rounds(run)
     with ExitStack() as stack:
         folder = scratch(run, "duplicates", "arrays")
         folder.mkdir()
@@ -96,13 +97,14 @@ def work_similarity(run: Run, item: Item, *, rows_per_bin: int = ROWS_PER_BIN, *
 
 def _dealt(run: Run, stack: ExitStack, folder: Path, known: Run | None) -> tuple[Spill | None, Spill | None]:
     """Return the verdicts of `confirm` and what the base `known` decided, dealt into the bins of their images; None for none."""
-    if known is None and not run.num_parts("confirmations"):
+    twice = "confirmations" in rounds(run)
+    if known is None and not twice:
         return None, None
     where = mapped_array(folder / "where", int(run.offsets("images")[-1]), np.int32, -1)
     for number in range(run.num_parts("partitions")):
         where[bins.load(run, "members", number)["row"].to_numpy()] = number
         release(where)
-    confirmed = _confirmations(run, stack, folder, where) if run.num_parts("confirmations") else None
+    confirmed = _confirmations(run, stack, folder, where) if twice else None
     return confirmed, None if known is None else _decided(run, known, stack, folder, where)
 
 
@@ -198,7 +200,7 @@ def _cosines(left: pa.ChunkedArray, right: pa.ChunkedArray) -> Floats:
     return cosine
 
 
-def _contained(run: Run, tables: list[str], final: Rows, stack: ExitStack, folder: Path, rows_per_bin: int) -> Spill:
+def _contained(run: Run, tables: Sequence[str], final: Rows, stack: ExitStack, folder: Path, rows_per_bin: int) -> Spill:
     """Return, dealt by rows, the images that lie whole inside another that is kept apart, and the id of that one."""
     ordered = bins_of(len(final), rows_per_bin=rows_per_bin)
     pieces = stack.enter_context(Spill(folder / "pieces", num_bins=ordered, shape=HELD))

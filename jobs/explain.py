@@ -13,7 +13,7 @@ from curation.errors import ConfigError
 from curation.items import clean_text
 from curation.tables import Run
 from graph.evidence import describe
-from graph.refused import by_similarity, keeper_rows, limits_of
+from graph.refused import by_similarity, keeper_rows, limits_of, rounds
 from jobs.adopt import base_rows
 
 log = logging.getLogger(__name__)
@@ -124,8 +124,8 @@ def _neighbourhood(run: Run, row: int) -> dict[str, Any]:
 def _compared(run: Run, row: int) -> list[dict[str, Any]]:
     """Return the verdicts that name `row`, of both rounds."""
     found = []
-    for table in ("verdicts", "confirmations"):
-        for part in range(run.num_parts(table) if run.has(table) else 0):
+    for table in rounds(run):
+        for part in range(run.num_parts(table)):
             verdicts = run.read_part(table, part)
             mine = verdicts.filter(pc.or_(pc.equal(verdicts["row_a"], row), pc.equal(verdicts["row_b"], row)))
             found += mine.to_pylist()

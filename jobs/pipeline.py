@@ -82,7 +82,7 @@ STAGES: tuple[Stage, ...] = (
     Stage("duplicates", "duplicates", ("images", "exact", "verdicts", "components", "partitions", "communities", "confirmations"),
           "jobs.duplicates:work", "who stands for whom", plan="jobs.duplicates:plan", version=2, methods=("verified",)),
     Stage("duplicates", "duplicates", ("images", "exact", "verdicts", "components", "partitions", "communities"),
-          "jobs.duplicates:work", "who stands for whom", plan="jobs.duplicates:plan", version=2, methods=("fast",)),
+          "jobs.duplicates:work", "who stands for whom", plan="jobs.duplicates:plan", version=3, methods=("fast",)),
     Stage("duplicates", "duplicates", ("images", "components", "partitions"), "jobs.duplicates:work_similarity",
           "who stands for whom", plan="jobs.duplicates:plan", version=2, methods=("similarity",)),
     Stage("placeholders", "placeholders", ("images", "metrics", "ocr", "duplicates"), "jobs.placeholders:work",

@@ -14,6 +14,7 @@ from sklearn.datasets import load_sample_image
 from curation.alterations import alterations, altered, spread
 from curation.errors import ConfigError, SourceError, StaleInput
 from curation.tables import Run
+from graph.refused import rounds
 from jobs.adopt import ADOPTED, adopted, base_rows
 from jobs.config import read_config
 from jobs.explain import explain
@@ -246,6 +247,15 @@ SIMILARITY: dict[str, object] = {
     "join": {"min_similarity": 0.8, "engine": "ivf", "nlist": 4, "nprobe": 2},
     "components": {"min_similarity": 0.9},
 }
+
+
+def test_another_method_in_the_same_folder_forgets_the_verdicts_of_the_first(collection: Path, base: Run, tmp_path: Path) -> None:
+    grow(collection / "old", tmp_path / "fresh", method="fast")
+    run = Run(shutil.copytree(base.root, tmp_path / "run"))
+    grow(collection / "old", run.root, method="fast", redo=("verify",))
+    assert run.has("confirmations")  # they stay, for the way back
+    assert run.read("duplicates").equals(Run(tmp_path / "fresh").read("duplicates"))
+    assert rounds(run) == ("verdicts",)
 
 
 def test_the_similarity_method_grows_as_well(collection: Path, shared_ray: object, tmp_path: Path) -> None:
