@@ -52,8 +52,8 @@ NOT_PLANNED = ("train", "sample", "evaluate", "losses", "report")
 READS_PIXELS = ("ingest", "profile", "embed", "ocr", "keypoints", "shard")
 """Stages that read the images' own bytes."""
 
-ONE_TASK = ("exact", "hierarchy", "quantise", "components", "communities", "duplicates", "placeholders", "watermarks",
-            "concepts", "balance", "shares")  # fmt: skip
+ONE_TASK = ("exact", "hierarchy", "caption_fit", "quantise", "components", "communities", "duplicates", "placeholders",
+            "watermarks", "concepts", "balance", "shares")  # fmt: skip
 """Stages that look at the whole collection in one task."""
 
 HASH_SECONDS = 4e-9
@@ -67,6 +67,9 @@ EDGE_MEMORY = 100.0
 
 LISTED_MEMORY = 80.0 * candidates.LISTED_ROWS
 """Memory per neighbour of an item of `candidates`: as listed, as pairs, sorted."""
+
+FIT_SECONDS, FIT_BYTES = 1.5e-4, 1100.0
+"""CPU seconds and memory per image of `caption_fit`, on 100,000 captions of twelve words with 20 neighbours each."""
 
 LINK_BYTES = 300.0
 """Memory per link of the graph of lists: igraph's 190 and the arrays it is made of."""
@@ -82,6 +85,7 @@ def held_rows(name: str, config: Config) -> float:
         "hierarchy": config.hierarchy.max_images,
         "placeholders": config.ingest.part_rows,  # and the captions of one group
         "watermarks": watermarks.IMAGES_PER_BIN,
+        "select": config.ingest.part_rows,  # and the ids of pictures that lie inside others
     }
     return bins.get(name, math.inf)
 
@@ -247,6 +251,8 @@ def _computed(config: Config, scale: Scale, graph: Graph, rates: Rates) -> dict[
         return divided | {"join": Cost(graph.flops / rates.join, graph.edge_bytes, worker)}
     named = scale.images * config.knn.k * 12.0
     found = {"edges": edges, "candidates": _candidates(config, scale, graph)}
+    fit = scale.all_images * FIT_SECONDS, scale.all_images * 40.0, 2 * PROCESS_BYTES + scale.all_images * FIT_BYTES
+    found["caption_fit"] = Cost(*fit)
     if graph.lists == 1:
         nothing = Cost(0.0, 0.0, PROCESS_BYTES)
         in_memory = Cost(graph.flops / rates.fp32, named, PROCESS_BYTES + 2 * graph.stored_bytes)

@@ -257,7 +257,8 @@ def _limits() -> list[str]:
             image of a bin costs {held} (tiled tables, benchmarks/costs.py).""",
             f"""Still in one memory, so that a node of {NODE_BYTES / 1e9:.0f} GB is full at the images in brackets: {_whole()};
             `select` with a policy on contained pictures about {WHOLE_BYTES:,} bytes per image
-            ({_power(NODE_BYTES / WHOLE_BYTES)}). `partition` over a `base` holds
+            ({_power(NODE_BYTES / WHOLE_BYTES)}); `caption_fit`, when a rule asks for it, {estimate.FIT_BYTES:,.0f} bytes per image
+            ({_power(NODE_BYTES / estimate.FIT_BYTES)}). `partition` over a `base` holds
             {OF_BASE_BYTES} bytes for each of its images in every worker, `knn.engine: exact` and `faiss` all vectors, and
             `placeholders` the captions of one group. `--plan` marks what a node cannot hold as TOO MUCH.""",
             f"""`verify` reads whole parts of KEYPOINTS for the few images it needs of each. A billion images at
