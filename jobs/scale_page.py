@@ -45,9 +45,6 @@ MAPS_PER_PROCESS = 65_530
 NODE_BYTES = 512e9
 """Memory of the nodes of the example."""
 
-WHOLE_BYTES = 4700
-"""Memory per image of whole columns of IMAGES and METRICS, as `select` took before it went part by part."""
-
 OF_BASE_BYTES = 28
 """Memory per image of a base: its representative, community and keeper, and the similarity to it."""
 
@@ -256,8 +253,7 @@ def _limits() -> list[str]:
             f"""Stages that look at all images go through them in bins of a fixed number of rows, in one task each: an
             image of a bin costs {held} (tiled tables, benchmarks/costs.py).""",
             f"""Still in one memory, so that a node of {NODE_BYTES / 1e9:.0f} GB is full at the images in brackets: {_whole()};
-            `select` with a policy on contained pictures about {WHOLE_BYTES:,} bytes per image
-            ({_power(NODE_BYTES / WHOLE_BYTES)}); `caption_fit`, when a rule asks for it, {estimate.FIT_BYTES:,.0f} bytes per image
+            `caption_fit`, when a rule asks for it, {estimate.FIT_BYTES:,.0f} bytes per image
             ({_power(NODE_BYTES / estimate.FIT_BYTES)}). `partition` over a `base` holds
             {OF_BASE_BYTES} bytes for each of its images in every worker, `knn.engine: exact` and `faiss` all vectors, and
             `placeholders` the captions of one group. `--plan` marks what a node cannot hold as TOO MUCH.""",
