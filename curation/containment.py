@@ -24,16 +24,22 @@ def dropped_by_containment(duplicates: pa.Table, kept: NDArray[np.bool_], *, pol
     duplicates: DUPLICATES of the whole run; an image inside a copy is inside that copy's keeper. kept: bool (N,), what nothing
     else has dropped. Where two images contain each other, or in a longer circle, at least one stays.
     """
-    parts, wholes = _pairs(duplicates)
-    left = kept.copy()
-    gone: dict[int, int] = {}
+    return gone(*_pairs(duplicates), kept.copy(), policy=policy)
+
+
+def gone(parts: Rows, wholes: Rows, left: NDArray[np.bool_], *, policy: Policy) -> tuple[Rows, Rows]:
+    """Return the rows that go, ascending, and for each the row in whose favour, given pairs by ascending part.
+
+    left: bool (N,), what nothing else has dropped; changed in place.
+    """
+    found: dict[int, int] = {}
     for part, whole in zip(parts.tolist(), wholes.tolist(), strict=True) if policy != "keep" else ():
         goes, stays = (part, whole) if policy == "drop_part" else (whole, part)
         if left[goes] and left[stays] and goes != stays:
             left[goes] = False
-            gone[goes] = stays
-    rows = np.array(sorted(gone), np.int64)
-    return rows, np.array([gone[row] for row in rows.tolist()], np.int64)
+            found[goes] = stays
+    rows = np.array(sorted(found), np.int64)
+    return rows, np.array([found[row] for row in rows.tolist()], np.int64)
 
 
 def _pairs(duplicates: pa.Table) -> tuple[Rows, Rows]:

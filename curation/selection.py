@@ -67,7 +67,6 @@ def select(
     _exclude(excluded or {}, images["id"].to_pylist(), status, reason, detail)
     for rule in parse_rules(rules):
         _apply(rule, columns, status, reason, detail)
-    _contained(duplicates, contained, status, reason, detail)
     keep = status == "kept"
     buckets = [
         bucket(width, height, bases_px=bases_px, multiple_px=multiple_px, max_aspect=max_aspect, max_enlargement=max_enlargement)
@@ -83,7 +82,28 @@ def select(
         "detail": pa.array(detail, pa.string()),
         "bucket": pa.array(buckets, pa.string()),
     }
-    return conform(pa.table(decided), SELECTION)
+    found = conform(pa.table(decided), SELECTION)
+    rows, others = dropped_by_containment(duplicates, keep, policy=contained)
+    return without(found, rows, duplicates["id"].take(pa.array(others)).to_pylist(), policy=contained)
+
+
+def without(selection: pa.Table, rows: np.ndarray, others: Sequence[str], *, policy: Policy) -> pa.Table:
+    """Return SELECTION with kept rows dropped that lie inside others, or show all of them, as the policy says.
+
+    rows: ascending; others: for each the id of the image in whose favour it goes.
+    """
+    if not len(rows):
+        return selection
+    relation = "lies inside" if policy == "drop_part" else "shows all of"
+    said = {"keep": False, "status": "dropped", "reason": REASONS[policy], "bucket": None}
+    goes = np.zeros(len(selection), bool)
+    goes[rows] = True
+    columns = {
+        name: pc.if_else(goes, pa.scalar(value, SELECTION.field(name).type), selection[name]) for name, value in said.items()
+    }
+    told = pa.array([f"{relation} {other}" for other in others], pa.string())
+    columns["detail"] = pc.replace_with_mask(selection["detail"].combine_chunks(), pa.array(goes), told)
+    return conform(pa.table({name: columns.get(name, selection[name]) for name in selection.column_names}), SELECTION)
 
 
 def _failed_and_copies(images: pa.Table, duplicates: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -129,10 +149,3 @@ def _apply(rule: Rule, columns: Mapping[str, pa.Array], status: np.ndarray, reas
     for row, value in zip(dropped.tolist(), measured, strict=True):
         shown = "missing" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
         detail[row] = f"{rule.column} is {shown}, dropped when {rule.limit.replace('_', ' ')} {limit}"
-
-
-def _contained(duplicates: pa.Table, policy: Policy, status: np.ndarray, reason: np.ndarray, detail: np.ndarray) -> None:
-    ids = duplicates["id"]
-    for row, other in zip(*dropped_by_containment(duplicates, status == "kept", policy=policy), strict=True):
-        relation = "lies inside" if policy == "drop_part" else "shows all of"
-        status[row], reason[row], detail[row] = "dropped", REASONS[policy], f"{relation} {ids[int(other)].as_py()}"
