@@ -20,7 +20,7 @@ from curation import tar
 from curation.album import encode
 from curation.buckets import area_px, bucket
 from curation.schema import PAIR_SHARDS, conform
-from curation.shards import JSON_ALLOWANCE_BYTES, count_words
+from curation.shards import count_words, fill_shards
 
 IMAGE = "image-"
 """How the name of a picture begins that is an image of the collection; the rest is its id."""
@@ -36,8 +36,6 @@ def plan_pair_shards(
 
     lengths: bytes of the images of the collection that pairs name, by row. Raises ValueError when a limit is not positive.
     """
-    if max_bytes <= 0 or max_samples <= 0:
-        raise ValueError(f"max_bytes {max_bytes} and max_samples {max_samples} must be positive")
     columns = (pairs[name].to_pylist() for name in ("pair", "source_picture", "target_picture", "mask_picture", "error"))
     order = []
     for row, (pair, source, target, mask, error) in enumerate(zip(*columns, strict=True)):
@@ -45,16 +43,7 @@ def plan_pair_shards(
             name = bucket(target["width"], target["height"])
             size = sum(tar.padded_bytes(_length(one, lengths)) for one in (source, target, mask) if one is not None)
             order.append((area_px(name), name, hashlib.blake2b(f"{seed}:{pair}".encode(), digest_size=8).digest(), row, size))
-    shards: list[list[int]] = []
-    used = 0
-    for *_, row, size in sorted(order):
-        size += JSON_ALLOWANCE_BYTES
-        if not shards or used + size > max_bytes or len(shards[-1]) == max_samples:
-            shards.append([])
-            used = 2 * tar.BLOCK_BYTES
-        shards[-1].append(row)
-        used += size
-    return shards
+    return fill_shards(((row, size) for *_, row, size in sorted(order)), max_bytes=max_bytes, max_samples=max_samples)
 
 
 def write_pair_shard(path: Path, pairs: pa.Table, read: Callable[[Picture], bytes], *, language: str = "en") -> pa.Table:

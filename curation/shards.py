@@ -17,7 +17,7 @@ one shape in long runs, and inside a bucket the order says nothing about the sou
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,16 +56,26 @@ def plan_shards(
     seed: another seed gives another order inside the buckets.
     Raises ValueError when a limit is not positive.
     """
-    if max_bytes <= 0 or max_samples <= 0:
-        raise ValueError(f"max_bytes {max_bytes} and max_samples {max_samples} must be positive")
     kept = np.flatnonzero(selection["keep"].to_numpy())
     names = zip(kept.tolist(), selection["bucket"].take(kept).to_pylist(), images["id"].take(kept).to_pylist(), strict=True)
     order = sorted((area_px(bucket), bucket, _shuffle_key(seed, sample), row) for row, bucket, sample in names)
     lengths = images["length"].fill_null(0).to_numpy()
+    sizes = ((row, tar.padded_bytes(int(lengths[row]))) for *_, row in order)
+    return fill_shards(sizes, max_bytes=max_bytes, max_samples=max_samples)
+
+
+def fill_shards(samples: Iterable[tuple[int, int]], *, max_bytes: int, max_samples: int) -> list[list[int]]:
+    """Return the rows of each shard: samples in their order, in one shard until the next does not fit.
+
+    samples: row, and bytes of its pictures in a tar; JSON_ALLOWANCE_BYTES are added for what describes them. One larger sample is
+    a shard alone. Raises ValueError when a limit is not positive.
+    """
+    if max_bytes <= 0 or max_samples <= 0:
+        raise ValueError(f"max_bytes {max_bytes} and max_samples {max_samples} must be positive")
     shards: list[list[int]] = []
     used = 0
-    for *_, row in order:
-        size = tar.padded_bytes(int(lengths[row])) + JSON_ALLOWANCE_BYTES
+    for row, size in samples:
+        size += JSON_ALLOWANCE_BYTES
         if not shards or used + size > max_bytes or len(shards[-1]) == max_samples:
             shards.append([])
             used = 2 * tar.BLOCK_BYTES
