@@ -114,7 +114,7 @@ def prompt(facts: Facts) -> Parts:
     elif lines := prominent(facts, 1, max_words=8):
         words = quoted(lines[0], MARKS)
         manners = (["写着", words, "的", *_medium(facts)], [words, *_tones(facts)], ["图上写", words, *_tones(facts)])
-        if spoken := _spoken(facts):
+        if spoken := facts.told_entities:
             manners = (*manners, [_named(spoken[0]), "，", *_medium(facts)], [_named(spoken[0]), *_tones(facts)])
     elif foreign := facts.foreign_words("zh"):
         manners = (["画一幅图：", Clause(shortened(foreign, 8), "caption", foreign)],)
@@ -196,16 +196,11 @@ def _opening(facts: Facts) -> Parts:
 
 def _described(facts: Facts) -> Parts:
     """Return what the source says where it cannot simply be said: in another language, or suspect."""
-    text = (facts.sources.get("zh", "") if facts.is_suspect else "") or facts.foreign_words("zh")
+    text = facts.reported_words("zh")
     if not text:
         return []
     stop = "" if text[-1] in ".!?。！？…" else "。"
     return ["来源描述：", Clause(text, "caption", text), stop]
-
-
-def _spoken(facts: Facts) -> list[Entity]:
-    """Return the entities that sentences name: those of labels say nothing more than the label."""
-    return [entity for entity in facts.entities if entity.source != "tag"]
 
 
 def _named(entity: Entity) -> Clause:
@@ -215,7 +210,7 @@ def _named(entity: Entity) -> Clause:
 
 def _unsaid(facts: Facts, items: Sequence[Sequence[Part]]) -> list[Entity]:
     said = "\n".join(part if isinstance(part, str) else part.text for item in items for part in item)
-    return [entity for entity in _spoken(facts) if _named(entity).text not in said]
+    return [entity for entity in facts.told_entities if _named(entity).text not in said]
 
 
 def _in_passing(facts: Facts, phrase: Sequence[Part]) -> Parts:
@@ -226,7 +221,7 @@ def _mentioned(facts: Facts, number: int) -> Parts:
     """Return a sentence for each way of being mentioned; descriptions are English and stay out."""
     parts: Parts = []
     for source, carrier in (("ocr", "文字中提到"), ("caption", "描述中提到"), ("metadata", "来源中提到")):
-        named = [[_named(entity)] for entity in _spoken(facts)[:number] if entity.source == source]
+        named = [[_named(entity)] for entity in facts.told_entities[:number] if entity.source == source]
         parts += [carrier, *_listed(named), "。"] if named else []
     return parts
 

@@ -119,7 +119,7 @@ def prompt(facts: Facts) -> Parts:
     elif lines := prominent(facts, 1, max_words=8):
         words = quoted(lines[0], MARKS)
         manners = ([*_medium(facts), " that says ", words], [words, *tones], ["write ", words, *_in_colours(facts, 1)])
-        if (spoken := _spoken(facts)) and word_count(spoken[0].title) <= 5:
+        if (spoken := facts.told_entities) and word_count(spoken[0].title) <= 5:
             topic = Clause(english_name(spoken[0]), "entity", spoken[0].value)
             manners = (*manners, [topic, ", ", *_medium(facts)], [words, ", ", topic, *tones])
     elif foreign := facts.foreign_words("en"):
@@ -202,22 +202,17 @@ def _opening(facts: Facts) -> Parts:
 
 def _described(facts: Facts) -> Parts:
     """Return what the source says where it cannot simply be said: in another language, or suspect."""
-    text = (facts.sources.get("en", "") if facts.is_suspect else "") or facts.foreign_words("en")
+    text = facts.reported_words("en")
     if not text:
         return []
     stop = "" if text[-1] in ".!?。！？…" else "."
     return [" The source describes it as: ", Clause(text, "caption", text), stop]
 
 
-def _spoken(facts: Facts) -> list[Entity]:
-    """Return the entities that sentences name: those of labels only explain the label."""
-    return [entity for entity in facts.entities if entity.source != "tag"]
-
-
 def _unsaid(facts: Facts, items: Sequence[Parts]) -> list[Entity]:
     """Return the entities whose names are not in a list already."""
     said = "\n".join(part if isinstance(part, str) else part.text for item in items for part in item).lower()
-    return [entity for entity in _spoken(facts) if entity.title.lower() not in said]
+    return [entity for entity in facts.told_entities if entity.title.lower() not in said]
 
 
 def _in_passing(facts: Facts, picture: Parts) -> Parts:
@@ -234,7 +229,7 @@ def _mentioned(facts: Facts, number: int) -> Parts:
     parts: Parts = []
     ways = (("ocr", " The text mentions "), ("caption", " The description mentions "), ("metadata", " The source mentions "))
     for source, carrier in ways:
-        named = [entity for entity in _spoken(facts)[:number] if entity.source == source]
+        named = [entity for entity in facts.told_entities[:number] if entity.source == source]
         if named:
             several = sum("," in part.text for entity in named for part in _with_description(entity) if not isinstance(part, str))
             between = "; " if several or (len(named) > 1 and any(entity.description for entity in named)) else ", "

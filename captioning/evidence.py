@@ -83,6 +83,15 @@ class Facts:
         """Return the source's words in another language than `spoken`, where it has none in that; else ""."""
         return "" if spoken in self.sources else next(iter(self.sources.values()), "")
 
+    def reported_words(self, spoken: str) -> str:
+        """Return the source's words that cannot simply be said: in another language, or like an order; else ""."""
+        return (self.sources.get(spoken, "") if self.is_suspect else "") or self.foreign_words(spoken)
+
+    @property
+    def told_entities(self) -> list[Entity]:
+        """Return the entities that sentences name: those of labels say nothing more than the label."""
+        return [entity for entity in self.entities if entity.source != "tag"]
+
     @property
     def is_suspect(self) -> bool:
         """Tell whether the source's words read like an order to a language model."""
