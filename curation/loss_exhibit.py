@@ -5,9 +5,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from curation.errors import ConfigError
 from curation.exhibits import described, thumbnails
 from curation.relative_loss import by_column, by_time, extremes, relative_losses
+from curation.schema import SAMPLE_LOSS, conform
 from curation.tables import Run
 
 MIN_COMMUNITY = 5
@@ -18,11 +21,17 @@ THUMBNAIL_BYTES = 900_000
 """All pictures of the section together."""
 
 
-def loss_exhibit(run: Run, *, num_examples: int = 6) -> dict[str, Any] | None:
-    """Return what the page shows of SAMPLE_LOSS, None without it: tables by time, source, caption and community, and examples."""
-    if not run.has("sample_loss"):
+def loss_exhibit(run: Run, *, losses: pa.Table | None = None, num_examples: int = 6) -> dict[str, Any] | None:
+    """Return what the page shows of SAMPLE_LOSS, None without it: tables by time, source, caption and community, and examples.
+
+    losses: of a model that was trained outside of the run, on its shards; by default those of the run's own stage.
+    """
+    if losses is not None:
+        losses = rows_in(run, losses)
+    elif not run.has("sample_loss"):
         return None
-    losses = run.read("sample_loss")
+    else:
+        losses = run.read("sample_loss")
     relative = relative_losses(losses)
     if not relative.num_rows:
         return None
@@ -45,6 +54,21 @@ def loss_exhibit(run: Run, *, num_examples: int = 6) -> dict[str, Any] | None:
         "communities": communities,
         "lists": lists,
     }
+
+
+def rows_in(run: Run, losses: pa.Table) -> pa.Table:
+    """Return SAMPLE_LOSS rows with `row` as the images of `run` are numbered, by id; those of other collections are left out.
+
+    Raises ConfigError when none is of this run.
+    """
+    losses = conform(losses, SAMPLE_LOSS)
+    ids = run.read("images", ["id"])["id"].combine_chunks()
+    rows = pc.index_in(losses["id"].combine_chunks(), value_set=ids)
+    found = losses.set_column(losses.column_names.index("row"), SAMPLE_LOSS.field("row"), rows.cast(pa.int64()))
+    found = found.filter(pc.is_valid(found["row"]))
+    if not len(found):
+        raise ConfigError(f"none of {len(losses)} losses is of an image in {run.root}; give those of its own shards")
+    return found
 
 
 def _lists(relative: pa.Table, num: int) -> list[dict[str, Any]]:

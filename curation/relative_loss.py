@@ -45,11 +45,14 @@ def by_column(relative: pa.Table, name: str, *, min_images: int = 1) -> pa.Table
     return table.filter(pc.greater_equal(table["images"], min_images)).sort_by([("hardness", "descending"), (name, "ascending")])
 
 
-def by_time(losses: pa.Table) -> pa.Table:
-    """Return mean losses by time and by whether training saw the image: `t, held_out, images, loss, loss_empty`."""
+def by_time(losses: pa.Table, *, sample: str = "row") -> pa.Table:
+    """Return mean losses by time and by whether training saw the sample: `t, held_out, images, loss, loss_empty`.
+
+    losses: SAMPLE_LOSS, or PAIR_LOSS with `sample` pair; `images` counts different ones.
+    """
     known = losses.filter(pc.is_valid(losses["loss"]))
     table = known.group_by(["t", "held_out"], use_threads=False).aggregate(
-        [("row", "count_distinct"), ("loss", "mean"), ("loss_empty", "mean")]
+        [(sample, "count_distinct"), ("loss", "mean"), ("loss_empty", "mean")]
     )
     renamed = table.rename_columns(["t", "held_out", "images", "loss", "loss_empty"])
     return renamed.sort_by([("t", "ascending"), ("held_out", "ascending")])

@@ -28,11 +28,18 @@ from curation.poster import poster
 from curation.tables import Run
 
 
-def render(run: Run, *, copies: Mapping[str, Any] | None = None, neighbourhood: str | None = None) -> str:
+def render(
+    run: Run,
+    *,
+    copies: Mapping[str, Any] | None = None,
+    neighbourhood: str | None = None,
+    losses: pa.Table | None = None,
+) -> str:
     """Return the report of a run as one HTML page, from whatever tables are complete.
 
     copies: what is to be shown of deduplication, as `graph.showcase.copies` returns it; that section is left out without it.
     neighbourhood: a picture of one concept among its neighbours, as `graph.concept_picture` draws it in SVG.
+    losses: SAMPLE_LOSS of a model that was trained outside of the run; by default that of the run.
     """
     counted, stages = ledger.balance(run), list(ledger.stage_rows(run))
     page: dict[str, Any] = {
@@ -56,7 +63,7 @@ def render(run: Run, *, copies: Mapping[str, Any] | None = None, neighbourhood: 
         "max_failures": ledger.MAX_FAILURES,
         "shards": ledger.shard_rows(run),
         "training": learning.training_curves(run.root / "checkpoints" / "log.jsonl"),
-        "losses": loss_exhibit(run),
+        "losses": loss_exhibit(run, losses=losses),
         "grid": learning.grid_picture(run.root / "samples" / "grid.png"),
         "evaluation": learning.evaluation_table(run.root / "evaluation" / "evaluation.json"),
     }

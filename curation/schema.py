@@ -34,7 +34,7 @@ from curation.schema_graph import (
 )
 from curation.schema_images import IMAGES, OCR, SCORES, TAGS, WATERMARKS, embeddings_schema, metrics_schema
 from curation.schema_knowledge import ANCHORS, CONCEPTS, ENTITIES, FORMS, LANGUAGES, LINKS, MENTIONS, OCCURRENCES, PAGES, TITLES
-from curation.schema_pairs import EDIT_PAIRS, PAIR_SHARDS
+from curation.schema_pairs import EDIT_PAIRS, PAIR_LOSS, PAIR_SHARDS
 from curation.schema_training import (
     BALANCE,
     CAPTION_LANGUAGES,

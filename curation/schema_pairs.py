@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from curation.fields import field
+from curation.fields import ERROR, field
 from curation.schema_training import EVIDENCE
 
 EDIT = pa.struct(
@@ -71,5 +71,22 @@ PAIR_SHARDS = pa.schema(
         field("masked", pa.bool_(), "true: the mask says what changed; false: it is white all over", nullable=False),
         field("words_en", pa.int32(), "words of the English instruction", nullable=False),
         field("words_zh", pa.int32(), "words of the Chinese instruction", nullable=False),
+    ]
+)
+
+PAIR_LOSS = pa.schema(
+    [
+        field("pair", pa.string(), "name of the pair", nullable=False),
+        field("kind", pa.string(), "text, parametric or mined", nullable=False),
+        field("task", pa.string(), "addition, swap, removal, attribute, background, environment or style", nullable=False),
+        field("group", pa.string(), "sub-collection of the source's image; layouts for what was drawn", nullable=False),
+        field("level", pa.string(), "what the model was told: instruction, or the target's caption; null with an error"),
+        field("language", pa.string(), "language of that; null with an error"),
+        field("held_out", pa.bool_(), "true: training never saw the pair", nullable=False),
+        field("step", pa.int64(), "updates of the model that was asked", nullable=False),
+        field("t", pa.float32(), "time of the loss: 0 noise, 1 data; compare losses of one t only", unit="share"),
+        field("loss", pa.float32(), "loss of the target, mean over the noise of all targets of its size and its negative"),
+        field("loss_empty", pa.float32(), "the same from the reference alone; null when training never left texts out"),
+        ERROR,
     ]
 )

@@ -281,12 +281,21 @@ def pairs(
 
 
 @app.command()
-def report(folder: RunFolder) -> None:
+def report(
+    folder: RunFolder,
+    losses: Annotated[
+        Path | None, typer.Option(help="file by `imageloom losses` of the run's shards: shown instead of the run's own losses")
+    ] = None,
+) -> None:
     """Write RUN/report.html again from the tables as they are, also in the middle of a run."""
     from jobs.report import page
 
-    target = _existing(folder)
-    target.store.put("report.html", page(target).encode())
+    target, found = _existing(folder), None
+    if losses is not None:
+        from jobs.losses import read_losses
+
+        found = read_losses(losses)
+    target.store.put("report.html", page(target, losses=found).encode())
     print(target.root / "report.html")
 
 
@@ -307,6 +316,34 @@ def train(
     from jobs.direct import train_on
 
     train_on(shards, config, out, workers=workers, address=address)
+
+
+@app.command()
+def losses(
+    checkpoint: Annotated[Path, typer.Argument(help="a checkpoint, or a folder or run that holds some: its newest")],
+    shards: Annotated[str, typer.Argument(help="shards, or shards of edit pairs, with their indexes: a folder or a URL")],
+    out: Annotated[Path, typer.Option(help="parquet file to write: sample_loss, or pair_loss of edit pairs")],
+    time: Annotated[
+        list[float] | None, typer.Option(min=0, max=1, help="0 noise, 1 data; may be repeated [default: 0.05, 0.2, 0.5, 0.8]")
+    ] = None,
+    captions: Annotated[int, typer.Option(min=1, help="captions per image; an edit has its instruction")] = 1,
+    share: Annotated[float, typer.Option(min=0, max=1, help="of the images or pairs, by a hash")] = 1.0,
+    batch_size: Annotated[int, typer.Option(min=1, help="samples per forward pass")] = 64,
+    seed: Annotated[int, typer.Option(help="of the noise and the hashes")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Ask a trained model about every image, or edit pair, of shards: its loss at fixed times from fixed noise.
+
+    For trainings outside of a run; `imageloom report RUN --losses FILE` shows the result beside the run's other tables.
+    """
+    from jobs.direct import find_checkpoint
+    from jobs.losses import measure, show
+
+    times = time or [0.05, 0.2, 0.5, 0.8]
+    means = measure(
+        find_checkpoint(checkpoint), shards, out, times=times, captions=captions, share=share, batch_size=batch_size, seed=seed
+    )
+    show(means, out, as_json=as_json)
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """Training and sampling without a run: on any folder of shards, from any checkpoint."""
 
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -48,7 +49,8 @@ def train_on(shards: Path | str, config: Path, out: Path, *, workers: int = 1, a
 
 
 def _say(result: dict[str, Any]) -> None:
-    print("{checkpoint}: step {step}, {num_parameters} parameters, loss {loss:.4f}".format(**result))
+    told = "it was finished, nothing was trained" if math.isnan(result["loss"]) else f"loss {result['loss']:.4f}"
+    print("{checkpoint}: step {step}, {num_parameters} parameters, ".format(**result) + told)
 
 
 @contextmanager
@@ -58,17 +60,20 @@ def _bar(settings: TrainConfig) -> Iterator[Callable[[dict[str, Any]], None]]:
         TextColumn("train"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]:.4f}, {task.fields[rate]:.1f} images/s, left"),
+        TextColumn("{task.fields[told]}"),
         TimeRemainingColumn(),
     )
     hidden = os.environ.get("RANK", "0") != "0"  # of several processes one shows it
     with Progress(*columns, console=Console(stderr=True), disable=hidden) as bars:
-        task = bars.add_task("train", total=settings.num_steps, loss=float("nan"), rate=0.0)
+        task = bars.add_task("train", total=settings.num_steps, told="begins")
 
         def tell(line: dict[str, Any]) -> None:
-            bars.update(task, completed=int(line["step"]), loss=float(line["loss"]), rate=float(line["images_per_second"]))
+            told = f"loss {line['loss']:.4f}, {line['images_per_second']:.1f} images/s, left"
+            bars.update(task, completed=int(line["step"]), told=told)
 
         yield tell
+        if bars.tasks[0].completed == 0:  # a finished training is started again: there is nothing to show
+            bars.remove_task(task)
 
 
 def train_config(path: Path) -> TrainConfig:

@@ -95,6 +95,7 @@ def tables_page() -> str:
     writers = {stage.table: stage for stage in reversed(STAGES)}  # the first line of a table speaks for the others
     for name, fields in TABLES.items():
         parts += _table(name, fields, f"Stage `{writers[name].name}`: {writers[name].does}.")
+    parts += _table("pair_loss", schema.PAIR_LOSS, "A file by `imageloom losses` of edit pairs: how well the model makes each.")
     parts.append("# Tables of a knowledge base\n\n`imageloom knowledge build` writes them into a folder of their own.\n")
     does = {stage.table: stage.does for stage in KNOWLEDGE_STAGES}
     for name, fields in KNOWLEDGE_TABLES.items():

@@ -1,5 +1,7 @@
 """The report: one page from the tables as they are."""
 
+import pyarrow as pa
+
 from curation.concept_exhibit import central
 from curation.report import render
 from curation.tables import Run
@@ -13,11 +15,11 @@ def plan(run: Run, **_: object) -> list[Item]:
     return [{"parts": [0]}]
 
 
-def page(run: Run) -> str:
-    """Return the page, with what the graph has to show of copies."""
+def page(run: Run, *, losses: pa.Table | None = None) -> str:
+    """Return the page, with what the graph has to show of copies; losses: see `curation.report.render`."""
     centre = central(run)
     picture = None if centre is None else taxonomy_picture(run.read("taxonomy"), centre)
-    return render(run, copies=copies(run), neighbourhood=picture)
+    return render(run, copies=copies(run), neighbourhood=picture, losses=losses)
 
 
 def work(run: Run, item: Item) -> list[Output]:

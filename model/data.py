@@ -18,13 +18,12 @@ from curation.errors import ConfigError
 from model.autoencoder import Autoencoder
 from model.config import TrainConfig
 from model.draws import draws
-from model.edit import edit_texts
 from model.feature_cache import FeatureCache, autoencoder_fingerprint
 from model.flow import dynamic_shift, logit_normal
 from model.held_out import held_out_place
 from model.pair_reader import PairReader, as_samples
 from model.plan import Plan, PlannedBatch, Shape, Task
-from model.samples import EditSamples, ImageSamples, Latents, Sample, Uniforms
+from model.samples import EditSamples, ImageSamples, Latents, Sample, Uniforms, encoded_texts
 from model.shard_reader import Place, ShardReader, UnreadableSample
 from model.siglip import SigLIP
 from model.text import TextCache
@@ -115,7 +114,7 @@ class Batches:
         slots = slots_of(len(planned.rows), rank=rank, world_size=world_size)
         loaded = [self._slot(planned, slot, fetched or {}) for slot in slots]
         samples = [sample for sample, _, _, _ in loaded]
-        texts, references = self._texts(samples)
+        texts, references = encoded_texts(self.text, samples)
         return TrainBatch(
             latents=torch.stack([sample.latent for sample in samples]),
             noise=torch.from_numpy(np.stack([noise for _, noise, _, _ in loaded])),
@@ -140,7 +139,7 @@ class Batches:
         source, name = self._source(task), self.ids(task)[row]
         uniforms = Uniforms(dropped=1.0, which=held_out_place(name, -1), told=held_out_place(name, -2))
         sample = source.load(row, shape, uniforms, {})
-        texts, references = self._texts([sample])
+        texts, references = encoded_texts(self.text, [sample])
         return sample, texts[0], references[0] if references else None
 
     def ids(self, task: Task) -> list[str]:
@@ -211,18 +210,6 @@ class Batches:
             place = attempt * len(planned.rows) + slot  # beyond the slots of the batch: draws of its own
             row = int(draws(self.plan.seed, planned.epoch, planned.number, place).choice(planned.bucket.rows))
         raise AssertionError("the last attempt returns or raises")
-
-    def _texts(self, samples: list[Sample]) -> tuple[list[Tensor], tuple[Reference, ...]]:
-        """Return the text features of samples of one task, and the references of edits."""
-        if samples[0].reference is None:
-            return self.text.encode([sample.caption.text for sample in samples]), ()
-        texts, references = [], []
-        for sample in samples:
-            assert sample.reference is not None
-            parts = self.text.encode_raw(edit_texts(self.text.encoder, sample.caption.text))
-            texts.append(torch.cat(parts))
-            references.append(Reference(sample.reference, sample.siglip, tuple(len(part) for part in parts)))
-        return texts, tuple(references)
 
     def _edit_samples(self, pairs: PairReader | None, latents: Latents) -> EditSamples:
         config = self.config

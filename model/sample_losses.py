@@ -8,7 +8,7 @@ the picture is.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,13 @@ from curation.schema import SAMPLE_LOSS, conform
 from model.autoencoder import encoded
 from model.buckets import Shape, caption_weight, training_shape
 from model.checkpoint import load_autoencoder, load_model, read_config, read_progress
+from model.config import TrainConfig
+from model.dit import DiT
 from model.held_out import held_out_place, is_held_out
 from model.objective import sample_losses
 from model.shard_reader import Caption, ShardReader, UnreadableSample
 from model.text import TextCache, text_encoder
-from model.train_batch import measured_batch
+from model.train_batch import TrainBatch, measured_batch
 from model.validation import fixed_noise
 
 
@@ -54,7 +56,7 @@ class LossMeter:
         self.text = TextCache(text_encoder(self.config.text, device=self.config.device))
         self.times, self.captions, self.share, self.batch_size, self.seed = tuple(times), captions, share, batch_size, seed
 
-    def __call__(self, shards: Path, index: pa.Table) -> pa.Table:
+    def __call__(self, shards: Path | str, index: pa.Table) -> pa.Table:
         """Return one row per image, caption and time in the index's order; an image that cannot be read has one, with `error`.
 
         index: SHARDS rows of shards in the folder `shards`. Images that training leaves out by group, weight or captions are left
@@ -133,15 +135,9 @@ class LossMeter:
                 measured.setdefault(sample, []).append({"t": t, "loss": value, "loss_empty": without})
 
     def _losses(self, data: Tensor, t: float, captions: list[str]) -> list[float]:
-        noise = fixed_noise(self.seed, "", t, tuple(data.shape[1:])).expand_as(data)
-        pair = [self._losses_from(noise, data, t, captions), self._losses_from(-noise, data, t, captions)]
-        return [float(value) for value in torch.stack(pair).mean(0).cpu()]
-
-    @torch.no_grad()
-    def _losses_from(self, noise: Tensor, data: Tensor, t: float, captions: list[str]) -> Tensor:
-        unnamed = [""] * len(data)
-        batch = measured_batch(list(data), list(noise), t, text=self.text.encode(captions), captions=captions, ids=unnamed)
-        return sample_losses(self.model, batch, self.config)
+        none, unnamed = torch.zeros_like(data), [""] * len(data)
+        batch = measured_batch(list(data), list(none), t, text=self.text.encode(captions), captions=captions, ids=unnamed)
+        return losses_of_both(self.model, batch, self.config, seed=self.seed)
 
     def _about(self, reader: ShardReader, index: pa.Table, row: int) -> dict[str, Any]:
         held = self.config.validation
@@ -152,6 +148,17 @@ class LossMeter:
             "held_out": held is not None and is_held_out(reader.ids[row], held.share, held.seed),
             "step": self.step,
         }
+
+
+@torch.no_grad()
+def losses_of_both(model: DiT, batch: TrainBatch, config: TrainConfig, *, seed: int) -> list[float]:
+    """Return the loss of each sample of a batch of one time, mean over one noise for all and its negative.
+
+    The noise is a function of (seed, time, size); that of the batch is not used.
+    """
+    noise = fixed_noise(seed, "", float(batch.t[0]), tuple(batch.latents.shape[1:])).expand_as(batch.latents)
+    both = [sample_losses(model, replace(batch, noise=one), config) for one in (noise, -noise)]
+    return [float(loss) for loss in torch.stack(both).mean(0).cpu()]
 
 
 def _parts(samples: Sequence[Sample], size: int) -> Iterator[list[Sample]]:

@@ -8,15 +8,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from model.autoencoder import Autoencoder, encoded
 from model.buckets import Shape
 from model.config import DataConfig
+from model.edit import edit_texts
 from model.feature_cache import FeatureCache
 from model.pair_reader import PairReader
 from model.shard_reader import Caption, Place, ShardReader, drawn_caption
 from model.siglip import SigLIP
+from model.text import TextCache
+from model.train_batch import Reference
 
 DROPPED = Caption("", "", "")
 """The empty caption, for classifier-free guidance."""
@@ -136,6 +140,19 @@ class EditSamples:
     def _key(self, row: int, side: str, shape: Shape) -> str:
         size = self.members.size_bytes(row, side)
         return f"{self.reader.ids[row]}/{side}/{size}/{shape.width_px}x{shape.height_px}"
+
+
+def encoded_texts(text: TextCache, samples: Sequence[Sample]) -> tuple[list[Tensor], tuple[Reference, ...]]:
+    """Return the text features of samples of one task, and the references of edits."""
+    if samples[0].reference is None:
+        return text.encode([sample.caption.text for sample in samples]), ()
+    texts, references = [], []
+    for sample in samples:
+        assert sample.reference is not None
+        parts = text.encode_raw(edit_texts(text.encoder, sample.caption.text))
+        texts.append(torch.cat(parts))
+        references.append(Reference(sample.reference, sample.siglip, tuple(len(part) for part in parts)))
+    return texts, tuple(references)
 
 
 def _cached(cache: FeatureCache, key: str, compute: Callable[[], Tensor]) -> Tensor:

@@ -23,7 +23,7 @@ from PIL import Image
 from curation.decode import decode, judged_policy
 from curation.errors import DecodeError, SourceError
 from curation.schema import SHARDS, conform
-from curation.store import LocalStore, open_store
+from curation.store import LocalStore, Store, open_store
 from model.buckets import Shape, caption_weight
 
 T = TypeVar("T")
@@ -43,13 +43,24 @@ def read_index(shards: Path | str, schema: pa.Schema = SHARDS) -> pa.Table:
 
     Raises SourceError if there is no shard-*.parquet.
     """
+    store, names = _indices(shards)
+    with ThreadPoolExecutor(READERS) as pool:
+        tables = list(pool.map(lambda name: pq.read_table(BytesIO(store.get(name))), names))
+    return pa.concat_tables([conform(table, schema) for table in tables]).combine_chunks()
+
+
+def holds_pairs(shards: Path | str) -> bool:
+    """Tell whether a folder or URL holds shards of edit pairs, by the first index; raises SourceError if there is none."""
+    store, names = _indices(shards)
+    return "pair" in pq.read_schema(BytesIO(store.get(names[0]))).names
+
+
+def _indices(shards: Path | str) -> tuple[Store, list[str]]:
     store = open_store(shards)
     names = _local(store) if isinstance(store, LocalStore) else [key for key in store.list("") if _is_index(key)]
     if not names:
         raise SourceError(f"{shards} holds no shard-*.parquet; give the folder that the shard stage wrote")
-    with ThreadPoolExecutor(READERS) as pool:
-        tables = list(pool.map(lambda name: pq.read_table(BytesIO(store.get(name))), names))
-    return pa.concat_tables([conform(table, schema) for table in tables]).combine_chunks()
+    return store, names
 
 
 def _local(store: LocalStore) -> list[str]:
