@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from curation.decisions import decisions
 from curation.errors import ConfigError
 from curation.items import clean_text
+from curation.relative_loss import relative_losses
 from curation.tables import Run
 from graph.evidence import describe
 from graph.refused import by_similarity, keeper_rows, limits_of, rounds
@@ -91,6 +92,8 @@ def _story(run: Run, row: int) -> dict[str, Any]:
         mine["says"] = describe(mine["evidence"], similarity=mine["similarity"], limits=limits_of(run))
     if run.has("shards"):
         story["shards"] = _where(run.read("shards"), row)
+    if run.has("sample_loss"):
+        story["losses"] = _losses(run, row)
     story["from_base"] = row < base_rows(run)
     story["verdict"] = _verdict(story)
     return story
@@ -188,6 +191,26 @@ def _standing(run: Run, row: int) -> dict[str, Any]:
 def _where(shards: Any, row: int) -> dict[str, Any] | None:
     found = shards.filter(pc.equal(shards["row"], row)).to_pylist()
     return {key: found[0][key] for key in ("shard", "key", "bucket", "image_offset", "image_length")} if found else None
+
+
+def _losses(run: Run, row: int) -> list[dict[str, Any]]:
+    """Return losses by caption, with how hard the image is beside all others (1 is average) and what the caption takes off."""
+    losses = run.read("sample_loss")
+    mine = losses.filter(pc.equal(losses["row"], row)).to_pylist()
+    relative = relative_losses(losses)
+    kinds = relative.filter(pc.equal(relative["row"], row)).to_pylist()
+    failed = [{"error": one["error"]} for one in mine if one["error"]]
+    return failed + [
+        {
+            **{name: kind[name] for name in ("level", "language", "held_out", "hardness", "help")},
+            "times": [
+                {name: one[name] for name in ("t", "loss", "loss_empty")}
+                for one in mine
+                if (one["level"], one["language"]) == (kind["level"], kind["language"])
+            ],
+        }
+        for kind in kinds
+    ]
 
 
 def _verdict(story: dict[str, Any]) -> str:

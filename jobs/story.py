@@ -51,7 +51,18 @@ def _relations(story: Mapping[str, Any]) -> list[str]:
     if story.get("shards"):
         place = story["shards"]
         lines.append(_row("shard", f"{place['shard']}, {place['image_length']} bytes at {place['image_offset']}"))
-    return lines
+    return lines + [_row("loss", _loss(one)) for one in story.get("losses") or []]
+
+
+def _loss(one: Mapping[str, Any]) -> str:
+    """Return what a model that was trained on the shards says of the image under one caption."""
+    if one.get("error"):
+        return f"not measured: {one['error']}"
+    caption = ", ".join(part for part in (one["level"], one["language"]) if part)
+    times = ", ".join(f"{time['loss']:.3f} at t = {time['t']:.2g}" for time in one["times"])
+    takes = "" if one["help"] is None else f", its caption takes off {one['help']:.0%}"
+    held = ", held out of training" if one["held_out"] else ""
+    return f"[{caption}] {one['hardness']:.2f} times the average{takes}: {times}{held}"
 
 
 def _cosine(pair: Mapping[str, Any]) -> str:

@@ -6,13 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from curation.loss_exhibit import loss_exhibit
+from curation.errors import ConfigError
+from curation.loss_exhibit import loss_exhibit, rows_in
 from curation.report import render
 from curation.schema import CAPTIONS, HIERARCHY, IMAGES, SAMPLE_LOSS, conform
 from curation.tables import Cost, Run
+from jobs.explain import _losses
+from jobs.losses import read_losses
+from jobs.story import _loss
 
 HOSTILE = "<script>alert(1)</script>"
 HARD = {3: 2.0, 7: 1.7}
@@ -86,6 +91,28 @@ def test_the_page_shows_the_section_and_hostile_words_stay_words(run: Run):
     assert "&lt;script&gt;" in section
     assert "hardness 2." in section
     assert page == render(run)
+
+
+def test_losses_of_another_training_are_joined_by_id_and_those_of_other_collections_left_out(run: Run, tmp_path: Path):
+    own = run.read("sample_loss")
+    foreign = own.slice(0, 2).set_column(0, own.schema.field("id"), pa.array(["0" * 32] * 2))
+    elsewhere = own.set_column(1, own.schema.field("row"), pa.array([500 + row for row in own["row"].to_pylist()]))
+    moved = pa.concat_tables([foreign, elsewhere])
+    assert rows_in(run, moved).equals(own)
+    pq.write_table(moved, tmp_path / "losses.parquet")
+    assert loss_exhibit(run, losses=read_losses(tmp_path / "losses.parquet")) == loss_exhibit(run)
+    with pytest.raises(ConfigError, match="none of 2 losses is of an image in"):
+        rows_in(run, foreign)
+
+
+def test_the_story_of_an_image_tells_its_losses_beside_those_of_all(run: Run):
+    (hard,), (helped,) = (_losses(run, row) for row in (3, 9))
+    assert hard["hardness"] > 1.5 > helped["hardness"]
+    assert hard["help"] > 0 > helped["help"]
+    assert [(round(one["t"], 3), one["loss"]) for one in hard["times"]] == [(0.2, 6.0), (0.8, 2.0)]
+    assert (helped["level"], helped["language"], helped["held_out"]) == ("short", "en", False)
+    assert _losses(run, 99) == []
+    assert _loss(hard) == "[short, en] 2.15 times the average, its caption takes off 54%: 6.000 at t = 0.2, 2.000 at t = 0.8"
 
 
 def test_a_run_without_the_table_has_no_such_section(tmp_path: Path):
