@@ -9,7 +9,7 @@ whitening would spend the model on fine noise. The fit is an eigendecomposition 
 sign of each component fixed, whatever the order or size of batches up to float64 rounding.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from curation.errors import ConfigError, ModelError
+from model.folder import check_complete, loading
 
 FLUX_SCALING, FLUX_SHIFT = 0.3611, 0.1159
 TILE_PX = 1024
@@ -108,11 +109,14 @@ class FluxVAE:
             raise ModelError(f"{folder} has no config.json; give the folder of an AutoencoderKL")
         from diffusers import AutoencoderKL
 
-        self.model = AutoencoderKL.from_pretrained(folder, local_files_only=True).eval().requires_grad_(False).to(device)
+        with loading(folder):
+            model, found = AutoencoderKL.from_pretrained(folder, local_files_only=True, output_loading_info=True)
+        check_complete(found["missing_keys"], folder)
+        self.model = model.eval().requires_grad_(False).to(device)
         config = self.model.config
         self.scaling = float(config.scaling_factor or FLUX_SCALING)
         self.shift = float(config.shift_factor if config.shift_factor is not None else FLUX_SHIFT)
-        self.downsample = 2 ** (len(config.block_out_channels) - 1)
+        self.downsample = downsample_of(config.block_out_channels)
         self.channels = int(config.latent_channels)
         self.model.enable_tiling()
         self.model.tile_sample_min_size, self.model.tile_latent_min_size = tile_px, tile_px // self.downsample
@@ -130,6 +134,11 @@ class FluxVAE:
         z = (latents / self.scaling + self.shift).to(self.model.device, self.model.dtype)
         images = [self.model.decode(latent, return_dict=False)[0].float().clamp(-1, 1) for latent in torch.split(z, 1)]
         return torch.cat(images)
+
+
+def downsample_of(block_out_channels: Sequence[int]) -> int:
+    """Return how many pixels a latent cell spans along a side: every block of an AutoencoderKL but the last halves it."""
+    return int(2 ** (len(block_out_channels) - 1))
 
 
 def parse_autoencoder(spec: str) -> tuple[str, str]:

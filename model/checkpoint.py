@@ -169,13 +169,6 @@ def load_model(checkpoint: Path, *, ema: bool = True, device: str = "cpu") -> Di
     return whole_model(checkpoint, ema=ema, device=device).eval().requires_grad_(False)
 
 
-def load_strict(model: DiT, tensors: dict[str, Tensor], source: Path, *, assign: bool = False) -> None:
-    """Load weights into a model; raises ModelError as `check_fit` does."""
-    expected, found = ({name: tuple(x.shape) for name, x in some.items()} for some in (model.state_dict(), tensors))
-    check_fit(expected, found, source)
-    model.load_state_dict(tensors, assign=assign)
-
-
 Shapes = Mapping[str, tuple[int, ...]]
 
 

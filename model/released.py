@@ -15,14 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
+from torch import Tensor
 
 from curation.errors import ModelError
-from model.autoencoder import Autoencoder, FluxVAE, parse_autoencoder
-from model.checkpoint import load_model, load_strict, read_config, write_json
-from model.config import Z_IMAGE, DiTConfig, from_dict, to_dict
+from model.autoencoder import Autoencoder, FluxVAE, downsample_of, parse_autoencoder
+from model.checkpoint import check_fit, load_model, read_config, write_json
+from model.config import Z_IMAGE, DiTConfig, to_dict
 from model.dit import DiT
 from model.flow import grid_shift
+from model.folder import read_dit_config, read_settings
+from model.stored import StoredWeights
 from model.text import Qwen3, TextEncoder
 
 INDEX = "model_index.json"
@@ -83,14 +85,13 @@ def load_text_encoder(folder: Path, *, device: str = "cpu") -> Qwen3:
 
 def read_shift(folder: Path) -> tuple[float, bool]:
     """Return the shift of a pipeline's step grid, and whether it goes by token count instead."""
-    scheduler = json.loads((_part(folder, "scheduler") / "scheduler_config.json").read_text())
+    scheduler = read_settings(_part(folder, "scheduler") / "scheduler_config.json")
     return float(scheduler.get("shift", 1.0)), bool(scheduler.get("use_dynamic_shifting", False))
 
 
 def vae_downsample(folder: Path) -> int:
     """Return how many pixels a latent cell spans, by the VAE's configuration alone."""
-    values = json.loads((_part(folder, "vae") / "config.json").read_text())
-    return int(2 ** (len(values["block_out_channels"]) - 1))
+    return downsample_of(read_settings(_part(folder, "vae") / "config.json").get("block_out_channels", ()))
 
 
 def _part(folder: Path, name: str) -> Path:
@@ -108,26 +109,43 @@ def load_released(folder: Path, *, dtype: torch.dtype | None = None) -> DiT:
     folder = Path(folder)
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder} has no config.json; give the transformer folder of a Z-Image checkpoint")
-    values = json.loads((folder / "config.json").read_text())
-    paths = weight_files(folder)
+    stored = StoredWeights(weight_files(folder))
     with torch.device("meta"):
-        model = DiT(from_dict(DiTConfig, values))
-    tensors = {key: x if dtype is None else x.to(_kept(key, dtype)) for path in paths for key, x in load_file(path).items()}
-    load_strict(model, tensors, folder, assign=True)
+        model = DiT(read_dit_config(folder / "config.json"))
+    check_fit({name: tuple(x.shape) for name, x in model.state_dict().items()}, stored.shapes, folder)
+    model.load_state_dict({key: _placed(key, stored.read(key), dtype, folder) for key in stored.shapes}, assign=True)
     return model.eval()
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Return the safetensors of a transformer folder; raises ModelError without one."""
-    paths = sorted(folder.glob("*.safetensors"))
+    """Return the safetensors of a transformer folder: those its index names, or the one file, or all that are there.
+
+    Files of another variant (fp16) lie beside either and are left alone. Raises ModelError without one, or for a missing shard.
+    """
+    index = folder / (WEIGHTS.format(suffix="") + ".index.json")
+    if index.is_file():
+        named = sorted(set(read_settings(index).get("weight_map", {}).values()))
+        lost = [name for name in named if not (folder / name).is_file()]
+        if lost:
+            raise ModelError(f"{folder} lacks {lost[0]}, {len(lost)} of the {len(named)} files that {index.name} names")
+        return [folder / name for name in named]
+    whole = folder / WEIGHTS.format(suffix="")
+    paths = [whole] if whole.is_file() else sorted(folder.glob("*.safetensors"))
     if not paths:
         raise ModelError(f"{folder} holds no safetensors")
     return paths
 
 
-def _kept(key: str, dtype: torch.dtype) -> torch.dtype:
-    """Return the dtype a weight is read in: that of the model, float32 for the embedding of t (see DiT.lower)."""
-    return torch.float32 if key.startswith("t_embedder") else dtype
+def _placed(key: str, x: Tensor, dtype: torch.dtype | None, folder: Path) -> Tensor:
+    """Return a stored weight in the dtype it is used in: `dtype`, float32 for the embedding of t (see DiT.lower).
+
+    None: as stored, but float16, in which the model overflows, becomes float32. Raises ModelError for whole or 8-bit numbers.
+    """
+    if x.dtype not in (torch.float32, torch.bfloat16, torch.float16, torch.float64):
+        raise ModelError(f"{folder}: {key} is stored as {x.dtype}; float32, bfloat16 or float16 is wanted")
+    if dtype is None:
+        return x if x.dtype == torch.bfloat16 else x.float()
+    return x.float() if key.startswith("t_embedder") else x.to(dtype)
 
 
 def save_released(model: DiT, folder: Path, *, max_shard: str = MAX_SHARD) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from curation.errors import ModelError
 from model.feature_cache import weights_fingerprint
+from model.folder import check_complete, loading
 
 
 class SigLIP:
@@ -23,8 +24,12 @@ class SigLIP:
             raise ModelError(f"{folder} has no config.json; give the folder of a SigLIP 2 vision model")
         from transformers import Siglip2ImageProcessor, Siglip2VisionModel
 
-        self.processor = Siglip2ImageProcessor.from_pretrained(processor or folder, local_files_only=True)
-        self.model = Siglip2VisionModel.from_pretrained(folder, local_files_only=True).eval().requires_grad_(False).to(device)
+        with loading(processor or folder):
+            self.processor = Siglip2ImageProcessor.from_pretrained(processor or folder, local_files_only=True)
+        with loading(folder):
+            model, found = Siglip2VisionModel.from_pretrained(folder, local_files_only=True, output_loading_info=True)
+        check_complete(found["missing_keys"], folder)
+        self.model = model.eval().requires_grad_(False).to(device)
         self.width = int(self.model.config.hidden_size)
         self.id = f"siglip:{weights_fingerprint(Path(folder))}:{self.model.device.type}"
 

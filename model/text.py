@@ -23,6 +23,7 @@ from torch import Tensor
 from curation.errors import ConfigError, ModelError
 from curation.sentences import load_minilm
 from model.feature_cache import FeatureCache, weights_fingerprint
+from model.folder import check_complete, loading
 
 NULL_WORD = "<null>"
 _WORD = re.compile(
@@ -105,10 +106,12 @@ class Qwen3:
         from transformers import AutoModel, AutoTokenizer
 
         self.max_tokens = max_tokens
-        self.tokenizer = AutoTokenizer.from_pretrained(tokenizer or folder, local_files_only=True)
-        self.model = (
-            AutoModel.from_pretrained(folder, local_files_only=True, dtype="auto").eval().requires_grad_(False).to(device)
-        )
+        with loading(tokenizer or folder):
+            self.tokenizer = AutoTokenizer.from_pretrained(tokenizer or folder, local_files_only=True)
+        with loading(folder):
+            model, found = AutoModel.from_pretrained(folder, local_files_only=True, dtype="auto", output_loading_info=True)
+        check_complete(found["missing_keys"], folder)
+        self.model = model.eval().requires_grad_(False).to(device)
         del self.model.layers[-1]  # the features are what enters it
         self.model.config.num_hidden_layers = len(self.model.layers)
         self.model.norm = torch.nn.Identity()
