@@ -108,13 +108,6 @@ def test_a_second_run_does_nothing_and_says_so(finished: Path, photos: Path) -> 
     assert content(finished) == before
 
 
-def test_one_worker_gives_the_same_bytes_as_two(finished: Path, photos: Path, tmp_path: Path) -> None:
-    command(
-        "run", settings(tmp_path), "--source", str(photos), "--out", str(tmp_path / "run"), "--workers", "1", "--until", "shard"
-    )
-    assert content(tmp_path / "run") == content(finished)
-
-
 def kill_at(commits: int, run: Path, arguments: list[str]) -> None:
     """Start a run and kill -9 its driver when so many parts are committed in all."""
     driver = subprocess.Popen([sys.executable, "-m", "jobs", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -126,15 +119,17 @@ def kill_at(commits: int, run: Path, arguments: list[str]) -> None:
     driver.wait()
 
 
-def test_a_run_killed_three_times_resumes_to_the_same_bytes(finished: Path, photos: Path, tmp_path: Path) -> None:
+def test_a_run_killed_three_times_and_resumed_by_one_worker_has_the_bytes_of_two(
+    finished: Path, photos: Path, tmp_path: Path
+) -> None:
     run = tmp_path / "run"
-    arguments = ["run", settings(tmp_path), "--source", str(photos), "--out", str(run), "--workers", "2", "--until", "shard"]
+    arguments = ["run", settings(tmp_path), "--source", str(photos), "--out", str(run), "--until", "shard", "--workers"]
     kept: dict[Path, int] = {}
-    for commits in (1, 9, 30):
-        kill_at(commits, run, arguments)
+    for commits, workers in ((1, "2"), (9, "2"), (30, "1")):  # from the tenth commit on, of pixels to vectors, it is one alone
+        kill_at(commits, run, [*arguments, workers])
         assert (run / "config.yaml").is_file(), "nobody can tell what the killed run was"
         kept = {path: path.stat().st_mtime_ns for path in run.glob("*/part-*.parquet")} | kept
-    command(*arguments)
+    command(*arguments, "1")
     assert {path: path.stat().st_mtime_ns for path in kept} == kept, "a finished part was written again"
     assert content(run) == content(finished)
 
