@@ -7,10 +7,10 @@ names the nearest known one. docs/config.md is generated from all of this.
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import yaml
-from pydantic import ConfigDict, Field, NonNegativeFloat, ValidationError
+from pydantic import ConfigDict, Field, NonNegativeFloat, ValidationError, field_validator
 
 from curation.errors import ConfigError
 from jobs.config_captions import CaptionConfig, EndpointConfig, KnowledgeConfig, LinkConfig, VlmConfig
@@ -39,7 +39,7 @@ from jobs.config_images import (
     WatermarkConfig,
 )
 from jobs.config_samples import EvaluateConfig, LossConfig, SampleConfig
-from jobs.config_section import Section
+from jobs.config_section import Section, refuse_switch
 from jobs.config_selection import BalanceConfig, ConceptConfig, PairConfig, SelectConfig, ShardConfig
 from model.config import SECTIONS, TrainConfig
 
@@ -105,6 +105,16 @@ class Config(Section):
     sample: SampleConfig | None = Field(None, description="sample the trained model; absent: do not sample")
     losses: LossConfig | None = Field(None, description="measure how well the model knows each image; absent: do not")
     evaluate: EvaluateConfig | None = Field(None, description="measure whether samples follow prompts; absent: do not")
+
+    @field_validator("train", mode="before")
+    @classmethod
+    def _no_switch_in_training(cls, values: object) -> object:
+        sections = {"": values, **values} if isinstance(values, dict) else {}
+        for name, kind in {"": TrainConfig, **SECTIONS}.items():
+            given = sections.get(name)
+            for key, hint in get_type_hints(kind).items() if isinstance(given, dict) else ():
+                refuse_switch(given.get(key), hint, f"{name}.{key}: " if name else f"{key}: ")
+        return values
 
 
 def read_config(path: Path | None, overrides: dict[str, Any]) -> Config:

@@ -146,6 +146,8 @@ def test_an_unknown_stage_is_refused_by_name(tmp_path: Path, name: str, message:
         ({"source": ""}, "source: String should have at least 1 character"),
         ({"out": ""}, "out: String should have at least 1 character"),
         ({"knn": {"k": True}}, "knn.k: Input should be a number (it is True)"),
+        ({"train": {"num_steps": True}}, "x.yaml: train: num_steps: Input should be a number (it is True)"),
+        ({"train": {"data": {"resolution_px": False}}}, "x.yaml: train: data.resolution_px: Input should be a number"),
         ({"tag": {"min_score": False}}, "tag.min_score: Input should be a number (it is False)"),
         ({"ingest": {"policy": {"formats": ["jpg"]}}}, "ingest.policy.formats.0: Input should be 'jpeg', 'png'"),
     ],
