@@ -112,8 +112,9 @@ class Config(Section):
         sections = {"": values, **values} if isinstance(values, dict) else {}
         for name, kind in {"": TrainConfig, **SECTIONS}.items():
             given = sections.get(name)
-            for key, hint in get_type_hints(kind).items() if isinstance(given, dict) else ():
-                refuse_switch(given.get(key), hint, f"{name}.{key}: " if name else f"{key}: ")
+            if isinstance(given, dict):
+                for key, hint in get_type_hints(kind).items():
+                    refuse_switch(given.get(key), hint, f"{name}.{key}: " if name else f"{key}: ")
         return values
 
 
