@@ -4,6 +4,7 @@ Read from this machine, from a Ray cluster launcher's YAML (every node type at i
 `nodes=8,cores=32,gpus=1,memory_gb=256`.
 """
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -72,15 +73,24 @@ def _line(text: str) -> Capacity:
         key, _, value = word.strip().partition("=")
         if key not in KEYS:
             raise ConfigError(f"--cluster {text}: {key!r} is not one of {', '.join(KEYS)}")
-        try:
-            said[key] = float(value)
-        except ValueError:
-            raise ConfigError(f"--cluster {text}: {key} = {value!r} is no number") from None
-    nodes, cores = int(said.get("nodes", 1)), int(said.get("cores", 0))
-    if nodes < 1 or cores < 1:
-        raise ConfigError(f"--cluster {text}: it needs at least one node and cores=..., the cores of one node")
+        said[key] = _amount(value, f"--cluster {text}: {key}", whole=key in ("nodes", "cores"), none=key == "gpus")
+    if "cores" not in said:
+        raise ConfigError(f"--cluster {text}: it needs cores=..., the cores of one node")
     memory = int(said["memory_gb"] * 1e9) if "memory_gb" in said else None
-    return Capacity((Nodes("node", nodes, cores, said.get("gpus", 0), memory),))
+    return Capacity((Nodes("node", int(said.get("nodes", 1)), int(said["cores"]), said.get("gpus", 0), memory),))
+
+
+def _amount(value: object, name: str, *, whole: bool = True, none: bool = True) -> float:
+    """Return a number above 0, or of at least 0 where there may be none; raises ConfigError for anything else."""
+    try:
+        number = float(str(value))
+    except ValueError:
+        number = math.nan
+    least = 0 if none else 1 if whole else 1e-9
+    if not least <= number < 1e18 or (whole and number != int(number)):
+        bounds = f"of at least {least}" if least != 1e-9 else "above 0"
+        raise ConfigError(f"{name} = {value!r}: a {'whole ' if whole else ''}number {bounds} is wanted")
+    return number
 
 
 def _launcher(values: Mapping[str, Any], path: str) -> Capacity:
@@ -88,13 +98,15 @@ def _launcher(values: Mapping[str, Any], path: str) -> Capacity:
     kinds = values.get("available_node_types")
     if not isinstance(kinds, dict):
         raise ConfigError(f"--cluster {path}: no available_node_types; it must be a cluster launcher's YAML or a line of {KEYS}")
-    most = int(values.get("max_workers", 0)) or None
+    most = int(_amount(values.get("max_workers", 0), f"--cluster {path}: max_workers")) or None
     found = []
     for name, kind in kinds.items():
-        offers = kind.get("resources") or {}
-        nodes = int(kind.get("max_workers", 1))
-        if offers.get("CPU") and nodes:
-            found.append(Nodes(name, min(nodes, most or nodes), int(offers["CPU"]), offers.get("GPU", 0), offers.get("memory")))
+        offers = (kind.get("resources") or {}) if isinstance(kind, dict) else {}
+        own = f"--cluster {path}: {name}"
+        nodes = int(_amount(kind.get("max_workers", 1), f"{own}.max_workers")) if isinstance(kind, dict) else 0
+        cores, gpus, memory = (_amount(offers.get(key) or 0, f"{own}.resources.{key}") for key in ("CPU", "GPU", "memory"))
+        if cores and nodes:
+            found.append(Nodes(name, min(nodes, most or nodes), int(cores), gpus, int(memory) or None))
     if not found:
         raise ConfigError(f"--cluster {path}: no node type offers CPUs; write `resources: {{CPU: ...}}` where Ray detects them")
     return Capacity(tuple(found))

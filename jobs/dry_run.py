@@ -30,8 +30,8 @@ def images_of(text: str) -> int:
         number = float(text)
     except ValueError:
         raise ConfigError(f"--images {text}: a number is wanted, such as 1000000 or 1e9") from None
-    if not 1 <= number < 1e15:
-        raise ConfigError(f"--images {text}: it must be at least 1 and below 1e15")
+    if not 1 <= number < 1e15 or number != int(number):
+        raise ConfigError(f"--images {text}: it must be a whole number of at least 1 and below 1e15")
     return int(number)
 
 

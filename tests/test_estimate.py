@@ -203,7 +203,13 @@ def test_a_cluster_is_read_from_the_launcher_file_or_a_line() -> None:
     assert here.node_memory_bytes > 1e8
 
 
-@pytest.mark.parametrize("text", ["cores=x", "nodes=3", "sockets=3", "nodes=0,cores=1", "pyproject.toml"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cores=x", "nodes=3", "sockets=3", "nodes=0,cores=1", "cores=nan", "cores=inf", "nodes=1.5,cores=2", "cores=4,gpus=-1",
+        "cores=4,memory_gb=0", "cores=4,memory_gb=-1", "pyproject.toml",
+    ],
+)  # fmt: skip
 def test_a_cluster_that_says_nothing_is_refused(text: str) -> None:
     with pytest.raises(ConfigError):
         capacity(text)
@@ -214,7 +220,7 @@ def test_numbers_of_images_may_be_written_short(text: str, number: int) -> None:
     assert images_of(text) == number
 
 
-@pytest.mark.parametrize("text", ["", "many", "0", "-1", "nan", "inf"])
+@pytest.mark.parametrize("text", ["", "many", "0", "-1", "12.7", "nan", "inf"])
 def test_a_number_of_images_must_be_one(text: str) -> None:
     with pytest.raises(ConfigError):
         images_of(text)
