@@ -18,6 +18,9 @@ Rows = NDArray[np.int64]
 Numbers = NDArray[np.float64]
 Tables = Mapping[str, pa.Table | None]
 
+FRAME = 0.02
+"""Least share of a picture's width or height that a border on either side takes up."""
+
 
 def preference(
     *,
@@ -108,8 +111,15 @@ def _bits(tables: Tables) -> Numbers:
 
 
 def _borders(tables: Tables) -> Numbers:
-    names = ("left", "right", "top", "bottom")
-    return np.asarray(-sum(_column(tables, "metrics", f"border_{name}_px") for name in names), np.float64)
+    """Return 0 for a picture without a frame, -1 where two opposite sides are one-coloured by FRAME of its size, -2 for four.
+
+    A border on one side alone is often sky or a wall, and nobody's frame.
+    """
+    framed = np.zeros(len(_column(tables, "metrics", "border_left_px")))
+    for length, sides in (("width", ("left", "right")), ("height", ("top", "bottom"))):
+        least = np.maximum(FRAME * _column(tables, "images", length), 1)
+        framed += np.logical_and(*(_column(tables, "metrics", f"border_{side}_px") >= least for side in sides))
+    return -framed
 
 
 def _caption(tables: Tables) -> Numbers:
@@ -140,7 +150,7 @@ CRITERIA: dict[str, Callable[[Tables], Numbers]] = {
     "aesthetics": _rounded("scores", "aesthetics"),
 }
 """What a keeper can be chosen by, the more the better: resolution (pixels inside uniform borders that hold detail, in steps of
-two), pixels (width times height), bits (encoded bits per pixel: less compressed), sharpness, borders (the less the better),
+two), pixels (width times height), bits (encoded bits per pixel: less compressed), sharpness, borders (no frame rather than one),
 caption (the source has one), source (place of the sub-collection in `source_priority`), watermark (the less probable the
 better), aesthetics."""
 

@@ -205,11 +205,11 @@ class DuplicateConfig(Section):
     keeper: list[
         Literal["resolution", "pixels", "bits", "sharpness", "borders", "caption", "source", "watermark", "aesthetics"]
     ] = Field(
-        ["resolution", "caption", "bits", "sharpness"],
+        ["resolution", "caption", "borders", "bits", "sharpness"],
         description="criteria in order: resolution (pixels inside uniform borders that hold detail, in steps of two), pixels, "
-        "caption (the source has one), bits (encoded bits per pixel), sharpness, borders (the less the better), source (place of "
-        "the group in source_priority), watermark (scores.watermark, the less the better), aesthetics (scores.aesthetics); "
-        "the id is the last tie-break",
+        "caption (the source has one), bits (encoded bits per pixel), sharpness, borders (no frame rather than one), "
+        "source (place of the group in source_priority), watermark (scores.watermark, the less the better), "
+        "aesthetics (scores.aesthetics); the id is the last tie-break",
     )
     rekey_base: bool = Field(False, description="with `base`: choose keepers anew among old and new images; else old ones stay")
     source_priority: list[str] = Field([], description="sub-collections whose images stay before others', most trusted first")

@@ -58,6 +58,15 @@ def test_criteria_that_were_measured(criterion: str, table: str, columns: dict[s
         best(images(3), criterion)
 
 
+def test_a_frame_is_worse_than_a_uniform_sky_and_a_copy_in_one_than_its_original() -> None:
+    sides = {"left": [0, 12, 0, 2], "right": [0, 12, 0, 1], "top": [30, 12, 0, 30], "bottom": [0, 12, 0, 30]}
+    measured = pa.table({f"border_{side}_px": widths for side, widths in sides.items()} | {"detail": [0.9] * 4})
+    order = preference(images=images(4), metrics=measured, keeper=("borders",))
+    assert np.argsort(order).tolist() == [0, 2, 3, 1]  # sky and none are equal; letterboxed; framed
+    larger = images(4, length=[1000, 5000, 900, 900])  # a frame saved without loss has more bits
+    assert np.argmin(preference(images=larger, metrics=measured, keeper=("borders", "bits"))) == 0
+
+
 def test_the_source_of_highest_priority_comes_first_and_unnamed_ones_last() -> None:
     table = images(3, group=["web", "museum", "archive"])
     assert best(table, "source", source_priority=("museum", "archive")) == 1
