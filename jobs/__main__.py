@@ -34,7 +34,7 @@ RunFolder = Annotated[Path, typer.Argument(help="the run folder (out in the YAML
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON value instead of text")]
 
 
-@app.command()
+@app.command(short_help="Run every stage that is not up to date.")
 def run(
     config: Annotated[Path | None, typer.Argument(help="YAML file; every key is listed in docs/config.md")] = None,
     source: Annotated[str | None, typer.Option(help="folder, tar, parquet or JSONL of images; overrides the YAML")] = None,
@@ -94,7 +94,7 @@ def run(
     summary.show(target, outcomes)
 
 
-@app.command()
+@app.command(short_help="Show every stage's state and cost, and the balance.")
 def status(folder: RunFolder, as_json: AsJson = False) -> None:
     """Show every stage's state and cost, and the balance: in = kept + dropped by reason + failed by code."""
     from jobs import summary
@@ -105,7 +105,7 @@ def status(folder: RunFolder, as_json: AsJson = False) -> None:
     print(json.dumps(found, indent=1)) if as_json else summary.show_status(found)
 
 
-@app.command()
+@app.command(short_help="Tell the whole story of one image.")
 def explain(
     folder: RunFolder,
     name: Annotated[str, typer.Argument(help="id, beginning of an id (8 or more), file name, path, or key")],
@@ -125,7 +125,7 @@ def explain(
         write_neighbourhood(run, found[0]["row"], graphml)
 
 
-@app.command()
+@app.command(short_help="Find images by a picture, words, an image or a community.")
 def search(
     folder: RunFolder,
     image: Annotated[Path | None, typer.Option(help="images like this picture file")] = None,
@@ -155,7 +155,7 @@ def search(
     present(run, found, as_json=as_json, html=html)
 
 
-@app.command()
+@app.command(short_help="List what a collection has too little of.")
 def voids(
     folder: RunFolder,
     reference: Annotated[Path | None, typer.Option(help="a run of what it ought to cover, with the same embedder")] = None,
@@ -179,7 +179,7 @@ def voids(
     find_voids(run, reference=other, concepts=concepts, out=out, regions=regions, at_least=at_least, as_json=as_json)
 
 
-@app.command()
+@app.command(short_help="Propose thresholds for the run's embedder.")
 def calibrate(
     folder: RunFolder,
     sample: Annotated[int, typer.Option(min=1, help="images that altered copies are made of")] = 200,
@@ -202,7 +202,7 @@ def calibrate(
     show(result)
 
 
-@app.command()
+@app.command(short_help="Turn failures of a model into proposals, then a new run.")
 def remediate(
     folder: RunFolder,
     failures: Annotated[
@@ -227,7 +227,7 @@ def remediate(
     remediate_run(_existing(folder), failures=failures, apply=apply, out=out, k=k, want=want)
 
 
-@app.command()
+@app.command(short_help="Caption a few images before a model is paid for.")
 def caption(
     folder: RunFolder,
     preview: Annotated[int, typer.Option(min=1, max=1000, help="images that are captioned")] = 20,
@@ -262,7 +262,7 @@ def caption(
     look(_existing(folder), config=config, number=preview, html=html, as_json=as_json)
 
 
-@app.command()
+@app.command(short_help="Show what edit pairs a run has.")
 def pairs(
     folder: RunFolder,
     html: Annotated[Path | None, typer.Option(help="file of a page with source, target and instructions side by side")] = None,
@@ -280,7 +280,7 @@ def pairs(
     show(overview(found), as_json=as_json, html=html)
 
 
-@app.command()
+@app.command(short_help="Write RUN/report.html again.")
 def report(
     folder: RunFolder,
     losses: Annotated[
@@ -299,7 +299,7 @@ def report(
     print(target.root / "report.html")
 
 
-@app.command()
+@app.command(short_help="Train an S3-DiT on a folder of shards, without a run.")
 def train(
     shards: Annotated[str, typer.Argument(help="shards with their indexes: RUN/shards, or a URL such as s3://bucket/shards")],
     config: Annotated[Path, typer.Argument(help="YAML with a section `train`, or that section's keys alone")],
@@ -318,7 +318,7 @@ def train(
     train_on(shards, config, out, workers=workers, address=address)
 
 
-@app.command()
+@app.command(short_help="Ask a trained model about every image of shards.")
 def losses(
     checkpoint: Annotated[Path, typer.Argument(help="a checkpoint, or a folder or run that holds some: its newest")],
     shards: Annotated[str, typer.Argument(help="shards, or shards of edit pairs, with their indexes: a folder or a URL")],
@@ -346,7 +346,7 @@ def losses(
     show(means, out, as_json=as_json)
 
 
-@app.command()
+@app.command(short_help="Sample images for prompts.")
 def sample(
     checkpoint: Annotated[
         Path, typer.Argument(help="a checkpoint folder, a folder of checkpoints, a run folder, or a diffusers pipeline")
@@ -363,7 +363,7 @@ def sample(
     height_px: Annotated[int | None, typer.Option(min=1, help="height; default: likewise")] = None,
     negative_prompt: Annotated[str, typer.Option(help="what guidance leads away from")] = "",
     shift: Annotated[float | None, typer.Option(min=0.01, help="of the step grid; default: the model's own")] = None,
-    cfg_truncation: Annotated[float, typer.Option(help="time in [0, 1] beyond which guidance ends")] = 1.0,
+    cfg_truncation: Annotated[float, typer.Option(min=0, max=1, help="time in [0, 1] beyond which guidance ends")] = 1.0,
     cfg_normalization: Annotated[float, typer.Option(min=0, help="cap of the guided velocity's norm; 0 is none")] = 0.0,
     reference: Annotated[list[Path] | None, typer.Option(help="image that the prompts edit; may be repeated")] = None,
     image: Annotated[Path | None, typer.Option(help="image that every prompt starts from instead of pure noise")] = None,
@@ -410,7 +410,7 @@ def sample(
     )
 
 
-@app.command()
+@app.command(short_help="Write a trained model for diffusers.")
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="a checkpoint folder, a folder of checkpoints, or a run folder")],
     out: Annotated[Path, typer.Option(help="the folder, or with --lora the file, to write; it must not exist")],
@@ -432,7 +432,7 @@ def export(
         export_checkpoint(checkpoint, out, transformer_only=transformer_only)
 
 
-@app.command()
+@app.command(short_help="Check every file, table and offset against the records.")
 def validate(folder: RunFolder) -> None:
     """Check every committed file's sha256, the alignment of tables, the balance and the shards' offsets."""
     from jobs.pipeline import TABLES
@@ -447,7 +447,7 @@ def validate(folder: RunFolder) -> None:
         raise typer.Exit(6)
 
 
-@app.command("demo-data")
+@app.command("demo-data", short_help="Make the demo collection from installed packages.")
 def demo_data(
     folder: Annotated[Path, typer.Argument(help="folder to make; must be empty or absent")],
     seed: Annotated[int, typer.Option(help="seed of the alterations and renders")] = 0,

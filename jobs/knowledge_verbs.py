@@ -11,12 +11,13 @@ from curation.errors import ConfigError
 app = typer.Typer(
     name="knowledge",
     help="Make a knowledge base from dumps of Wikipedia or another MediaWiki, and look things up in it.",
+    short_help="Make a knowledge base from a wiki's dumps, and look it up.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 
 
-@app.command()
+@app.command(short_help="Read dumps; write entities, links, names and concepts.")
 def build(
     dump: Annotated[
         list[Path] | None, typer.Option(help="pages-articles XML: .bz2 (multistream or not), .gz or plain; may be repeated")
@@ -87,7 +88,7 @@ def build(
     show_built(base)
 
 
-@app.command()
+@app.command(short_help="Show one entity and its names.")
 def show(
     title: Annotated[str, typer.Argument(help='title, redirect, link text or Chinese title: "Lantern Festival", 元宵节')],
     kb: Annotated[Path, typer.Option(help="folder of the knowledge base")] = Path("kb"),
@@ -118,7 +119,7 @@ def show(
         svg.expanduser().write_text(entity_picture(base, found["entity"]), encoding="utf-8")
 
 
-@app.command()
+@app.command(short_help="Write the concept graph as GraphML or parquet.")
 def export(
     kb: Annotated[Path, typer.Argument(help="folder of the knowledge base")],
     graphml: Annotated[Path | None, typer.Option(help="GraphML file, for networkx, Gephi, Cytoscape or igraph")] = None,
