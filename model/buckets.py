@@ -16,6 +16,9 @@ import pyarrow.compute as pc
 from curation.errors import ConfigError
 from model.held_out import is_held_out
 
+PLACES = ("image_offset", "image_length", "json_offset", "json_length")
+"""Columns of an index that say where a sample lies."""
+
 TOKENS_PER_WORD = 1.3
 """Of English under Qwen's tokenizer, about. Words as `curation.shards.count_words` counts them: a Chinese character is one."""
 
@@ -145,6 +148,7 @@ def usable_rows(index: pa.Table, choice: Choice) -> tuple[np.ndarray, np.ndarray
     captions = _caption_weights(index, choice)
     undescribed = index.column("caption_lengths").combine_chunks().is_null().to_numpy(zero_copy_only=False)
     reasons = {
+        "size, place or weight in the index is impossible": ~_possible(index),
         "other group": np.isin(of_row, [k for k, name in enumerate(groups) if choice.groups and name not in choice.groups]),
         "weight is 0": ~(index.column("weight").to_numpy() > 0) & choice.use_weights,
         "no caption of the chosen levels and languages": ~undescribed & ~(captions.weight > 0),
@@ -158,6 +162,16 @@ def usable_rows(index: pa.Table, choice: Choice) -> tuple[np.ndarray, np.ndarray
     return kept, held, excluded | ({"held out for validation": len(held)} if len(held) else {})
 
 
+def _possible(index: pa.Table) -> np.ndarray:
+    """Return bool (N,): rows whose numbers can be those of a sample; others would end training wherever they are drawn."""
+    numbers = {name: index.column(name).to_numpy() for name in ("width", "height", *PLACES)}
+    possible: np.ndarray = pc.match_substring_regex(index.column("bucket"), r"^[1-9]\d*x[1-9]\d*$").to_numpy()
+    for name, values in numbers.items():
+        possible &= values >= (0 if name.endswith("offset") else 1)
+    possible &= ~np.isinf(index.column("weight").to_numpy())
+    return possible
+
+
 def make_buckets(
     index: pa.Table, rows: np.ndarray, *, choice: Choice, size: BatchSize, resolution_px: int, seed: int
 ) -> list[Bucket]:
@@ -166,10 +180,10 @@ def make_buckets(
     phases = np.random.Generator(np.random.Philox(key=seed)).random(len(rows))
     widths, heights = (index.column(name).to_numpy()[rows] for name in ("width", "height"))
     words = _caption_weights(index, choice).mean_words[rows]
-    names, of_row = _coded(index, "bucket")
+    names, of_row = _coded(index.select(["bucket"]).take(pa.array(rows, pa.int64())), "bucket")
     shapes = [training_shape(name, resolution_px=resolution_px, unit_px=size.unit_px) for name in names]
     different = sorted(set(shapes))
-    shape_of_row = np.array([different.index(shape) for shape in shapes], dtype=np.int64)[of_row[rows]]
+    shape_of_row = np.array([different.index(shape) for shape in shapes], dtype=np.int64)[of_row]
     buckets = []
     for number, shape in enumerate(different):
         chosen = shape_of_row == number

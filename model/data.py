@@ -8,6 +8,7 @@ import logging
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -149,8 +150,11 @@ class Batches:
     def fetch(self, planned: PlannedBatch, *, rank: int = 0, world_size: int = 1) -> dict[Place, bytes]:
         """Return the bytes that `load` will need of a slice and that are not in a cache, as far as they can be read."""
         source = self._source(planned.task)
-        slots = slots_of(len(planned.rows), rank=rank, world_size=world_size)
-        return source.members.fetch([p for slot in slots for p in source.wanted(planned.rows[slot], planned.shape)])
+        places = list[Place]()
+        for slot in slots_of(len(planned.rows), rank=rank, world_size=world_size):
+            with suppress(UnreadableSample):  # `load` says why
+                places += source.wanted(planned.rows[slot], planned.shape)
+        return source.members.fetch(places)
 
     def run(self, epoch: int, number: int, *, count: int, rank: int = 0, world_size: int = 1) -> Iterator[TrainBatch]:
         """Yield slice `rank` of `count` global batches from (epoch, number) on, loading ahead of their use.
@@ -204,8 +208,13 @@ class Batches:
             try:
                 return source.load(row, planned.shape, uniforms, fetched), attempt > 1
             except UnreadableSample as error:
-                if self.config.data.on_error == "stop" or attempt == MAX_REPLACEMENTS:
+                if self.config.data.on_error == "stop":
                     raise
+                if attempt == MAX_REPLACEMENTS:
+                    raise UnreadableSample(
+                        f"{attempt} samples in a row cannot be used, which looks like the store or the whole shard; the last is "
+                        f"{source.reader.ids[row]}: {error.__cause__}"
+                    ) from error
                 logger.warning("epoch %d, batch %d, slot %d: replaced: %s", planned.epoch, planned.number, slot, error)
             place = attempt * len(planned.rows) + slot  # beyond the slots of the batch: draws of its own
             row = int(draws(self.plan.seed, planned.epoch, planned.number, place).choice(planned.bucket.rows))

@@ -56,7 +56,7 @@ class PairLossMeter:
         pairs = reader.index.to_pylist()
         samples = self._samples(reader)
         found = dict[int, list[dict[str, Any]]]()
-        for shape, rows in self._parts(pairs):
+        for shape, rows in self._parts(reader, pairs, found):
             measured = dict[int, Sample]()
             for row in rows:
                 try:
@@ -80,14 +80,21 @@ class PairLossMeter:
             siglip_cache=None if self.siglip is None else FeatureCache(self.siglip.id, memory_bytes=kept),
         )
 
-    def _parts(self, pairs: Sequence[Mapping[str, Any]]) -> list[tuple[Shape, list[int]]]:
-        """Return the rows that are measured in batches of one shape."""
+    def _parts(
+        self, reader: PairReader, pairs: Sequence[Mapping[str, Any]], found: dict[int, list[dict[str, Any]]]
+    ) -> list[tuple[Shape, list[int]]]:
+        """Return the rows that are measured in batches of one shape; those without one are `found` with an error."""
         of_shape = dict[Shape, list[int]]()
         for row, pair in enumerate(pairs):
             drawn = pair["weight"] > 0 or not self.config.data.use_weights
             if drawn and is_held_out(f"loss/{pair['pair']}", self.share, self.seed):
-                shape = training_shape(pair["bucket"], resolution_px=self.config.data.resolution_px, unit_px=self.unit_px)
-                of_shape.setdefault(shape, []).append(row)
+                try:
+                    with reader.members.named(row):
+                        shape = training_shape(pair["bucket"], resolution_px=self.config.data.resolution_px, unit_px=self.unit_px)
+                except UnreadableSample as error:
+                    found[row] = [{"error": str(error.__cause__)}]
+                else:
+                    of_shape.setdefault(shape, []).append(row)
         size = self.batch_size
         return [(shape, rows[k : k + size]) for shape, rows in sorted(of_shape.items()) for k in range(0, len(rows), size)]
 

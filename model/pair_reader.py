@@ -13,7 +13,7 @@ import pyarrow as pa
 from curation.buckets import bucket
 from curation.schema import PAIR_SHARDS
 from model.buckets import Shape, training_shape
-from model.shard_reader import Caption, Members, cover_crop, covering, kept, read_index
+from model.shard_reader import Caption, Members, as_text, cover_crop, covering, kept, read_index
 
 Side = Literal["source", "target"]
 
@@ -45,11 +45,15 @@ class PairReader:
             return cover_crop(whole, shape), whole
 
     def reference_shape(self, row: int, target: Shape, *, resolution_px: int, unit_px: int) -> Shape:
-        """Return the training size of the source: that of its target where they are of one size, else that of its own aspect."""
+        """Return the training size of the source: that of its target where they are of one size, else that of its own aspect.
+
+        Raises UnreadableSample for a size that no picture has.
+        """
         width, height = (int(side) for side in self._sizes["source"][:, row])
         if (width, height) == tuple(self._sizes["target"][:, row]):
             return target
-        return training_shape(bucket(width, height), resolution_px=resolution_px, unit_px=unit_px)
+        with self.members.named(row):
+            return training_shape(bucket(width, height), resolution_px=resolution_px, unit_px=unit_px)
 
     def texts(self, row: int, content: bytes | None = None) -> tuple[tuple[Caption, ...], tuple[Caption, ...]]:
         """Return the instructions of a pair and the captions of its target, by language; raises UnreadableSample."""
@@ -60,7 +64,8 @@ class PairReader:
             described = json.loads(self.members.read(row, "json") if content is None else content)
             told = {"instruction": described["instruction"], "caption": described["captions"]["target"]}
             instructions, captions = (
-                tuple(Caption(level, language, text) for language, text in texts.items() if text) for level, texts in told.items()
+                tuple(Caption(level, language, as_text(text)) for language, text in texts.items() if text)
+                for level, texts in told.items()
             )
             return instructions, captions
 

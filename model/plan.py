@@ -158,7 +158,8 @@ class _Samples:
         rows, held, self.excluded = usable_rows(index, choice)
         if not len(rows):
             excluded = ", ".join(f"{count} for {reason}" for reason, count in self.excluded.items()) or "none, the index is empty"
-            raise ConfigError(f"no sample is left to train on; excluded: {excluded}; captions there: {caption_kinds(index)}")
+            kind = "sample" if key == -1 else "edit pair of data.pairs"
+            raise ConfigError(f"no {kind} is left to train on; excluded: {excluded}; captions there: {caption_kinds(index)}")
         self.size = size
         self.buckets = make_buckets(index, rows, choice=choice, size=size, resolution_px=resolution_px, seed=seed)
         self.held_out = make_buckets(index, held, choice=choice, size=size, resolution_px=resolution_px, seed=seed)

@@ -93,8 +93,9 @@ class LossMeter:
         """Return the image with the captions that are measured; none, and an error, when its captions cannot be read."""
         data = self.config.data
         unit = self.autoencoder.downsample * self.config.model.patch_px
-        shape = training_shape(index["bucket"][row].as_py(), resolution_px=data.resolution_px, unit_px=unit)
         try:
+            with reader.members.named(row):
+                shape = training_shape(index["bucket"][row].as_py(), resolution_px=data.resolution_px, unit_px=unit)
             captions = dict.fromkeys(reader.captions(row))
         except UnreadableSample as error:
             errors[row] = str(error.__cause__)

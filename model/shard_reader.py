@@ -41,18 +41,25 @@ Place = tuple[int, str]
 def read_index(shards: Path | str, schema: pa.Schema = SHARDS) -> pa.Table:
     """Return the index of all shards of a folder or URL (SHARDS rows, or those of `schema`), in the order of their names.
 
-    Raises SourceError if there is no shard-*.parquet.
+    Raises SourceError if there is no shard-*.parquet, or one that is damaged, SchemaError if it holds something else.
     """
     store, names = _indices(shards)
     with ThreadPoolExecutor(READERS) as pool:
-        tables = list(pool.map(lambda name: pq.read_table(BytesIO(store.get(name))), names))
-    return pa.concat_tables([conform(table, schema) for table in tables]).combine_chunks()
+        tables = list(pool.map(lambda name: conform(_read(store, name, shards), schema), names))
+    return pa.concat_tables(tables).combine_chunks()
+
+
+def _read(store: Store, name: str, shards: Path | str) -> pa.Table:
+    try:
+        return pq.read_table(BytesIO(store.get(name)))
+    except pa.ArrowException as error:
+        raise SourceError(f"{name} of {shards} is damaged ({error}): write or copy the shard with its index again") from error
 
 
 def holds_pairs(shards: Path | str) -> bool:
     """Tell whether a folder or URL holds shards of edit pairs, by the first index; raises SourceError if there is none."""
     store, names = _indices(shards)
-    return "pair" in pq.read_schema(BytesIO(store.get(names[0]))).names
+    return "pair" in _read(store, names[0], shards).column_names
 
 
 def _indices(shards: Path | str) -> tuple[Store, list[str]]:
@@ -78,6 +85,10 @@ class Caption:
     level: str
     language: str
     text: str
+
+
+BAD_SAMPLE = (OSError, EOFError, SourceError, DecodeError, ValueError, LookupError, TypeError, ArithmeticError, MemoryError)
+"""What reading and decoding raise for places, bytes and JSON that are not what the index says."""
 
 
 class UnreadableSample(SourceError):
@@ -130,10 +141,10 @@ class Members:
             yield
         except UnreadableSample:
             raise
-        except (OSError, EOFError, SourceError, DecodeError, ValueError, KeyError) as error:
-            shard, sample = self._shard(row), self.ids[row]
+        except BAD_SAMPLE as error:
+            shard, sample, why = self._shard(row), self.ids[row], str(error) or type(error).__name__
             raise UnreadableSample(
-                f"sample {sample} of shard {shard} cannot be used: {error}; train with data.on_error: skip to replace such "
+                f"sample {sample} of shard {shard} cannot be used: {why}; train with data.on_error: skip to replace such "
                 "samples by others, or write the shard again"
             ) from error
 
@@ -144,7 +155,7 @@ class Members:
     def _together(self, shard: str, places: Sequence[Place]) -> dict[Place, bytes]:
         try:
             values = self.store.get_ranges(shard, [self._range(place) for place in places])
-        except (OSError, EOFError, SourceError):
+        except BAD_SAMPLE:
             return {}
         return dict(zip(places, values, strict=True))
 
@@ -182,7 +193,16 @@ class ShardReader:
     def _parsed(self, row: int, content: bytes | None) -> tuple[Caption, ...]:
         with self.members.named(row):
             listed = json.loads(json.loads(self.members.read(row, "json") if content is None else content)["captions_json"])
-            return tuple(Caption(c["level"], c["language"], c["text"]) for c in listed)
+            if not isinstance(listed, list):
+                raise TypeError(f"its captions_json holds {listed!r:.40} where a list belongs")
+            return tuple(Caption(c["level"], c["language"], as_text(c["text"])) for c in listed)
+
+
+def as_text(value: object) -> str:
+    """Return a text of a JSON member; raises TypeError when it is something else."""
+    if not isinstance(value, str):
+        raise TypeError(f"its JSON has {value!r:.40} where a text belongs")
+    return value
 
 
 def kept(known: dict[int, T], row: int, read: Callable[[], T]) -> T:

@@ -57,7 +57,8 @@ class Validation:
         self.edits = self._fixed(held_out(batches, "edit", config, settings)) if config.data.pairs else []
         if config.data.pairs and not self.edits:
             logger.warning(
-                "no edit pair is validated: none is made of an image that validation.share = %s holds out", settings.share
+                "no edit pair is validated: none that can be read is made of an image that validation.share = %s holds out",
+                settings.share,
             )
 
     def __call__(self, update: Update) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from object_server import object_server
@@ -138,6 +140,76 @@ def test_a_store_that_fails_altogether_stops_also_with_skip(shards: Path, tmp_pa
         path.unlink()
     with pytest.raises(UnreadableSample):
         next(batches(folder, on_error="skip").run(0, 0, count=1))
+
+
+NUMBER = json.dumps([{"level": "short", "language": "en", "text": 5}])
+
+
+def overwritten(shards: Path, folder: Path, content: Callable[[int], bytes]) -> Path:
+    """A copy of the shards in which row k's JSON member is `content(k)`, filled up with blanks."""
+    shutil.copytree(shards, folder)
+    for path in folder.glob("*.parquet"):
+        index, tar = pq.read_table(path), path.with_suffix(".tar")
+        content_of_tar = bytearray(tar.read_bytes())
+        for row, (offset, length) in enumerate(zip(*(index[f"json_{n}"].to_pylist() for n in ("offset", "length")), strict=True)):
+            content_of_tar[offset : offset + length] = content(row).ljust(length)[:length]
+        tar.write_bytes(bytes(content_of_tar))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "member",
+    [b"", b"[1]", b"null", b"{}", b'{"captions_json": 3}', b'{"captions_json": "[{}]"}', b'{"captions_json": "{}"}',
+     b'{"captions_json": "[3]"}', json.dumps({"captions_json": NUMBER}).encode(), b"\xff\xfe"],
+)  # fmt: skip
+def test_a_json_member_of_any_other_form_is_an_unreadable_sample(shards: Path, tmp_path: Path, member: bytes):
+    reader = ShardReader(overwritten(shards, tmp_path / "shards", lambda row: member))
+    with pytest.raises(UnreadableSample, match=f"sample {reader.ids[0]} of shard shard-000000.tar cannot be used"):
+        reader.captions(0)
+
+
+def with_column(shards: Path, folder: Path, name: str, bad: object) -> Path:
+    """A copy of the shards whose second and fifth rows have `bad` in a column of the index."""
+    shutil.copytree(shards, folder)
+    for path in sorted(folder.glob("*.parquet"))[:1]:
+        index = pq.read_table(path)
+        values = [bad if row in (1, 4) else value for row, value in enumerate(index[name].to_pylist())]
+        place = index.column_names.index(name)
+        pq.write_table(index.set_column(place, index.schema.field(name), pa.array(values, index.schema.field(name).type)), path)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("column", "bad"),
+    [("width", 0), ("height", -3), ("image_offset", -5), ("json_length", 0), ("bucket", "wide"), ("bucket", "0x0"),
+     ("weight", float("inf")), ("weight", float("nan"))],
+)  # fmt: skip
+def test_samples_with_impossible_numbers_in_the_index_are_reported_and_left_out(
+    shards: Path, tmp_path: Path, column: str, bad: object
+):
+    loaded = batches(with_column(shards, tmp_path / "shards", column, bad))
+    reason = "weight is 0" if bad != bad else "size, place or weight in the index is impossible"
+    assert loaded.plan.report()["excluded"] == {reason: 2}
+    assert {row for batch in loaded.run(0, 0, count=6) for row in batch.ids}.isdisjoint(
+        {loaded.reader.ids[1], loaded.reader.ids[4]}
+    )
+
+
+def test_a_length_beyond_all_memory_and_a_place_outside_the_folder_are_unreadable_samples(shards: Path, tmp_path: Path):
+    for column, bad in (("image_length", 1 << 60), ("shard", "../../etc/passwd")):
+        loaded = batches(with_column(shards, tmp_path / column, column, bad), on_error="skip")
+        with pytest.raises(UnreadableSample, match=loaded.reader.ids[4]):
+            loaded.reader.pixels(4, Shape(16, 16))
+        assert sum(batch.replaced for batch in loaded.run(0, 0, count=6)) >= 2
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", None])
+def test_a_damaged_index_is_named(shards: Path, tmp_path: Path, content: bytes | None):
+    shutil.copytree(shards, tmp_path / "shards")
+    path = tmp_path / "shards" / "shard-000001.parquet"
+    path.write_bytes(path.read_bytes()[:700] if content is None else content)
+    with pytest.raises(SourceError, match=r"shard-000001\.parquet of .* is damaged"):
+        read_index(tmp_path / "shards")
 
 
 def test_features_lie_beside_the_shards_or_in_a_named_folder(tmp_path: Path):
