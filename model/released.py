@@ -32,6 +32,24 @@ WEIGHTS = "diffusion_pytorch_model{suffix}.safetensors"
 OWN_FIELDS = ("pad_to", "scrambled_siglip", "shifted_text_positions")
 """Fields of DiTConfig that the released configuration does not have."""
 MAX_SHARD = "5GB"
+SCHEDULER = "FlowMatchEulerDiscreteScheduler"
+PLAIN_GRID = {
+    "invert_sigmas": False,
+    "shift_terminal": None,
+    "stochastic_sampling": False,
+    "use_beta_sigmas": False,
+    "use_exponential_sigmas": False,
+    "use_karras_sigmas": False,
+}
+"""Settings of diffusers' scheduler with which its steps are those of model/flow.py."""
+BY_TOKENS = {
+    "base_image_seq_len": 256,
+    "base_shift": 0.5,
+    "max_image_seq_len": 4096,
+    "max_shift": 1.15,
+    "time_shift_type": "exponential",
+}
+"""The same where the shift goes by token count (flow.dynamic_shift)."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +102,18 @@ def load_text_encoder(folder: Path, *, device: str = "cpu") -> Qwen3:
 
 
 def read_shift(folder: Path) -> tuple[float, bool]:
-    """Return the shift of a pipeline's step grid, and whether it goes by token count instead."""
-    scheduler = read_settings(_part(folder, "scheduler") / "scheduler_config.json")
+    """Return the shift of a pipeline's step grid, and whether it goes by token count instead.
+
+    Raises ModelError for a scheduler that would step otherwise than Euler over that grid.
+    """
+    path = _part(folder, "scheduler") / "scheduler_config.json"
+    scheduler = read_settings(path)
+    kind = scheduler.get("_class_name", SCHEDULER)
+    known = PLAIN_GRID | (BY_TOKENS if scheduler.get("use_dynamic_shifting") else {})
+    other = [name for name, value in known.items() if scheduler.get(name, value) != value]
+    if kind != SCHEDULER or other:
+        wrong = f"{other[0]} is {scheduler[other[0]]!r}, not {known[other[0]]!r}" if other else f"{kind} is not {SCHEDULER}"
+        raise ModelError(f"{path}: {wrong}; images would not be those of this scheduler")
     return float(scheduler.get("shift", 1.0)), bool(scheduler.get("use_dynamic_shifting", False))
 
 
@@ -202,7 +230,7 @@ def _copy_text_encoder(folder: Path, out: Path) -> None:
 
 def _scheduler(shift: float, dynamic: bool) -> dict[str, object]:
     return {
-        "_class_name": "FlowMatchEulerDiscreteScheduler",
+        "_class_name": SCHEDULER,
         "num_train_timesteps": 1000,
         "shift": shift,
         "use_dynamic_shifting": dynamic,
@@ -214,7 +242,7 @@ def _index(text_encoder: Path, tokenizer: Path) -> dict[str, object]:
     reader = json.loads((tokenizer / "tokenizer_config.json").read_text()).get("tokenizer_class") or "PreTrainedTokenizerFast"
     return {
         "_class_name": "ZImagePipeline",
-        "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
+        "scheduler": ["diffusers", SCHEDULER],
         "text_encoder": ["transformers", architectures[0]],
         "tokenizer": ["transformers", reader],
         "transformer": ["diffusers", "ZImageTransformer2DModel"],

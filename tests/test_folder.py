@@ -12,8 +12,9 @@ from safetensors.torch import load_file, save_file
 from tiny_pipeline import save_pipeline
 
 from curation.errors import ModelError
-from model.released import load_pipeline, load_transformer
+from model.released import load_pipeline, load_transformer, read_shift
 
+SCHEDULER = "scheduler/scheduler_config.json"
 WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
 
 
@@ -37,9 +38,9 @@ def cut(name: str) -> Callable[[Path], None]:
     return half
 
 
-def setting(name: str, value: object) -> Callable[[Path], None]:
+def setting(name: str, value: object, file: str = "transformer/config.json") -> Callable[[Path], None]:
     def change(folder: Path) -> None:
-        path = folder / "transformer/config.json"
+        path = folder / file
         path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
 
     return change
@@ -79,8 +80,12 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "settings do not fit together": (setting("dim", 50), "dim 50 is not a multiple of n_heads 3"),
     "settings are cut": (cut("transformer/config.json"), r"transformer/config\.json cannot be read"),
     "the scheduler is empty": (
-        lambda folder: (folder / "scheduler/scheduler_config.json").unlink(), r"scheduler_config\.json cannot be read",
+        lambda folder: (folder / SCHEDULER).unlink(), r"scheduler_config\.json cannot be read",
     ),
+    "the scheduler is another": (
+        setting("_class_name", "UniPCMultistepScheduler", SCHEDULER), "UniPCMultistepScheduler is not FlowMatchEuler",
+    ),
+    "the grid is another": (setting("use_karras_sigmas", True, SCHEDULER), "use_karras_sigmas is True, not False"),
     "the VAE lacks a weight": (
         weights("vae/diffusion_pytorch_model.safetensors", without("decoder.conv_in.weight")),
         r"vae lacks 1 weights, first decoder\.conv_in\.weight",
@@ -117,3 +122,11 @@ def test_shards_are_read_as_their_index_says_and_other_variants_are_left_alone(c
 def test_float16_weights_are_computed_with_in_float32(copy: Path, stored: torch.dtype, read: torch.dtype):
     weights(WEIGHTS, lambda found: {name: x.to(stored) for name, x in found.items()})(copy)
     assert {x.dtype for x in load_transformer(copy).parameters()} == {read}
+
+
+def test_the_line_of_a_dynamic_shift_counts_where_it_is_used(copy: Path):
+    setting("max_shift", 2.0, SCHEDULER)(copy)
+    assert read_shift(copy) == (3.0, False)
+    setting("use_dynamic_shifting", True, SCHEDULER)(copy)
+    with pytest.raises(ModelError, match=r"max_shift is 2\.0, not 1\.15"):
+        read_shift(copy)
