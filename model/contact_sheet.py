@@ -53,7 +53,7 @@ def _cell(image: np.ndarray) -> Image.Image:
 def _wrapped(text: str, width_px: int) -> list[str]:
     """Lines of at most `width_px`, broken at spaces where there are any; cut after MAX_LINES."""
     lines, line = list[str](), ""
-    for piece in _pieces(text):
+    for piece in (part for word in _pieces(text) for part in ([word] if _font().getlength(word) <= width_px else word)):
         if line and _font().getlength(line + piece.rstrip()) > width_px:
             lines.append(line.rstrip())
             line = piece.lstrip()

@@ -148,10 +148,11 @@ def test_sample_writes_pngs_with_their_settings_and_a_grid(checkpoint: Path, tmp
 
 def test_a_contact_sheet_shows_every_image_enlarged_with_its_prompt_below():
     images = [np.full((32, 32, 3), 10 * i, np.uint8) for i in range(5)]
-    page = np.asarray(contact_sheet(images, ["a short prompt", "很长的中文提示" * 8, "x " * 60, "", "five"], columns=3))
+    page = np.asarray(contact_sheet(images, ["a short prompt", "很长的中文提示" * 8, "x" * 60, "", "five"], columns=3))
     assert page.shape[1] == 3 * (128 + 12) + 12
     for i in range(5):
         left, top = 12 + i % 3 * 140, 12 + i // 3 * ((page.shape[0] - 12) // 2)
         assert (page[top + 5 : top + 120, left + 5 : left + 120] == 10 * i).all()
         label = page[top + 132 : top + 132 + 40, left : left + 128]
         assert (label < 128).any() == (i != 3)
+    assert (page[:, 2 * 140 + 12 + 128 + 2 :] == 255).all(), "a long word stays below its image"
