@@ -81,6 +81,17 @@ def region_voids(levels: Sequence[tuple[Counts, Counts]], *, num_reference: int,
     return sorted(found, key=lambda void: (-void.deficit, void.level, void.number))
 
 
+def visible_share(*, num_reference: int, num_own: int, max_q: float = 0.05) -> float:
+    """Return the least share of the reference at which a region without any own image is a void, were there no other region."""
+    low, high = 0, num_reference  # a region without a reference image is none
+    while high - low > 1:
+        middle = (low + high) // 2
+        counts = np.array([middle]), np.array([0])
+        found = region_voids([counts], num_reference=num_reference, num_own=num_own, max_q=max_q)
+        low, high = (low, middle) if found else (middle, high)
+    return high / num_reference
+
+
 def distinct_voids(voids: Sequence[Void], labels: Sequence[NDArray[np.int32]]) -> list[Void]:
     """Return the voids such that no lack is told at two levels, largest deficit first.
 

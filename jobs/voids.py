@@ -46,7 +46,8 @@ def find_voids(
     if as_json:
         print(json.dumps(findings, indent=1, ensure_ascii=False))
     else:
-        show(folder, findings)
+        compared = None if reference is None else (int(corpus.counted(reference).sum()), int(corpus.counted(run).sum()))
+        show(folder, findings, compared=compared)
 
 
 def against_concepts(run: Run, concepts: Sequence[Concept], *, at_least: int = AT_LEAST) -> list[Finding]:

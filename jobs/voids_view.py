@@ -9,7 +9,7 @@ from typing import Any
 from curation.cards import cards, page, with_pictures, write_page
 from curation.report import shown
 from curation.tables import Run
-from graph.voids import Void
+from graph.voids import Void, visible_share
 
 Finding = dict[str, Any]
 """One line of voids.jsonl."""
@@ -34,12 +34,20 @@ def measures(void: Void) -> Finding:
     return {name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in measured.items()}
 
 
-def show(out: Path, findings: Sequence[Mapping[str, Any]]) -> None:
-    """Print the largest voids, one line each, and where the rest is."""
+def show(out: Path, findings: Sequence[Mapping[str, Any]], *, compared: tuple[int, int] | None = None) -> None:
+    """Print the largest voids, one line each, and where the rest is.
+
+    compared: images of a reference run and own ones; where nothing was found it is said what so few could not show.
+    """
     for number, one in enumerate(findings[:20], start=1):
         name = one.get("concept") or ", ".join(one["terms"][:4]) or f"region {one['region']}"
         share = f"{100 * one['own_share']:.2f} % instead of {100 * one['reference_share']:.2f} %"
         print(f"{number:3}  {shown(name, 50):50}  {share}, fetch {one['images_to_fetch']}")
+    if compared is not None and not findings:
+        least = 100 * visible_share(num_reference=compared[0], num_own=compared[1])
+        print(
+            f"no region lacks more than chance explains; {compared[1]:,} images show no lack below {least:.2g} % of the reference"
+        )
     print(f"{len(findings)} voids: {out / 'voids.jsonl'}, {out / 'voids.html'}")
 
 

@@ -13,7 +13,7 @@ from curation.schema import HIERARCHY, conform
 from curation.tables import Run
 from graph.regions import find_regions, inside, num_regions, region_means, regions_of, sort_into, with_floors
 from graph.search import corpus_mean
-from graph.voids import concept_voids, distinct_voids, distinctive_terms, region_voids
+from graph.voids import concept_voids, distinct_voids, distinctive_terms, region_voids, visible_share
 from jobs.concepts import read_concepts
 from jobs.void_regions import CENTROIDS
 from jobs.voids import find_voids
@@ -241,3 +241,12 @@ def test_vectors_of_two_models_cannot_meet(runs: tuple[Run, Run], tmp_path: Path
         find_voids(runs[0], reference=other, concepts=None, out=tmp_path)
     with pytest.raises(ConfigError, match="exactly one of --reference and --concepts"):
         find_voids(runs[0], reference=None, concepts=None, out=tmp_path)
+
+
+@pytest.mark.parametrize("num_own", [10, 400])
+def test_what_few_images_can_show_is_the_smallest_region_that_is_found(num_own: int) -> None:
+    least = round(200 * visible_share(num_reference=200, num_own=num_own))
+    found = [bool(region_voids([(np.array([size]), np.array([0]))], num_reference=200, num_own=num_own)) for size in range(200)]
+    assert found.index(True) == least
+    assert all(found[least:])
+    assert least / 200 > 1 - 0.05 ** (1 / num_own)  # a chance of (1 - s)^n to hold none of n
