@@ -129,6 +129,7 @@ def sample_from(
         "lora_strength": lora_strength,
     }
     _check_ways(found, ways)
+    _check_guidance(settings)
     size: dict[str, Any] = {"width_px": width_px or SIDE_PX, "height_px": height_px or SIDE_PX}
     if references:
         adapt = _adapting(lora, lora_strength)
@@ -201,6 +202,13 @@ def _check_ways(found: Path, ways: dict[str, Any]) -> None:
         raise ConfigError("--int8 belongs to --in-turn")
     if in_turn and references:
         raise ConfigError("--in-turn does not edit: leave out --reference")
+
+
+def _check_guidance(settings: dict[str, Any]) -> None:
+    plain = {"negative_prompt": "", "cfg_truncation": 1.0, "cfg_normalization": 0.0}
+    idle = [name for name, value in plain.items() if settings.get(name, value) != value]
+    if settings.get("guidance") == 1 and idle:
+        raise ConfigError(f"--{idle[0].replace('_', '-')} has no effect with --guidance 1; leave it out or guide")
 
 
 def _edited(
