@@ -9,6 +9,7 @@ again from the vectors. The choice of device is logged once, by name.
 
 import functools
 import logging
+import re
 
 import faiss
 import numpy as np
@@ -38,10 +39,16 @@ def build(points: Floats, *, factory: str = "Flat", nprobe: int = 8, seed: int =
         index.train(points)
         index.add(points)
     except RuntimeError as error:
-        raise ConfigError(f"factory {factory!r}: {str(error).strip().splitlines()[-1]}; see FAISS' index factory") from None
+        raise ConfigError(f"factory {factory!r} for {len(points):,} vectors of {points.shape[1]}: {_said(error)}") from None
     if hasattr(index, "nprobe"):
         index.nprobe = nprobe
     return index
+
+
+def _said(error: RuntimeError) -> str:
+    """Return what FAISS complains of, without the function and the line where it was."""
+    line = str(error).strip().splitlines()[-1]
+    return re.sub(r"^Error in .* at \S+:\d+: (Error: '.*?' failed: )?", "", line)
 
 
 def faiss_pairs(

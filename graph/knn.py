@@ -63,7 +63,7 @@ def build_index(
     )
     if engine == "auto":
         engine = "exact" if len(points) <= EXACT_ROWS else "ivf"
-    lists = nlist or max(1, round(float(len(points)) ** 0.5))
+    lists = min(nlist or round(float(len(points)) ** 0.5), len(points)) or 1
     named = {"exact": "Flat", "ivf": f"IVF{lists},Flat", "faiss": factory}[engine]
     searched = build(unit(points - mean), factory=named, nprobe=min(nprobe, lists), seed=seed)
     return Index(searched, points, mean, order, start)
@@ -139,8 +139,10 @@ def _expand(index: Index, query: Floats, row: int, points: Rows, k: int, min_sim
     keep = (rows != row) & (cosine >= min_similarity)
     rows, cosine = rows[keep], cosine[keep]
     nearest = np.lexsort((rows, -cosine))
-    copies = min(int((cosine >= SAME).sum()), k)
-    return rows[nearest][: copies + k], cosine[nearest][: copies + k]
+    rows, cosine = rows[nearest], cosine[nearest]
+    copies = int((cosine >= SAME).sum())
+    chosen = np.r_[: min(copies, k), copies : copies + k]
+    return rows[chosen[chosen < len(rows)]], cosine[chosen[chosen < len(rows)]]
 
 
 def _neighbours(ids: list[str], found: list[tuple[Rows, Floats]]) -> pa.Table:

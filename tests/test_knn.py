@@ -177,3 +177,16 @@ def test_exact_copies_are_no_candidates_and_ask_for_none(tmp_path: Path):
     alone = knn(vectors=vectors[alive].astype(np.float32), ids=names(118))["rows"].to_pylist()
     assert lists[70] == lists[110] == []
     assert [lists[row] for row in alive] == [alive[rows].tolist() for rows in alone]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_equal_rows_list_k_others_and_no_more(count: int) -> None:
+    """Copies never take the place of other neighbours, and a list holds k of each at most."""
+    same, other = np.ones((count, 8), np.float32), np.eye(8, dtype=np.float32)[:2] + 1
+    vectors = np.concatenate([same, other]).astype(np.float16)
+    for k, engine in ((1, "exact"), (2, "ivf"), (20, "auto")):
+        found = knn(vectors=vectors, ids=names(len(vectors)), k=k, engine=engine, nlist=50, nprobe=50)["rows"].to_pylist()
+        for row in range(count):
+            copies = [near for near in found[row] if near < count]
+            assert copies == [near for near in range(count) if near != row][:k]
+            assert len(found[row]) == len(copies) + min(k, 2)

@@ -178,6 +178,8 @@ def test_faiss_with_as_many_neighbours_as_rows_is_brute_force(vectors: np.ndarra
 def test_an_unknown_faiss_factory_is_refused_by_name(vectors: np.ndarray):
     with pytest.raises(ConfigError, match="Flt"):
         join(vectors=vectors[:50], engine="faiss", factory="Flt")
+    with pytest.raises(ConfigError, match=r"^factory 'IVF64,Flat' for 50 vectors of \d+: Number of training points \(50\)"):
+        join(vectors=vectors[:50], engine="faiss", factory="IVF64,Flat")
     with pytest.raises(ConfigError, match="GPU"):
         join(vectors=vectors[:50], engine="faiss", factory="CAGRA")
 
