@@ -1,5 +1,6 @@
 """Edit batches: references, the text that tells the edit, and how they meet the model."""
 
+import itertools
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tiny_pairs import write_tiny_pairs
 from tiny_shards import squares, write_tiny_shards
 
@@ -20,6 +23,7 @@ from model.objective import sample_losses
 from model.omni import OmniSample
 from model.shard_reader import ShardReader
 from model.text import HashText, TextCache
+from model.train_batch import TrainBatch
 
 SMALL = replace(TINY, dim=32, n_layers=1, n_heads=2, n_kv_heads=2, axes_dims=(4, 6, 6), cap_feat_dim=8)
 
@@ -53,6 +57,30 @@ def test_an_edit_batch_holds_reference_and_segments_and_an_image_batch_none(fold
             middle = torch.split(text, list(reference.segments))[1]
             assert torch.equal(middle, loader.text.encode([caption])[0])
             assert reference.latent.shape == batch.latents.shape[1:] and reference.siglip is None
+
+
+@settings(max_examples=12, deadline=None)
+@given(cuts=st.lists(st.integers(1, 13), max_size=3), world=st.integers(1, 3), prefetch=st.integers(1, 4),
+       cache=st.sampled_from([0, 3000, 1 << 30]))  # fmt: skip
+def test_however_often_a_loader_is_cut_off_its_ranks_hold_the_batches_of_one_that_was_not(
+    folders: tuple[Path, Path], cuts: list[int], world: int, prefetch: int, cache: int
+):
+    straight = list(batches(folders).run(0, 0, count=14))
+    parts = list[list[TrainBatch]]()
+    for rank in range(world):
+        found, place = list[TrainBatch](), (0, 0)
+        for until in [*sorted(cuts), 14]:
+            loader = batches(folders, prefetch=prefetch, cache_bytes=cache)
+            for batch in itertools.islice(loader.run(*place, count=14, rank=rank, world_size=world), until - len(found)):
+                found.append(batch)
+                place = (batch.epoch, batch.number + 1)
+        parts.append(found)
+    for whole, *slices in zip(straight, *parts, strict=True):
+        assert {(part.epoch, part.number, part.task) for part in slices} == {(whole.epoch, whole.number, whole.task)}
+        assert [i for part in slices for i in part.ids] == whole.ids
+        for name in ("latents", "noise", "t"):
+            assert torch.equal(torch.cat([getattr(part, name) for part in slices]), getattr(whole, name))
+        assert [caption for part in slices for caption in part.captions] == whole.captions
 
 
 def test_the_reference_is_the_source_and_the_latent_the_target_in_both_directions(folders: tuple[Path, Path]):
