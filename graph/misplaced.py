@@ -57,7 +57,7 @@ def misplaced(ranks: Floats) -> Floats:
 def _below(ranks: Floats, limit: float) -> Floats:
     """Return how much of each rank's interval lies below `limit`; an interval of one point lies on one side."""
     begin, end = ranks.T
-    return np.clip((limit - begin) / np.maximum(end - begin, NARROW), 0, 1)
+    return np.asarray(np.clip((limit - begin) / np.maximum(end - begin, NARROW), 0, 1))
 
 
 def _within_bins(ranks: Floats) -> Floats:
