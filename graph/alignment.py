@@ -35,19 +35,18 @@ class Fit:
 def mirror(description: Description) -> Description:
     """Return the description that the left-right mirrored picture would have."""
     points = description.points.copy()
-    points[:, 0] = description.picture.shape[1] - 1 - points[:, 0]
+    points[:, 0] = description.shape[1] - 1 - points[:, 0]
     points[:, 3] = (180.0 - points[:, 3]) % 360.0
     bins = description.descriptors.reshape(-1, 4, 4, 8)
     turned = bins[:, ::-1, :, (8 - np.arange(8)) % 8]
-    picture = np.ascontiguousarray(description.picture[:, ::-1])
-    return Description(points, np.ascontiguousarray(turned).reshape(-1, 128), picture)
+    return Description(points, np.ascontiguousarray(turned).reshape(-1, 128), description.encoded, not description.mirrored)
 
 
 def match(a: Description, b: Description, *, max_ratio: float = 0.85) -> NDArray[np.int64]:
     """Return (m, 2) indices of keypoints that are each other's nearest and pass Lowe's ratio test."""
     if len(a.points) < 2 or len(b.points) < 2:
         return np.empty((0, 2), np.int64)
-    closeness = (a.descriptors.astype(np.float32) @ b.descriptors.T.astype(np.float32)) / np.float32(255 * 255)
+    closeness = a.vectors @ b.vectors.T
     rows = np.arange(len(closeness))
     best = closeness.argmax(1)
     mutual = closeness.argmax(0)[best] == rows
@@ -74,7 +73,7 @@ def fit(a: Description, b: Description, matches: NDArray[np.int64], *, iteration
     if len(matches) < 4:
         return None
     source, target = a.points[matches[:, 0], :2], b.points[matches[:, 1], :2]
-    threshold = RANSAC_PX * max(b.picture.shape)
+    threshold = RANSAC_PX * max(b.shape)
     cv2.setRNGSeed(0)
     matrix, inside = cv2.estimateAffinePartial2D(
         source, target, ransacReprojThreshold=threshold, maxIters=iterations, confidence=0.995
@@ -99,8 +98,8 @@ def project(a: Description, b: Description, matches: NDArray[np.int64], *, itera
         return None
     source, target = a.points[matches[:, 0], :2], b.points[matches[:, 1], :2]
     cv2.setRNGSeed(0)
-    matrix, inside = cv2.findHomography(source, target, cv2.RANSAC, RANSAC_PX * max(b.picture.shape), None, iterations, 0.995)
-    if matrix is None or not _plausible(matrix) or not _flat_enough(matrix, a.picture.shape):
+    matrix, inside = cv2.findHomography(source, target, cv2.RANSAC, RANSAC_PX * max(b.shape), None, iterations, 0.995)
+    if matrix is None or not _plausible(matrix) or not _flat_enough(matrix, a.shape):
         return None
     return Fit(np.asarray(matrix / matrix[2, 2], np.float64), len(matches), int(inside.sum()))
 

@@ -60,7 +60,7 @@ def _inliers(a: Description, b: Description) -> tuple[Lines, Map | None]:
     matrix = homogeneous(fitted.matrix)
     left, right = a.points[matches[:, 0], :2], b.points[matches[:, 1], :2]
     away = np.linalg.norm(left @ matrix[:2, :2].T + matrix[:2, 2] - right, axis=1)
-    near = away <= RANSAC_PX * max(b.picture.shape)
+    near = away <= RANSAC_PX * max(b.shape)
     size_a, size_b = (np.array(picture.shape[1::-1], float) for picture in (a.picture, b.picture))
     return np.concatenate([left[near] / size_a, right[near] / size_b], axis=1), matrix
 

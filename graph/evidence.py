@@ -130,6 +130,8 @@ def _keypoints(known: Evidence, relation: str, limits: Limits) -> str:
         needed = f", and {limits['min_inliers']} are needed" if "min_inliers" in limits else ""
         found = f"only {inliers} keypoints" if inliers else "no keypoints"
         return f"Some things look alike, but {found} agree on how one picture would lie on the other{needed}"
+    if known.get("scattered"):
+        return f"Only {inliers} of {matches} matched keypoints fit one map, as letters of one font or a repeated pattern do"
     kind = f"{' in perspective' if known.get('perspective') else ''}{', mirrored' if known.get('mirrored') else ''}"
     mapped = f"{inliers} of {matches} matched keypoints fit one map{kind}"
     covers = _covered(known)

@@ -7,11 +7,14 @@ keypoints say nothing (a handwritten digit has three) and the picture itself is 
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
+from io import BytesIO
 
 import cv2
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from PIL import Image
 
 from curation import schema
 from curation.pixels import read_pixels
@@ -23,11 +26,29 @@ Row = dict[str, object]
 
 @dataclass(frozen=True)
 class Description:
-    """One KEYPOINTS row, unpacked."""
+    """One KEYPOINTS row; its picture is decoded when it is asked for, because most pairs part before."""
 
     points: NDArray[np.float32]  # (n, 4): x, y, size in px of `picture`, angle in degrees
     descriptors: Pixels  # (n, 128)
-    picture: Pixels  # (h, w) grey
+    encoded: bytes
+    mirrored: bool = False
+
+    @cached_property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the picture in px."""
+        with Image.open(BytesIO(self.encoded)) as header:
+            return header.height, header.width
+
+    @cached_property
+    def picture(self) -> Pixels:
+        """The picture, (h, w), grey."""
+        grey = np.asarray(cv2.imdecode(np.frombuffer(self.encoded, np.uint8), cv2.IMREAD_GRAYSCALE), np.uint8)
+        return np.ascontiguousarray(grey[:, ::-1]) if self.mirrored else grey
+
+    @cached_property
+    def vectors(self) -> NDArray[np.float32]:
+        """Descriptors of length 1, (n, 128)."""
+        return self.descriptors.astype(np.float32) / np.float32(255)
 
 
 def describe(
@@ -64,14 +85,13 @@ def describe(
 
 
 def unpack(row: Row) -> Description:
-    """Return a KEYPOINTS row as arrays; the picture is decoded."""
+    """Return a KEYPOINTS row as arrays."""
     points, descriptors, picture = row["points"], row["descriptors"], row["picture"]
     assert isinstance(points, bytes) and isinstance(descriptors, bytes) and isinstance(picture, bytes)
-    grey = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_GRAYSCALE)
     return Description(
         np.frombuffer(points, np.float32).reshape(-1, 4),
         np.frombuffer(descriptors, np.uint8).reshape(-1, 128),
-        np.asarray(grey, np.uint8),
+        picture,
     )
 
 

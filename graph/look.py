@@ -25,6 +25,12 @@ from graph.redrawn import drawn_alike, drawn_alike_under
 from graph.verdicts import Evidence, Limits, Verdict
 from graph.views import View
 
+MIN_FITTING = 0.62
+"""Share of the matches of one turn and scale that one map must explain: of true copies all but a third do. Letters of one font
+and repeated patterns match here and there, and a map through a dozen of them lays one text on another."""
+SURE_INLIERS = 60
+"""Keypoints on one map that need no such share: a lens bends the rest away."""
+
 
 def as_wholes(a: View, b: View, state: int, needed: float, limits: Limits, measured: Evidence) -> Verdict | None:
     """Compare whole pictures in one orientation; None when that does not show a copy."""
@@ -62,6 +68,9 @@ def by_keypoints(a: View, b: View, limits: Limits, measured: Evidence) -> Verdic
 
 def _aligned(a: View, b: View, other: Description, frame: Frame, fitted: Fit, limits: Limits, measured: Evidence) -> Verdict:
     """Judge a under a fitted map against `other`, which is b or b mirrored, whose content lies in `frame`."""
+    supported: Evidence = {"method": "keypoints", "matches": fitted.matches, "inliers": fitted.inliers}
+    if fitted.inliers < min(SURE_INLIERS, MIN_FITTING * fitted.matches):
+        return Verdict("different", 1 - fitted.inliers / fitted.matches, measured | supported | {"scattered": True})
     matrix = snapped(homogeneous(fitted.matrix), b.scale / a.scale, a.frame, frame)
     found = agree(a.row.picture, other.picture, matrix, frame_a=a.frame, frame_b=frame)
     seen_a = a.content.inside(corners(frame, inverse(matrix)))
@@ -71,10 +80,8 @@ def _aligned(a: View, b: View, other: Description, frame: Frame, fitted: Fit, li
     evidence = (
         measured
         | _reported(found)
+        | supported
         | {
-            "method": "keypoints",
-            "matches": fitted.matches,
-            "inliers": fitted.inliers,
             "coverage_a": round(cover[0], 4),
             "coverage_b": round(cover[1], 4),
             "structure_a": round(seen_a.structure, 4),

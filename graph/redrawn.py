@@ -10,7 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from graph.alignment import Frame, Map, coverage, in_place, whole
+from graph.agreement import agree
+from graph.alignment import Frame, Map, boxed, coverage, in_place, inverse, whole
 from graph.graphics import deviation
 from graph.thumbnails import Comparison
 from graph.verdicts import Limits, Verdict
@@ -20,6 +21,12 @@ MIN_SMOOTH_GRAPHIC = 0.45
 """Share of smooth pixels below which a picture is not asked for its colours: it is no graphic."""
 MIN_CUT_COVERAGE = 0.9
 """Share of the smaller of two pictures that lies inside the other when it was cut out of it, or both out of a third."""
+MIN_ONE_TURN = 0.8
+"""Share of the colours that one turn of all hues explains, from which a filter turned them."""
+MIN_TURN = 0.94
+"""Cosine of 20 degrees: a map that turns further does not leave a picture as it was."""
+MAX_SYMMETRY = 0.5
+"""Share of a turned drawing that agrees with it unturned, above which the turn shows nothing: dials fit in many ways."""
 MIN_OTHER_FILLED = 0.4
 """Share of `min_filled` that the less clear of two pictures needs: a copy may be shrunk or noisy, a photograph widely framed."""
 
@@ -64,6 +71,21 @@ def _simple(a: View, b: View, limits: Limits) -> bool:
     return min(len(view.row.points) for view in (a, b)) < limits.min_keypoints_graphic
 
 
+def _fits_unturned(a: View, b: View, frame: Frame, mirrored: bool, matrix: Map) -> bool:
+    """Say whether pictures that fit mirrored or turned fit about the same centre as they are: three o'clock and nine o'clock."""
+    scale = float(np.sqrt(abs(np.linalg.det(matrix[:2, :2]))))
+    if not mirrored and matrix[0, 0] + matrix[1, 1] >= 2 * MIN_TURN * scale:
+        return False
+    (left, top, right, bottom), _ = boxed(a.frame, frame, matrix)
+    width = b.row.shape[1]
+    place = np.array([(left + right) / 2, (top + bottom) / 2, 1.0])
+    middle = inverse(matrix) @ place
+    upright = np.diag([scale, scale, 1.0])
+    there = np.array([width - 1 - place[0] if mirrored else place[0], place[1]])
+    upright[:2, 2] = there - scale * middle[:2] / middle[2]
+    return agree(a.row.picture, b.row.picture, upright).share >= MAX_SYMMETRY
+
+
 def _if_redrawn(away: float, limits: Limits, found: Verdict) -> Verdict:
     evidence = found.evidence | {"deviation": round(away, 2)}
     return Verdict("different" if away > limits.max_deviation else found.relation, found.confidence, evidence)
@@ -74,16 +96,22 @@ def drawn_alike_under(a: View, b: View, frame: Frame, mirrored: bool, matrix: Ma
     if found.relation == "different" or not graphic(a, b, limits):
         return found
     simple = _simple(a, b, limits)
-    if simple and (mirrored or not (in_place(matrix, a.row.picture, b.row.picture) or _cut_out(a, b, matrix))):
+    moved = mirrored or not (in_place(matrix, a.row.picture, b.row.picture) or _cut_out(a, b, matrix))
+    if moved and (simple or _fits_unturned(a, b, frame, mirrored, matrix)):
         return Verdict("different", found.confidence, found.evidence | {"placed": False})
     other = np.ascontiguousarray(b.colours[:, ::-1]) if mirrored else b.colours
     away = deviation(a.colours, other, matrix, frame_a=a.frame, frame_b=frame, rich=not simple)
     return _if_redrawn(away, limits, found)
 
 
-def unless_recoloured(found: Verdict, seen: Comparison, i: int, limits: Limits) -> Verdict:
-    """Return a copy as it is unless its strong colours are others: no light or white balance turns red into blue."""
+def unless_recoloured(found: Verdict, seen: Comparison, i: int, detailed: bool, limits: Limits) -> Verdict:
+    """Return a copy as it is unless its strong colours are others: no light or white balance turns red into blue.
+
+    detailed: both have keypoints enough to be known again. Such a photograph is a copy too when one turn of all hues, its
+    ground's as well, explains its colours: a filter was laid over it.
+    """
     share = float(seen.recoloured[i])
-    if share <= limits.max_recoloured:
+    photograph = detailed and float(found.evidence.get("drawn", 1.0)) < limits.min_drawn
+    if share <= limits.max_recoloured or (photograph and seen.one_turn[i] >= MIN_ONE_TURN):
         return found
     return Verdict("different", found.confidence, found.evidence | {"recoloured": round(share, 4)})

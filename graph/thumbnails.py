@@ -27,6 +27,10 @@ MIN_LIKENESS = 0.8
 """Grey correlation below which colours are not compared: the pictures do not lie on each other."""
 MIN_STRONG = 0.02
 """Share of strong colour below which nothing is recoloured."""
+MIN_TINTED = 10.0
+"""Distance from grey from which the edge of a picture is no white, grey or black ground."""
+RING = 2
+"""Pixels of a thumbnail's edge that show its ground."""
 FLAT_LEVELS = 3
 """A pixel of a thumbnail is flat when it and its neighbours to the right and below span no more grey levels."""
 
@@ -40,6 +44,7 @@ class Comparison:
     colour: Floats  # (P,) correlation of all three channels together
     difference: Floats  # (P,) mean absolute difference of the channels, 0-255
     recoloured: Floats  # (P,) share of what is of strong colour in either that is of another strong hue in the other
+    one_turn: Floats  # (P,) share of the colours that one turn of all hues explains; 0 where the edge has no colour
     flat: Floats  # (P,) share of flat pixels, in that of the two which has less: most of a drawing, little of a photograph
 
 
@@ -74,8 +79,11 @@ def compare(thumbnails: NDArray[np.uint8], left: Rows, right: Rows, *, block_pai
         places = turned_fine[state]
         pixels = np.take_along_axis(thumbnails.reshape(len(thumbnails), -1, 3)[a], places[..., None], 1)
         grey_fit = np.einsum("pk,pk->p", np.take_along_axis(fine[a], places, 1), fine[b])
-        recoloured, near = np.zeros(len(a), np.float32), np.flatnonzero(grey_fit >= MIN_LIKENESS)
-        recoloured[near] = _recoloured(np.take_along_axis(chroma[a[near]], places[near][..., None], 1), chroma[b[near]])
+        recoloured, one_turn = np.zeros((2, len(a)), np.float32)
+        near = np.flatnonzero(grey_fit >= MIN_LIKENESS)
+        colours_a, colours_b = np.take_along_axis(chroma[a[near]], places[near][..., None], 1), chroma[b[near]]
+        recoloured[near] = _recoloured(colours_a, colours_b)
+        one_turn[near] = _one_turn(colours_a, colours_b)
         difference = np.abs(pixels.astype(np.int16) - thumbnails.reshape(len(thumbnails), -1, 3)[b]).mean((1, 2))
         parts.append(
             (
@@ -84,11 +92,12 @@ def compare(thumbnails: NDArray[np.uint8], left: Rows, right: Rows, *, block_pai
                 np.einsum("pkc,pkc->p", np.take_along_axis(colour[a], places[..., None], 1), colour[b]),
                 difference.astype(np.float32),
                 recoloured,
+                one_turn,
                 np.minimum(flat[a], flat[b]),
             )
         )
     if not parts:
-        return Comparison(np.empty(0, np.int64), *(np.empty(0, np.float32) for _ in range(5)))
+        return Comparison(np.empty(0, np.int64), *(np.empty(0, np.float32) for _ in range(6)))
     return Comparison(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
@@ -106,6 +115,22 @@ def _recoloured(a: Floats, b: Floats) -> Floats:
     either = (strong_a | strong_b).sum(1)
     share = turned.sum(1) / np.maximum(either, 1)
     return np.where(either >= MIN_STRONG * a.shape[1], share, 0).astype(np.float32)
+
+
+def _one_turn(a: Floats, b: Floats) -> Floats:
+    """Return the share of the hues of b (P, K, 2) that are those of a turned, or mirrored and turned, by one angle: 0 to 1.
+
+    A hue shift or swapped channels turn the colours of everything, a red shoe that was painted blue turns alone. On a white
+    ground the two are the same, so at most half of the edge may be without colour.
+    """
+    one, other = (chroma[..., 0] + 1j * chroma[..., 1] for chroma in (a, b))
+    coloured = np.minimum(np.abs(one), np.abs(other)) >= MIN_TINTED
+    one, other = (np.where(coloured, hue / np.maximum(np.abs(hue), 1e-6), 0) for hue in (one, other))
+    together = np.maximum(np.abs((one.conj() * other).sum(1)), np.abs((one * other).sum(1)))
+    edge = np.ones((SIDE, SIDE), bool)
+    edge[RING:-RING, RING:-RING] = False
+    ground = coloured[:, edge.ravel()].mean(1)
+    return np.where(ground >= 0.5, together / np.maximum(coloured.sum(1), 1), 0).astype(np.float32)
 
 
 def _standardised(values: Floats) -> Floats:

@@ -26,7 +26,7 @@ from graph.band import Band, band
 from graph.look import as_wholes, by_keypoints
 from graph.redrawn import drawn_alike, graphic, unless_recoloured
 from graph.verdicts import Evidence, Limits, Verdict, positions, verdict_table
-from graph.views import Views
+from graph.views import Views, near_order
 
 Rows = NDArray[np.int64]
 
@@ -124,7 +124,8 @@ def verify(
         )
     seen = thumbnails.compare(thumbnails.unpack(keypoints["thumbnail"]), left, right)
     views = Views(keypoints, max_views)
-    verdicts = [_verdict(views, int(a), int(b), seen, sure, i, limits) for i, (a, b) in enumerate(zip(left, right, strict=True))]
+    found = {i: _verdict(views, int(left[i]), int(right[i]), seen, sure, i, limits) for i in near_order(left, right).tolist()}
+    verdicts = [found[i] for i in range(len(pairs))]
     return verdict_table(
         pairs=pairs,
         relation=[verdict.relation for verdict in verdicts],
@@ -152,7 +153,7 @@ def _verdict(views: Views, a: int, b: int, seen: thumbnails.Comparison, sure: Ba
     if max(counts) > 0 and seen.grey[i] >= (0.95 if plain else limits.min_whole_correlation):
         found = as_wholes(views[a], views[b], int(seen.state[i]), 0.9 if plain else limits.min_agreement + 0.08, limits, measured)
         if found is not None:
-            return unless_recoloured(found, seen, i, limits)
+            return unless_recoloured(found, seen, i, min(counts) >= limits.min_keypoints_graphic, limits)
     if not plain:
         return by_keypoints(views[a], views[b], limits, measured)
     found = _small(seen, i, limits, measured)

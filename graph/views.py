@@ -1,6 +1,6 @@
 """What a comparison needs of a picture, unpacked from KEYPOINTS once and kept while it is needed.
 
-Enters: KEYPOINTS. Leaves: views, decoded on demand; pairs are sorted by their first row, so a small store serves most of them.
+Enters: KEYPOINTS. Leaves: views, decoded on demand; pairs come in an order in which a small store serves most of them.
 """
 
 from collections import OrderedDict
@@ -10,6 +10,8 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import reverse_cuthill_mckee
 
 from graph import keypoints as keypoints_room
 from graph.alignment import Frame, mirror
@@ -20,19 +22,30 @@ from graph.keypoints import Description, Pixels, Row
 
 @dataclass(frozen=True)
 class View:
-    """A described picture with what is derived from it once."""
+    """A described picture with what is derived from it once, when a pair first asks: most pairs ask for keypoints alone."""
 
     row: Description
-    mirrored: Description
-    frame: Frame  # the picture without margins of one grey level
-    content: Content
-    encoded: bytes
     scale: float  # px of the picture per px of the file
+
+    @cached_property
+    def mirrored(self) -> Description:
+        """The description of the picture mirrored left to right."""
+        return mirror(self.row)
+
+    @cached_property
+    def frame(self) -> Frame:
+        """The picture without margins of one grey level."""
+        return _frame(self.row.picture)
+
+    @cached_property
+    def content(self) -> Content:
+        """Where there is anything to see."""
+        return content(self.row.picture, self.frame)
 
     @cached_property
     def colours(self) -> Pixels:
         """The picture in colour, (H, W, 3), BGR; few pairs ask for it."""
-        return keypoints_room.unpack_colours(self.encoded)
+        return keypoints_room.unpack_colours(self.row.encoded)
 
     @cached_property
     def filled(self) -> float:
@@ -60,11 +73,23 @@ class Views:
         return self._kept[position]
 
 
+def near_order(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the places of pairs (left[i], right[i]) in an order that comes back to each image soon.
+
+    Images are numbered along the bands of their graph (Cuthill & McKee 1969, https://doi.org/10.1145/800195.805928), so the
+    neighbours of one are the neighbours of the next.
+    """
+    count = int(max(left.max(), right.max())) + 1
+    graph = coo_array((np.ones(len(left), np.int8), (left, right)), shape=(count, count)).tocsr()
+    place = np.empty(count, np.int64)
+    place[reverse_cuthill_mckee((graph + graph.T).tocsr(), symmetric_mode=True)] = np.arange(count)
+    return np.asarray(np.lexsort((np.maximum(place[left], place[right]), np.minimum(place[left], place[right]))), np.int64)
+
+
 def _view(row: Row) -> View:
-    description, encoded, scale = keypoints_room.unpack(row), row["picture"], row["scale"]
-    assert isinstance(encoded, bytes) and isinstance(scale, float)
-    frame = _frame(description.picture)
-    return View(description, mirror(description), frame, content(description.picture, frame), encoded, scale)
+    scale = row["scale"]
+    assert isinstance(scale, float)
+    return View(keypoints_room.unpack(row), scale)
 
 
 def _frame(picture: Pixels, max_spread: float = 6.0) -> Frame:

@@ -124,14 +124,46 @@ def test_hashes_do_not_decide_on_drawings(tmp_path):
     assert {verdict["relation"] for verdict in found} == {"different"}
 
 
-def test_a_photograph_in_another_colour_balance_stays_a_copy_and_one_of_swapped_colours_does_not(tmp_path):
+def test_a_photograph_stays_a_copy_in_another_colour_balance_and_under_a_filter_that_turns_all_hues(tmp_path):
     photograph = Image.fromarray(data.coffee())
     warm = photograph.point([min(255, round(v * gain)) for gain in (1.3, 1.0, 0.7) for v in range(256)])
     pale = ImageEnhance.Color(photograph).enhance(0.4)
     red, green, blue = photograph.split()
     swapped = Image.merge("RGB", (blue, green, red))
     found = verdicts([photograph, warm, pale, swapped], [(0, 1), (0, 2), (0, 3)], tmp_path)
-    assert [verdict["relation"] for verdict in found] == ["copy", "copy", "different"]
+    assert [verdict["relation"] for verdict in found] == ["copy"] * 3
+
+
+def test_a_thing_painted_in_another_colour_on_its_old_ground_is_another_picture(tmp_path):
+    painted = []
+    for chroma in ((70, 110), (190, 110)):
+        pixels = np.array(Image.fromarray(data.chelsea()).resize((384, 256)).convert("YCbCr"))
+        pixels[40:216, 60:324, 1:] = chroma[::-1]
+        painted.append(Image.fromarray(pixels, "YCbCr").convert("RGB"))
+    found = verdicts(painted, [(0, 1)], tmp_path)
+    assert found[0]["relation"] == "different" and "other hues" in told(
+        found[0]["evidence"], relation="different", limits={"max_recoloured": 0.25}
+    )
+
+
+def dial(hour: float, minute: float) -> Image.Image:
+    large = Image.new("RGB", (1200, 1200), "white")
+    draw = ImageDraw.Draw(large)
+    draw.ellipse((40, 40, 1160, 1160), fill="#204060")
+    draw.ellipse((90, 90, 1110, 1110), fill="#f4f4ec")
+    for n in range(60):
+        a, length = math.pi * n / 30, 440 if n % 5 else 400
+        draw.line([600 + f(a) * r for r in (length, 490) for f in (math.sin, math.cos)], fill="#204060", width=12)
+    for turn, length in ((hour / 12, 240), (minute / 60, 380)):
+        a = 2 * math.pi * turn
+        draw.line((600, 600, 600 + length * math.sin(a), 600 - length * math.cos(a)), fill="#c03020", width=32)
+    return smooth(large)
+
+
+def test_a_dial_that_fits_mirrored_and_as_it_is_shows_another_time(tmp_path):
+    three, nine = dial(3, 0), dial(9, 0)
+    found = verdicts([three, nine, three.crop((10, 10, 290, 290)), jpeg(three, 50)], [(0, 1), (1, 2), (1, 3), (0, 3)], tmp_path)
+    assert [verdict["relation"] for verdict in found] == ["different"] * 3 + ["copy"]
 
 
 def test_a_rich_drawing_may_be_cropped_mirrored_and_turned(tmp_path):
