@@ -71,9 +71,11 @@ def _bar(settings: TrainConfig) -> Iterator[Callable[[dict[str, Any]], None]]:
             told = f"loss {line['loss']:.4f}, {line['images_per_second']:.1f} images/s, left"
             bars.update(task, completed=int(line["step"]), told=told)
 
-        yield tell
-        if bars.tasks[0].completed == 0:  # a finished training is started again: there is nothing to show
-            bars.remove_task(task)
+        try:
+            yield tell
+        finally:
+            if bars.tasks[0].completed == 0:  # it was finished, or failed before its first update: there is nothing to show
+                bars.remove_task(task)
 
 
 def train_config(path: Path) -> TrainConfig:

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from curation.decode import decode, judged_policy
-from curation.errors import DecodeError, SourceError
+from curation.errors import DecodeError, SchemaError, SourceError
 from curation.schema import SHARDS, conform
 from curation.store import LocalStore, Store, open_store
 from model.buckets import Shape, caption_weight
@@ -45,8 +45,17 @@ def read_index(shards: Path | str, schema: pa.Schema = SHARDS) -> pa.Table:
     """
     store, names = _indices(shards)
     with ThreadPoolExecutor(READERS) as pool:
-        tables = list(pool.map(lambda name: conform(_read(store, name, shards), schema), names))
+        tables = list(pool.map(lambda name: _conformed(_read(store, name, shards), schema, f"{name} of {shards}"), names))
     return pa.concat_tables(tables).combine_chunks()
+
+
+def _conformed(table: pa.Table, schema: pa.Schema, what: str) -> pa.Table:
+    try:
+        return conform(table, schema)
+    except SchemaError as error:
+        raise SchemaError(
+            f"{what}: {error}; it is no such index, or one by another version: `imageloom run` of its YAML writes it again"
+        ) from error
 
 
 def _read(store: Store, name: str, shards: Path | str) -> pa.Table:

@@ -16,7 +16,7 @@ from object_server import object_server
 from tiny_pairs import write_tiny_pairs
 from tiny_shards import squares, write_tiny_shards
 
-from curation.errors import ConfigError, SourceError
+from curation.errors import ConfigError, SchemaError, SourceError
 from curation.schema import PAIR_SHARDS
 from curation.store import open_store
 from jobs.direct import train_on
@@ -209,6 +209,14 @@ def test_a_damaged_index_is_named(shards: Path, tmp_path: Path, content: bytes |
     path = tmp_path / "shards" / "shard-000001.parquet"
     path.write_bytes(path.read_bytes()[:700] if content is None else content)
     with pytest.raises(SourceError, match=r"shard-000001\.parquet of .* is damaged"):
+        read_index(tmp_path / "shards")
+
+
+def test_an_index_of_another_version_is_named(shards: Path, tmp_path: Path):
+    shutil.copytree(shards, tmp_path / "shards")
+    path = tmp_path / "shards" / "shard-000001.parquet"
+    pq.write_table(pq.read_table(path).drop_columns(["json_offset"]), path)
+    with pytest.raises(SchemaError, match=r"shard-000001\.parquet of .*missing \['json_offset'\].*another version"):
         read_index(tmp_path / "shards")
 
 
