@@ -42,7 +42,9 @@ BATCHES = {  # name -> (latent sides, caption lengths)
     "mixed": ([(32, 32), (24, 48), (16, 32), (40, 24)], [20, 300, 90, 150]),
     "one large": ([(64, 64), (16, 16), (16, 16), (16, 16)], [60, 60, 60, 60]),
 }
-PROMPTS = {"sampling": [64, 64], "sampling, mixed": [20, 300]}
+PROMPTS = {"sampling": [64, 64], "sampling, mixed": [20, 300], "sampling, natural": [13, 16, 31, 72]}
+"""Tokens of the prompts of a sampling run. Natural: of the 13,178 English captions of the demo (tags, short, medium, long, prompt
+and source; MiniLM's tokens and 8 for the turns of Qwen's template), those at 1/8, 3/8, 5/8 and 7/8 of the distribution."""
 NULL, SIDE, STEPS, GUIDANCE = 12, 32, 8, 4.0
 """Tokens of the empty prompt, side of a latent, steps and guidance of the sampling run."""
 EQUAL = 1e-4
@@ -266,8 +268,9 @@ on a CPU keeps results apart too. `fewer operations`: diffusers' operations in m
 counts them: what would be gained if only these took time, and took it at the same rate.
 
 Uniform: 4 x (256 image + 64 caption tokens). Mixed: latents 32x32, 24x48, 16x32, 40x24 with captions of 20, 300, 90, 150 tokens.
-One large: 64x64 and three of 16x16. Sampling: latents 32x32, two prompts of 64 tokens, or of 20 and 300 (mixed); an empty prompt
-of 12; guidance in every step.
+One large: 64x64 and three of 16x16. Sampling: latents 32x32, two prompts of 64 tokens, of 20 and 300 (mixed), or four of 13,
+16, 31 and 72 (natural); an empty prompt of 12; guidance in every step. Natural is what a sampling run is like: lengths at 1/8,
+3/8, 5/8 and 7/8 of the 13,178 English captions of the demo, of all levels. Prompts of equal length are where packing gains least.
 
 **Uniform batches** need the same operations. At width 512 the feed-forward is 1365 wide, and a product whose result has rows of
 1365 numbers takes up to 1.45 times as long as one with 1376 (29.5 for 20.4 ms at 1280 tokens, minima of 11); results with aligned
@@ -279,8 +282,11 @@ feed-forward is 1024 wide, and only the second half of this is left to gain.
 refiner, the padding of the empty prompt. With the 30 joint layers of the released model to its 2 refiners these shares are a
 fifth of what they are here. With equal prompts products and attention are 85 % of diffusers' seconds and 91 % of ours (torch's
 profiler), products at 85 to 90 GFLOP/s in both. So that row has a ceiling of about 1.44x, its fewer operations over .85, were
-all else free; sharing queries, keys and values of the first joint block between both halves of guidance, and leaving captions out
-of the last block's feed-forward, would lift it by 3 % here, by .6 % in the released model, and is not done.
+all else free. Sharing queries, keys and values of the first joint block between both halves of guidance, and leaving captions
+out of the last block's feed-forward, would lift it by 3 % here, by .6 % in the released model, and is not done. Nothing quicker
+was found for what is left: of these products MKL makes 70 to 94 GFLOP/s with plain weights, 69 to 88 with packed ones, oneDNN
+with packed ones 66 to 84; torch's attention makes 53 to 66, two batched products and a softmax 42 to 49 (minima of 15 runs,
+under load); SiLU by way of exp takes longer than SiLU.
 {bf16}
 
 Rounds were run beside other work on two shared cores (load 2 to 12); the last column says how far single rounds of the first
