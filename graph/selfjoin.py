@@ -58,9 +58,26 @@ def join_lists(
     """
     scanner = Scanner(threshold=min_similarity, dtype=dtype, tile_rows=min(TILE_ROWS, base_rows))
     found = []
-    for lists, block in blocks(groups, first=first, last=last, held_rows=held_rows):
-        found += [pairs for number in lists for pairs in _join_list(block, number, scanner, base_rows, new_from)]
+    for begin, end in [(first, last)] if not new_from else _touched(groups, first, last, new_from):
+        for lists, block in blocks(groups, first=begin, last=end, held_rows=held_rows):
+            found += [pairs for number in lists for pairs in _join_list(block, number, scanner, base_rows, new_from)]
     return _sorted(found)
+
+
+def _touched(groups: Sequence[Group], first: int, last: int, new_from: int) -> list[tuple[int, int]]:
+    """Return the runs [begin, end) of lists between `first` and `last` where a row from `new_from` on lives or visits.
+
+    The vectors of other lists are not read, so a small batch costs the lists it falls into and not the collection.
+    """
+    touched = np.zeros(last - first + 1, bool)  # and one that ends the last run
+    for group in groups:
+        for start, visitors in ((group.start, None), (group.guest_start, group.guests)):
+            within = slice(*start[[first, last]].tolist())
+            rows = group.rows[within] if visitors is None else group.rows[visitors[within]]
+            late = np.flatnonzero(rows >= new_from) + within.start
+            touched[np.searchsorted(start[first : last + 1], late, side="right") - 1] = True
+    cuts = np.flatnonzero(np.diff(touched.astype(np.int8), prepend=0))
+    return [(first + int(begin), first + int(end)) for begin, end in zip(cuts[::2], cuts[1::2], strict=True)]
 
 
 def join_blocks(

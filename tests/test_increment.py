@@ -1,6 +1,7 @@
 """New rows joined against old ones find what a join of all finds; old decisions stand, and new images go to old keepers first."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -8,6 +9,7 @@ import pytest
 
 from benchmarks.planted import planted
 from curation import schema
+from graph.block import blocks
 from graph.duplicates import Kept
 from graph.increment import apart, attach, old_first, open_verdicts, settle, touched
 from graph.join import single_list
@@ -60,6 +62,23 @@ def test_old_pairs_and_added_pairs_are_the_pairs_of_all(vectors: np.ndarray, npr
     assert min(row_b for _, row_b in set_of(added)) >= OLD
     assert set_of(old) | set_of(added) == set_of(everything)
     assert edge_rows([old, added]).equals(edge_rows([everything]))
+
+
+def test_of_lists_without_a_new_row_no_vector_is_read(vectors: np.ndarray) -> None:
+    old, new, _ = groups_of(vectors[: OLD + 400], nlist=40, nprobe=2)
+    few = group_rows(vectors=new.vectors[:5], rows=np.sort(new.rows[:5]), probes=new.probes[:5], num_lists=40)
+    lists = np.union1d(few.probes[:, 0], few.probes[:, 1])
+    home = np.searchsorted(old.start, np.arange(OLD), side="right") - 1
+    visits = np.isin(old.probes, lists).any(1)
+    unread = ~np.isin(home, lists) & ~visits
+    assert unread.sum() > OLD / 4
+    spoiled = replace(old, vectors=np.where(unread[:, None], np.float16(np.nan), old.vectors))
+    limits = {"first": 0, "last": 40, "min_similarity": FLOOR, "new_from": OLD}
+    wanted, found = join_lists([old, few], **limits), join_lists([spoiled, few], **limits)
+    assert len(wanted)
+    assert edge_rows([found]).equals(edge_rows([wanted]))
+    read = [block.points for _, block in blocks([spoiled, few], first=0, last=40, held_rows=10**6)]
+    assert np.isnan(np.concatenate(read)).any()  # as it would be if every list were read
 
 
 def test_blocks_of_new_rows_add_what_an_exact_join_of_all_finds(vectors: np.ndarray) -> None:
