@@ -58,7 +58,7 @@ def nearest_lists(
     """
     everyone = [at_home(groups, number) for number in range(first, last)]
     found = [distinct(members) for members in everyone]
-    asked = _joined([members.take(kept) for members, (kept, _, _) in zip(everyone, found, strict=True)])
+    asked = _joined([members.take(_answering(members, *equal, new_from)) for members, equal in zip(everyone, found, strict=True)])
     if not len(asked):
         return _flat([], [], [])
     order = np.argsort(asked.rows)
@@ -80,6 +80,13 @@ def nearest_lists(
             lists.append(np.concatenate([beside, others]))
             cosine.append(np.concatenate([np.ones(len(beside), np.float32), near]))
     return _flat(rows, lists, cosine)
+
+
+def _answering(members: Members, kept: Rows, others: Rows, originals: Rows, new_from: int) -> Rows:
+    """Return which of the distinct members stand for a row from `new_from` on; nothing is asked of a base's own."""
+    late = members.rows >= new_from
+    late[originals[late[others]]] = True
+    return kept[late[kept]]
 
 
 def _search(groups: Sequence[Group], asked: Members, queries: Floats, k: int, mean: Floats | None) -> tuple[Floats, Rows, Floats]:

@@ -14,6 +14,7 @@ from graph.duplicates import Kept
 from graph.increment import apart, attach, old_first, open_verdicts, settle, touched
 from graph.join import single_list
 from graph.lists import Group, group_rows
+from graph.nearest import nearest_lists
 from graph.partition import Partition
 from graph.quantiser import probes, train
 from graph.selfjoin import Pairs, edge_rows, join_added, join_blocks, join_lists
@@ -79,6 +80,15 @@ def test_of_lists_without_a_new_row_no_vector_is_read(vectors: np.ndarray) -> No
     assert edge_rows([found]).equals(edge_rows([wanted]))
     read = [block.points for _, block in blocks([spoiled, few], first=0, last=40, held_rows=10**6)]
     assert np.isnan(np.concatenate(read)).any()  # as it would be if every list were read
+
+
+def test_new_rows_have_the_neighbours_that_a_search_for_all_gives_them(vectors: np.ndarray) -> None:
+    groups = groups_of(vectors, nlist=12, nprobe=3)
+    wanted, found = (nearest_lists(groups, first=0, last=12, k=5, new_from=new_from) for new_from in (0, OLD))
+    later = wanted.between(OLD, len(vectors))
+    assert np.array_equal(found.rows, np.arange(OLD, len(vectors)))
+    assert np.array_equal(found.start, later.start) and np.array_equal(found.neighbours, later.neighbours)
+    np.testing.assert_array_equal(found.similarity, later.similarity)
 
 
 def test_blocks_of_new_rows_add_what_an_exact_join_of_all_finds(vectors: np.ndarray) -> None:
