@@ -66,7 +66,7 @@ SHAPES_CONFIG = TrainConfig(
         axes_dims=(8, 12, 12), axes_lens=(512, 64, 64), pad_to=8,
     ),
     data=DataConfig(resolution_px=SIDE_PX, **DATA),  # type: ignore[arg-type]
-    autoencoder="pca:4:12", text="hash:64", num_steps=2800, batch_size=32, learning_rate=2e-3, checkpoint_every=300,
+    autoencoder="pca:4:12", text="hash:64", num_steps=2400, batch_size=32, learning_rate=2e-3, checkpoint_every=300,
 )  # fmt: skip
 DIGITS_CONFIG = TrainConfig(
     model=DiTConfig(
