@@ -79,7 +79,7 @@ def near_order(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.
     Images are numbered along the bands of their graph (Cuthill & McKee 1969, https://doi.org/10.1145/800195.805928), so the
     neighbours of one are the neighbours of the next.
     """
-    count = int(max(left.max(), right.max())) + 1
+    count = int(max(left.max(initial=0), right.max(initial=0))) + 1
     graph = coo_array((np.ones(len(left), np.int8), (left, right)), shape=(count, count)).tocsr()
     place = np.empty(count, np.int64)
     place[reverse_cuthill_mckee((graph + graph.T).tocsr(), symmetric_mode=True)] = np.arange(count)

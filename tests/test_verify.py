@@ -283,6 +283,11 @@ def test_an_unreadable_image_is_no_copy_and_an_absent_one_an_error(photographs, 
         verify(pairs=edge_rows([(0, 7)]), keypoints=keypoints)
 
 
+def test_no_pairs_have_no_verdicts(photographs, tmp_path):
+    keypoints = describe(images=image_rows([write(photographs[0], tmp_path / "a.png")]))
+    assert verify(pairs=edge_rows([]), keypoints=keypoints).num_rows == 0
+
+
 def test_a_slice_of_keypoints_with_its_global_rows_gives_the_same_verdicts(photographs, tmp_path):
     pictures = [*photographs, ALTERATIONS["cropped"](photographs[2])]
     keypoints = describe(images=image_rows([write(p, tmp_path / f"{i}.png") for i, p in enumerate(pictures)]))
