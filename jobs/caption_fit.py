@@ -10,8 +10,6 @@ from graph.misplaced import misplaced
 from jobs.stage import Item, Output
 from jobs.whole import aligned_outputs, one_item
 
-TABLE = "caption_fit"
-
 
 def plan(run: Run, **_: object) -> list[Item]:
     """Return one item that produces every part: a caption is compared with those of the whole collection."""
