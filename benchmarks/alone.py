@@ -7,12 +7,18 @@ from collections.abc import Sequence
 from typing import Any
 
 
-def measured_alone(module: str, arguments: Sequence[str], *, name: dict[str, Any]) -> dict[str, Any]:
+def measured_alone(
+    module: str, arguments: Sequence[str], *, name: dict[str, Any], limit_s: float | None = None
+) -> dict[str, Any]:
     """Return the JSON object that `python -m module arguments` prints last, printed here too.
 
-    name: what the row is called; a process that fails gives a row of it and the last line of its errors.
+    name: what the row is called; a process that fails gives a row of it and the last line of its errors, and so does one that
+        takes longer than `limit_s`.
     """
-    done = subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True)
+    try:
+        done = subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True, timeout=limit_s)
+    except subprocess.TimeoutExpired:
+        return printed(name | {"error": f"took longer than {limit_s:g} s"})
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines:
         return printed(name | {"error": (done.stderr.strip().splitlines() or ["no output"])[-1]})

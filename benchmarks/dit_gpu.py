@@ -5,9 +5,10 @@
     python -m benchmarks.dit_gpu --smoke               # the same code at toy size on the CPU, float32; its times mean nothing
 
 One run on an H200 is recorded (results/gpu.md); without a GPU the command says so and writes nothing.
-Candidates: diffusers (SDPA), ours, ours fused, fused with flash-attn 2 and 3 where their packages are installed, fused with
-torch.compile per block (its first call, compilation, is reported apart). MFU is the closed form of model/roofline.py over seconds
-over the peak of an H100 (989 TFLOPS dense bf16; --peak for others). Outputs are compared with diffusers', relative to their norm.
+Candidates: diffusers (SDPA), ours, ours fused, fused with PyTorch's varlen kernel and with flash-attn 2 and 3 where their
+packages are installed, fused with torch.compile per block (its first call, compilation, is reported apart). MFU is the closed
+form of model/roofline.py over seconds over the peak of an H100 (989 TFLOPS dense bf16; --peak for others). Outputs are compared
+with diffusers', relative to their norm.
 """
 
 import argparse
@@ -24,9 +25,10 @@ from torch import Tensor
 
 from benchmarks.about import about
 from curation.errors import ModelError
-from model.attention import use_attention
+from model.attention import VARLEN, use_attention
+from model.blocks import prepare_blocks
 from model.config import Z_IMAGE, DiTConfig, to_dict
-from model.dit import Block, DiT
+from model.dit import DiT
 from model.fused import fuse
 from model.released import OWN_FIELDS
 from model.roofline import BACKWARD, H100, forward_flops, weight_count
@@ -99,7 +101,7 @@ def _candidates(
     yield "ours", lambda: ours(latents, t, text)
     fuse(ours)
     yield "fused", lambda: ours(latents, t, text)
-    for backend in ("flash2", "flash3"):
+    for backend in VARLEN:
         try:
             use_attention(ours, backend)
         except ModelError as error:
@@ -108,9 +110,7 @@ def _candidates(
         yield f"fused, {backend}", lambda: ours(latents, t, text)
     use_attention(ours, "sdpa")
     if compiled:
-        for block in ours.modules():
-            if isinstance(block, Block):
-                block.compile()
+        prepare_blocks(ours, recompute=False, compiled=True)
         yield "fused, compiled", lambda: ours(latents, t, text)
 
 

@@ -4,10 +4,10 @@
     python -m benchmarks.train_gpu --smoke             # the same code at toy size on the CPU; its times mean nothing
 
 Pictures are drawn, written as shards, read, decoded, encoded (PCA, 16 channels at 1/8, so a picture of --px has the tokens that
-the Flux VAE gives it) and trained on by model.train, in bf16 with float32 weights and average. Options, each in a process of its
-own: plain; compiled blocks; compiled with gradient checkpointing, at four times the batch. Numbers are those of the log after
---steps updates, the first ones left out (model/throughput.py); the state is not saved. The peak that MFU is a share of is the
-data sheet's 989 TFLOP/s of an H100 or H200.
+the Flux VAE gives it; captions of 20 to 300 words) and trained on by model.train, in bf16 with float32 weights and average.
+Options, each in a process of its own: OPTIONS below, or those that --options names. Numbers are those of the log after --steps
+updates, the first ones left out (model/throughput.py); the state is not saved. MFU is a share of the data sheet's 989 TFLOP/s of
+an H100 or H200.
 """
 
 import argparse
@@ -37,8 +37,16 @@ PICTURES = 96
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
     "compiled": {"compile": True},
-    "compiled, checkpointing, 4 x the batch": {"compile": True, "gradient_checkpointing": True},
+    "checkpointing": {"gradient_checkpointing": True},
+    "compiled, checkpointing": {"compile": True, "gradient_checkpointing": True},
+    "compiled, checkpointing, 4 x the batch": {"compile": True, "gradient_checkpointing": True, "batch_size": 4},
+    "varlen": {"attention": "varlen"},
+    "compiled, varlen": {"compile": True, "attention": "varlen"},
+    "deterministic": {"deterministic": True},
 }
+"""What each option sets; batch_size in multiples of --batch."""
+WORDS = (20, 60, 150, 300)
+"""Lengths of captions, one after the other."""
 
 
 class Enough(Exception):
@@ -57,27 +65,35 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
             return [printed(measured(options.option, scratch, options))]
         write_pictures(scratch / "pictures", px=options.px)
         write_raw_shards(scratch / "pictures", scratch / "shards")
-        rows = [_alone(name, scratch, options) for name in OPTIONS]
-    if options.out is not None:
-        facts = about("python -m benchmarks.train_gpu", load=round(os.getloadavg()[0], 1), packages=("torch",))
-        device = "cpu (smoke)" if options.smoke else torch.cuda.get_device_name()
-        shape = f"{weight_count(_config(options).model) / 1e9:.2f}B parameters of the released width"
-        options.out.write_text(json.dumps(facts | {"device": device, "shape": shape, "rows": rows}, indent=1) + "\n")
+        rows = []
+        for name in options.options:
+            rows.append(_alone(name, scratch, options))
+            if options.out is not None:
+                options.out.write_text(json.dumps(_facts(options) | {"rows": rows}, indent=1) + "\n")
     return rows
+
+
+def _facts(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what the rows were measured with."""
+    facts = about("python -m benchmarks.train_gpu", load=round(os.getloadavg()[0], 1), packages=("torch",))
+    device = "cpu (smoke)" if options.smoke else torch.cuda.get_device_name()
+    return facts | {
+        "device": device,
+        "shape": f"{weight_count(_config(options).model) / 1e9:.2f}B parameters of the released width",
+    }
 
 
 def _alone(name: str, scratch: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Return the row of one option, measured by a process of its own."""
     passed = [str(x) for key in ("px", "batch", "steps", "layers") for x in (f"--{key}", getattr(options, key))]
     arguments = ["--option", name, "--scratch", str(scratch), *passed, *["--smoke"] * options.smoke]
-    return measured_alone("benchmarks.train_gpu", arguments, name={"option": name})
+    return measured_alone("benchmarks.train_gpu", arguments, name={"option": name}, limit_s=options.limit)
 
 
 def measured(name: str, scratch: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Return what the trainer's log says after --steps updates with one option."""
-    config, seen = replace(_config(options), **OPTIONS[name]), list[dict[str, Any]]()
-    if config.gradient_checkpointing:
-        config = replace(config, batch_size=4 * config.batch_size)
+    config, seen = _config(options), list[dict[str, Any]]()
+    config = replace(config, **OPTIONS[name] | {"batch_size": OPTIONS[name].get("batch_size", 1) * config.batch_size})
 
     def stop(record: dict[str, Any]) -> None:
         seen.append(record)
@@ -112,13 +128,13 @@ def _config(options: argparse.Namespace) -> TrainConfig:
 
 
 def write_pictures(folder: Path, *, px: int) -> None:
-    """Write PICTURES smooth random pictures of px x px with captions of some eighty words."""
+    """Write PICTURES smooth random pictures of px x px with captions of WORDS."""
     folder.mkdir(parents=True)
     generator = np.random.default_rng(0)
     for i in range(PICTURES):
         coarse = Image.fromarray(generator.integers(0, 256, (8, 8, 3), dtype=np.uint8))
         coarse.resize((px, px), Image.Resampling.BICUBIC).save(folder / f"{i:03d}.png")
-        (folder / f"{i:03d}.txt").write_text(" ".join(f"word{n}" for n in generator.integers(0, 1000, 80)))
+        (folder / f"{i:03d}.txt").write_text(" ".join(f"word{n}" for n in generator.integers(0, 1000, WORDS[i % len(WORDS)])))
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -127,7 +143,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--layers", type=int, default=6, help="joint blocks; two refiners of each kind come to them")
     parser.add_argument("--steps", type=int, default=15)
+    parser.add_argument("--limit", type=float, help="seconds that an option may take; default: any")
     parser.add_argument("--scratch", type=Path)
+    parser.add_argument("--options", nargs="+", choices=tuple(OPTIONS), default=tuple(OPTIONS), metavar="OPTION")
     parser.add_argument("--option", choices=tuple(OPTIONS), help="measure this alone, in this process")
     parser.add_argument("--smoke", action="store_true")
     parser.add_argument("--out", type=Path, help="write the rows there as JSON")

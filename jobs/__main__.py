@@ -370,7 +370,7 @@ def sample(
     strength: Annotated[
         float | None, typer.Option(min=0, max=1, help="with --image: share of the steps made, 1 forgets the image [default: 0.6]")
     ] = None,
-    attention: Annotated[str, typer.Option(help="kernel: sdpa, flash2 or flash3")] = "sdpa",
+    attention: Annotated[str, typer.Option(help="kernel: sdpa, varlen, flash2 or flash3")] = "sdpa",
     lora: Annotated[list[Path] | None, typer.Option(help="file of adapters to merge; may be repeated")] = None,
     lora_strength: Annotated[float | None, typer.Option(help="with --lora: factor of what adapters change [default: 1]")] = None,
     in_turn: Annotated[bool, typer.Option("--in-turn", help="one part of a pipeline in memory at a time")] = False,

@@ -1,9 +1,9 @@
 """Attention inside each sequence of a packed batch, by a kernel that is chosen by name.
 
 `sdpa` is PyTorch's own, one batched product without a mask per distinct length; it is the default and runs everywhere. `flash2`
-and `flash3` are the packages flash-attn 2 and 3: one call for all lengths, from the places where sequences begin (cu_seqlens).
-Nothing is picked silently: a package that is missing is an error that names it. Only bfloat16 is accepted, never float16, in
-which the released model overflows.
+and `flash3` are the packages flash-attn 2 and 3, `varlen` is the flash kernel that comes with PyTorch: one call for all lengths,
+from the places where sequences begin (cu_seqlens). These accept bfloat16 alone, never float16, in which the released model
+overflows. Nothing is picked silently: a package that is missing is an error that names it.
 
 Dao 2023, FlashAttention-2, arXiv 2307.08691; Shah et al. 2024, FlashAttention-3, arXiv 2407.08608.
 """
@@ -24,9 +24,13 @@ from model.rope import rotate, rotate_
 
 # T tokens of all samples, D width, H heads, K head dim
 
-PACKAGES = {"flash2": ("flash_attn", "flash-attn"), "flash3": ("flash_attn_interface", "flash-attn-3")}
-"""Backend -> module that holds flash_attn_varlen_func, and the distribution it comes with."""
-BACKENDS = ("sdpa", *PACKAGES)
+VARLEN = {
+    "varlen": ("torch.nn.attention.varlen", "varlen_attn", "torch 2.10 or later"),
+    "flash2": ("flash_attn", "flash_attn_varlen_func", "flash-attn"),
+    "flash3": ("flash_attn_interface", "flash_attn_varlen_func", "flash-attn-3"),
+}
+"""Backend -> module, the function of it that takes sequences of all lengths, and the distribution it comes with."""
+BACKENDS = ("sdpa", *VARLEN)
 QK_NORM_EPS = 1e-5
 """Inside the norms of queries and keys, whatever the configuration's norm_eps: the released code has it as a constant."""
 
@@ -43,12 +47,12 @@ def attend(q_THK: Tensor, k_THK: Tensor, v_THK: Tensor, packing: Packing, *, bac
 
 
 def varlen_kernel(backend: str) -> Callable[..., Tensor | tuple[Tensor, ...]]:
-    """Return flash_attn_varlen_func of a backend; raises ConfigError for an unknown one, ModelError without its package."""
-    if backend not in PACKAGES:
+    """Return the function of a backend for all lengths; raises ConfigError for an unknown one, ModelError without its package."""
+    if backend not in VARLEN:
         raise ConfigError(f"attention is {backend!r}; it must be one of {', '.join(BACKENDS)}")
-    module, distribution = PACKAGES[backend]
+    module, function, distribution = VARLEN[backend]
     try:
-        kernel: Callable[..., Tensor | tuple[Tensor, ...]] = importlib.import_module(module).flash_attn_varlen_func
+        kernel: Callable[..., Tensor | tuple[Tensor, ...]] = getattr(importlib.import_module(module), function)
     except ImportError as error:
         raise ModelError(f"attention {backend} needs the package {distribution} ({error}); install it or use sdpa") from None
     return kernel
@@ -80,7 +84,7 @@ class Attention(nn.Module):
 
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
-        self.heads, self.backend = config.n_heads, "sdpa"
+        self.heads, self.backend, self.attend = config.n_heads, "sdpa", attend
         self.to_q, self.to_k, self.to_v = (nn.Linear(config.dim, config.dim, bias=False) for _ in range(3))
         self.to_out = nn.ModuleList([nn.Linear(config.dim, config.dim, bias=False)])
         self.norm_q, self.norm_k = (
@@ -91,7 +95,7 @@ class Attention(nn.Module):
         """Return the attended tokens, (T, D)."""
         q, k, v = (linear(x_TD).view(len(x_TD), self.heads, -1) for linear in (self.to_q, self.to_k, self.to_v))
         q, k = turned(q, self.norm_q, packing.rope_TP), turned(k, self.norm_k, packing.rope_TP)
-        out: Tensor = self.to_out[0](attend(q, k, v, packing, backend=self.backend))
+        out: Tensor = self.to_out[0](self.attend(q, k, v, packing, backend=self.backend))
         return out
 
 

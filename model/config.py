@@ -275,7 +275,7 @@ class TrainConfig:
     gradient_checkpointing: bool = False
     """Compute a block's activations again in the backward pass instead of keeping them: a third more time, far less memory."""
     attention: str = "sdpa"
-    """Kernel of attention: sdpa, flash2 or flash3 (packages of their own; bf16 on CUDA)."""
+    """Kernel of attention: sdpa; varlen (PyTorch's own), flash2 or flash3 (packages of their own), all three bf16 on CUDA."""
     compile: bool = False
     """Compile every block (torch.compile); the first updates take minutes."""
     init: str | None = None
@@ -314,8 +314,8 @@ class TrainConfig:
         for name in ("constant_share", "final_lr_share", "ema_decay"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be in [0, 1]")
-        if self.attention not in ("sdpa", "flash2", "flash3"):
-            raise ConfigError(f"attention is {self.attention!r}; it must be sdpa, flash2 or flash3")
+        if self.attention not in ("sdpa", "varlen", "flash2", "flash3"):
+            raise ConfigError(f"attention is {self.attention!r}; it must be sdpa, varlen, flash2 or flash3")
         if self.attention != "sdpa" and self.precision != "bf16":
             raise ConfigError(f"attention {self.attention} needs precision bf16, not {self.precision}")
         if self.precision not in ("fp32", "bf16"):

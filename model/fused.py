@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.aligned import ALIGNED
-from model.attention import Attention, attend, turned
+from model.attention import Attention, turned
 from model.dit import Block, DiT, FeedForward
 from model.layout import Packing, padded
 from model.modulation import on_float32_cpu
@@ -48,7 +48,7 @@ class FusedAttention(nn.Module):
 
     def __init__(self, split: Attention) -> None:
         super().__init__()
-        self.heads, self.backend = split.heads, split.backend
+        self.heads, self.backend, self.attend = split.heads, split.backend, split.attend
         self.to_qkv = _linear(torch.cat([layer.weight.detach() for layer in (split.to_q, split.to_k, split.to_v)]), split.to_q)
         self.to_out, self.norm_q, self.norm_k = split.to_out, split.norm_q, split.norm_k
         _keep_keys(self, "to_qkv.weight", ("to_q.weight", "to_k.weight", "to_v.weight"), lambda x: x.chunk(3), torch.cat)
@@ -57,7 +57,7 @@ class FusedAttention(nn.Module):
         """Return the attended tokens, (T, D)."""
         q, k, v = (x.view(len(x_TD), self.heads, -1) for x in _parts(x_TD, self.to_qkv, 3))
         q, k = turned(q, self.norm_q, packing.rope_TP), turned(k, self.norm_k, packing.rope_TP)
-        out: Tensor = self.to_out[0](attend(q, k, v, packing, backend=self.backend))
+        out: Tensor = self.to_out[0](self.attend(q, k, v, packing, backend=self.backend))
         return out
 
 

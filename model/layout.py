@@ -10,7 +10,7 @@ token in row r and column s is (Lc + 1, r, s) where Lc is the padded text length
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
 import torch
@@ -29,11 +29,12 @@ class Packing:
     rope_TP: Tensor  # complex64
     rows_T: Tensor  # which conditioning row each token follows
     mixed: bool = False  # tokens of one sequence follow different rows
+    uniform: bool = field(init=False)
+    """True when all sequences have one length and each follows one row; they then lie in the order of the batch."""
 
-    @property
-    def uniform(self) -> bool:
-        """True when all sequences have one length and each follows one row; they then lie in the order of the batch."""
-        return len(self.groups) == 1 and not self.mixed
+    def __post_init__(self) -> None:
+        """Settle `uniform` here: read off `groups` in a compiled block, it would tie the block to their number."""
+        object.__setattr__(self, "uniform", len(self.groups) == 1 and not self.mixed)
 
     @property
     def longest(self) -> int:

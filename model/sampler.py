@@ -101,8 +101,8 @@ class Sampler:
     ) -> "Sampler":
         """Return the sampler of a checkpoint of this project, or of a pipeline folder in diffusers' layout.
 
-        ema: a checkpoint's averaged weights. device: default the checkpoint's own, cpu for a pipeline. attention: sdpa, flash2 or
-            flash3. fused: one product for layers that share their input (model/fused.py); None: on a CPU alone.
+        ema: a checkpoint's averaged weights. device: default the checkpoint's own, cpu for a pipeline. attention: sdpa, varlen,
+            flash2 or flash3. fused: one product for layers that share their input (model/fused.py); None: on a CPU alone.
         Raises ModelError when the folder is neither or does not fit together, or the attention's package is missing.
         """
         sampler = cls._pipeline(folder, device or "cpu") if is_pipeline(folder) else cls._checkpoint(folder, ema, device)

@@ -36,7 +36,7 @@ def test_varlen_kernels_are_told_where_sequences_begin_and_end():
 
 def test_a_backend_that_is_not_there_is_named():
     model = DiT(CONFIG)
-    with pytest.raises(ConfigError, match="one of sdpa, flash2, flash3"):
+    with pytest.raises(ConfigError, match="one of sdpa, varlen, flash2, flash3"):
         use_attention(model, "xformers")
     for backend in BACKENDS[1:]:
         try:
@@ -62,5 +62,5 @@ def test_flash_is_configured_with_bf16_alone():
     assert TrainConfig(attention="flash3", precision="bf16").attention == "flash3"
     with pytest.raises(ConfigError, match="flash3 needs precision bf16, not fp32"):
         TrainConfig(attention="flash3")
-    with pytest.raises(ConfigError, match="'flash'; it must be sdpa, flash2 or flash3"):
+    with pytest.raises(ConfigError, match="'flash'; it must be sdpa, varlen, flash2 or flash3"):
         TrainConfig(attention="flash")

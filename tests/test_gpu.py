@@ -13,7 +13,7 @@ from tiny_run import CONFIG, weights_of
 from tiny_shards import squares, write_tiny_shards
 
 from curation.errors import ModelError
-from model.attention import PACKAGES, use_attention, varlen_kernel
+from model.attention import VARLEN, use_attention, varlen_kernel
 from model.blocks import prepare_blocks
 from model.config import DiTConfig
 from model.dit import DiT
@@ -70,16 +70,20 @@ def test_bf16_stays_near_float32(exact: list[torch.Tensor]):
         assert 0 < away(fuse(fill(DiT(MODEL)).lower().cuda())(*on_gpu()), exact) < 0.03
 
 
-@pytest.mark.parametrize("backend", PACKAGES)
-def test_flash_attention_is_near_sdpa(backend: str):
+@pytest.mark.parametrize("backend", VARLEN)
+def test_flash_attention_is_near_sdpa_with_its_gradients(backend: str):
     try:
         varlen_kernel(backend)
     except ModelError as error:
         pytest.skip(str(error))
-    model = fill(DiT(MODEL)).lower().cuda()
-    with torch.no_grad():
-        wanted = model(*on_gpu())
-        assert away(use_attention(model, backend)(*on_gpu()), wanted) < 0.02
+    values, gradients = [], []
+    for kernel in ("sdpa", backend):
+        model = use_attention(fill(DiT(MODEL)).lower().cuda(), kernel)
+        values.append(model(*on_gpu()))
+        sum(x.float().square().mean() for x in values[-1]).backward()
+        gradients.append([p.grad for p in model.parameters() if p.grad is not None])
+    assert away(values[1], values[0]) < 0.02
+    assert away(gradients[1], gradients[0]) < 0.04
 
 
 @pytest.mark.parametrize("recompute", [False, True])

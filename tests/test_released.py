@@ -172,7 +172,7 @@ def test_the_verbs_sample_a_pipeline_folder_and_export_a_checkpoint(theirs: Path
         run(app, [*made, "--strength", "0.5"], catch_exceptions=False)
     with pytest.raises(ConfigError, match="--negative-prompt has no effect with --guidance 1"):
         run(app, [*made, "--guidance", "1", "--negative-prompt", "bad"], catch_exceptions=False)
-    with pytest.raises(ConfigError, match="one of sdpa, flash2, flash3"):
+    with pytest.raises(ConfigError, match="one of sdpa, varlen, flash2, flash3"):
         run(app, [*made, "--attention", "flash1"], catch_exceptions=False)
     assert run(app, ["export", str(checkpoint), "--out", str(tmp_path / "whole")], catch_exceptions=False).exit_code == 0
     alone = ["export", str(checkpoint), "--out", str(tmp_path / "alone"), "--transformer-only"]
