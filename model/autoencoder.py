@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from curation.errors import ConfigError, ModelError
-from model.folder import check_complete, loading
+from model.folder import check_complete, check_finite, is_finite, loading
 
 FLUX_SCALING, FLUX_SHIFT = 0.3611, 0.1159
 TILE_PX = 1024
@@ -93,6 +93,7 @@ class PCAAutoencoder:
         tensors = load_file(path)
         if set(tensors) != {"mean", "components", "scale"}:
             raise ModelError(f"{path} holds {sorted(tensors)}, not a PCA autoencoder")
+        check_finite(tensors.items(), path)
         downsample = round((len(tensors["mean"]) / 3) ** 0.5)
         return cls(**tensors, downsample=downsample)
 
@@ -112,6 +113,7 @@ class FluxVAE:
         with loading(folder):
             model, found = AutoencoderKL.from_pretrained(folder, local_files_only=True, output_loading_info=True)
         check_complete(found["missing_keys"], folder)
+        check_finite(model.named_parameters(), folder)
         self.model = model.eval().requires_grad_(False).to(device)
         config = self.model.config
         self.scaling = float(config.scaling_factor or FLUX_SCALING)
@@ -164,6 +166,21 @@ def encoded(autoencoder: Autoencoder, pixels: np.ndarray) -> Tensor:
 def to_pixels(images: Tensor) -> Tensor:
     """Return images (B, 3, H, W) in [-1, 1] as uint8 pixels (B, H, W, 3)."""
     return ((images.clamp(-1, 1) + 1) * 127.5).round().byte().movedim(1, -1).contiguous()
+
+
+def decoded(autoencoder: Autoencoder, latents: Tensor, prompts: Sequence[str]) -> np.ndarray:
+    """Return sampled latents (B, C, h, w) as images, uint8 (B, H, W, 3).
+
+    Raises ModelError naming the first prompt whose latent or image is not finite: it would be black.
+    """
+    images = autoencoder.decode(latents.cpu()).cpu()
+    for latent, image, prompt in zip(latents, images, prompts, strict=True):
+        if not (is_finite(latent) and is_finite(image)):
+            what = "image" if is_finite(latent) else "latent"
+            raise ModelError(
+                f"the {what} sampled for {prompt!r} is not finite; lower guidance, or use weights in float32 or bf16"
+            )
+    return to_pixels(images).numpy()
 
 
 def _fixed_signs(components: Tensor) -> Tensor:

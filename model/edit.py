@@ -16,7 +16,7 @@ from torch import Tensor
 
 from curation.buckets import bucket
 from curation.errors import ConfigError, ModelError
-from model.autoencoder import to_pixels, to_signed
+from model.autoencoder import decoded, to_signed
 from model.buckets import training_shape
 from model.checkpoint import read_config
 from model.flow import times
@@ -112,7 +112,7 @@ class Editor:
             cfg_truncation=cfg_truncation, cfg_normalization=cfg_normalization, negative_prompt=negative_prompt, seed=seed,
             noise=noise,
         )  # fmt: skip
-        return to_pixels(self.parts.autoencoder.decode(latents.cpu()).cpu()).numpy()
+        return decoded(self.parts.autoencoder, latents, prompts)
 
     @torch.no_grad()
     def edit_latents(

@@ -2,17 +2,20 @@
 
 A folder that was copied half, cut by a full disk or meant for other code fails in many ways inside of json, safetensors,
 transformers and diffusers; whoever gave it wants to know which file it is. Worse is what does not fail: both packages draw
-weights that a folder lacks at random, with a warning. Here a missing weight is an error.
+weights that a folder lacks at random, with a warning, and a weight that is NaN makes every image black. Here both are errors.
 """
 
 import dataclasses
 import json
-from collections.abc import Collection, Iterator
+import math
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
+from torch import Tensor
 
 from curation.errors import ConfigError, ModelError
 from model.config import DiTConfig, from_dict
@@ -65,6 +68,22 @@ def check_complete(missing: Collection[str], folder: Path | str) -> None:
     """Raise ModelError if a loader found no weights for some of a model's names."""
     if missing:
         raise ModelError(f"{folder} lacks {len(missing)} weights, first {min(missing)}; copy the whole folder again")
+
+
+def check_finite(weights: Iterable[tuple[str, Tensor]], source: Path | str) -> None:
+    """Raise ModelError naming the first weight that holds NaN or infinity."""
+    for name, weight in weights:
+        if not is_finite(weight):
+            count = int((~torch.isfinite(weight)).sum())
+            raise ModelError(
+                f"{source}: {name} holds NaN or infinity, {count} of {weight.numel()} numbers; the training that wrote it "
+                "diverged, or the file is damaged: take an earlier checkpoint or copy it again"
+            )
+
+
+def is_finite(x: Tensor) -> bool:
+    """Tell whether no number is NaN or infinite: one pass, no mask of the tensor's size."""
+    return not x.is_floating_point() or x.numel() == 0 or all(math.isfinite(float(bound)) for bound in torch.aminmax(x.detach()))
 
 
 def _line(error: BaseException) -> str:

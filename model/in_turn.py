@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from model.autoencoder import to_pixels
+from model.autoencoder import decoded
 from model.flow import grid_shift, times
 from model.fused import fuse, pays_on
 from model.int8 import quantise, size_bytes
@@ -91,7 +91,7 @@ def sample_in_turn(
 
     vae = load_vae(folder, device=device)
     tell(Loaded("vae", size_bytes(vae.model)))
-    pixels = [to_pixels(vae.decode(some).cpu()).numpy() for some in latents]
+    pixels = [decoded(vae, some, prompts[batch_size * i :][: len(some)]) for i, some in enumerate(latents)]
     return np.concatenate(pixels) if pixels else np.zeros((0, height_px, width_px, 3), np.uint8)
 
 

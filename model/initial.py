@@ -22,8 +22,9 @@ from model.checkpoint import Base, check_fit, is_complete, latest_checkpoint, re
 from model.config import TrainConfig, to_dict
 from model.dit import DiT
 from model.drawn import drawn_weights
+from model.folder import check_finite
 from model.lora import add_adapters, drawn_adapters, portable
-from model.parallel import fill, fill_from
+from model.parallel import fill, fill_from, local
 from model.released import is_pipeline, weight_files
 from model.stored import AdaptedWeights, StoredWeights, Weights
 
@@ -86,6 +87,7 @@ def _take(parameters: Mapping[str, Tensor], weights: Weights, source: Path) -> s
     check_fit(_shapes(taken), weights.shapes, source)
     for name, parameter in taken.items():
         fill_from(parameter, weights, name)
+        check_finite([(name, local(parameter.detach()))], source)
     return set(taken)
 
 

@@ -23,7 +23,7 @@ from model.checkpoint import check_fit, load_model, read_config, write_json
 from model.config import Z_IMAGE, DiTConfig, to_dict
 from model.dit import DiT
 from model.flow import grid_shift
-from model.folder import read_dit_config, read_settings
+from model.folder import check_finite, read_dit_config, read_settings
 from model.stored import StoredWeights
 from model.text import Qwen3, TextEncoder
 
@@ -132,7 +132,7 @@ def _part(folder: Path, name: str) -> Path:
 def load_released(folder: Path, *, dtype: torch.dtype | None = None) -> DiT:
     """Return the DiT of a transformer folder: config.json and its safetensors, in one file or sharded.
 
-    Raises ModelError if the folder is no such folder, or a key is missing, unknown or of another shape.
+    Raises ModelError if the folder is no such folder, or a key is missing, unknown, of another shape or not finite.
     """
     folder = Path(folder)
     if not (folder / "config.json").is_file():
@@ -142,6 +142,7 @@ def load_released(folder: Path, *, dtype: torch.dtype | None = None) -> DiT:
         model = DiT(read_dit_config(folder / "config.json"))
     check_fit({name: tuple(x.shape) for name, x in model.state_dict().items()}, stored.shapes, folder)
     model.load_state_dict({key: _placed(key, stored.read(key), dtype, folder) for key in stored.shapes}, assign=True)
+    check_finite(model.named_parameters(), folder)
     return model.eval()
 
 

@@ -1,8 +1,12 @@
 """Grids of samples while training: always the same prompts from the same noise, so that two grids differ by the model alone."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from curation.errors import ModelError
 from model.config import PreviewConfig, TrainConfig
 from model.contact_sheet import contact_sheet
 from model.data import Batches
@@ -11,6 +15,8 @@ from model.released import Pipeline
 from model.sampler import Sampler
 from model.shard_reader import UnreadableSample, draw_caption
 from model.watch import Update
+
+logger = logging.getLogger(__name__)
 
 COLUMNS = 8
 """Samples side by side."""
@@ -29,8 +35,20 @@ class SampleGrid:
         """Return `samples`, the path of the grid, on the steps that have one."""
         if update.step % self.settings.every and update.step != self.config.num_steps:
             return {}
+        try:
+            images = self._images(update)
+        except ModelError as error:  # one prompt overflowed; losses have a guard of their own
+            logger.warning("no grid after update %d: %s", update.step, error)
+            return {}
+        path = self.out / "samples" / f"step-{update.step:06d}.png"
+        if self.writes:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            contact_sheet(list(images), list(self.prompts), columns=COLUMNS).save(path)
+        return {"samples": path}
+
+    def _images(self, update: Update) -> np.ndarray:
         with update.state.averaged() as model:
-            images = self._sampler(model).generate(
+            return self._sampler(model).generate(
                 self.prompts,
                 width_px=self.settings.width_px or self.config.data.resolution_px,
                 height_px=self.settings.height_px or self.config.data.resolution_px,
@@ -39,11 +57,6 @@ class SampleGrid:
                 seed=self.settings.seed,
                 batch_size=self.config.batch_size,
             )
-        path = self.out / "samples" / f"step-{update.step:06d}.png"
-        if self.writes:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            contact_sheet(list(images), list(self.prompts), columns=COLUMNS).save(path)
-        return {"samples": path}
 
     def _sampler(self, model: Any) -> Sampler:
         parts = Pipeline(

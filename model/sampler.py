@@ -20,7 +20,7 @@ from torch import Tensor
 
 from curation.errors import ConfigError
 from model.attention import use_attention
-from model.autoencoder import to_pixels, to_signed
+from model.autoencoder import decoded, to_signed
 from model.checkpoint import load_autoencoder, load_model, read_config
 from model.config import DiTConfig
 from model.contact_sheet import contact_sheet
@@ -152,7 +152,8 @@ class Sampler:
         shift: of the step grid; None takes that of the training. noise: latents (N, channels, h, w) to take instead.
         image: uint8 (H, W, 3) that every prompt starts from, cut in the middle to the wanted aspect; strength in (0, 1]: the
             share of the steps that are made.
-        Raises ConfigError if a side is not a multiple of downsample x patch, or no step is left.
+        Raises ConfigError if a side is not a multiple of downsample x patch, or no step is left, ModelError for an image that is
+        not finite.
         """
         size = latent_size(self.model.config, width_px, height_px, downsample=self.autoencoder.downsample)
         grid = times(num_steps, shift=self.parts.step_shift(size) if shift is None else shift)
@@ -176,7 +177,7 @@ class Sampler:
                 cfg_truncation=cfg_truncation,
                 cfg_normalization=cfg_normalization,
             )
-            images.append(to_pixels(self.autoencoder.decode(latents.cpu()).cpu()).numpy())
+            images.append(decoded(self.autoencoder, latents, part))
         return np.concatenate(images) if images else np.zeros((0, height_px, width_px, 3), np.uint8)
 
     def _encoded(self, image: np.ndarray, width_px: int, height_px: int) -> Tensor:

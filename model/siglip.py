@@ -13,7 +13,7 @@ from torch import Tensor
 
 from curation.errors import ModelError
 from model.feature_cache import weights_fingerprint
-from model.folder import check_complete, loading
+from model.folder import check_complete, check_finite, loading
 
 
 class SigLIP:
@@ -29,6 +29,7 @@ class SigLIP:
         with loading(folder):
             model, found = Siglip2VisionModel.from_pretrained(folder, local_files_only=True, output_loading_info=True)
         check_complete(found["missing_keys"], folder)
+        check_finite(model.named_parameters(), folder)
         self.model = model.eval().requires_grad_(False).to(device)
         self.width = int(self.model.config.hidden_size)
         self.id = f"siglip:{weights_fingerprint(Path(folder))}:{self.model.device.type}"

@@ -23,7 +23,7 @@ from torch import Tensor
 from curation.errors import ConfigError, ModelError
 from curation.sentences import load_minilm
 from model.feature_cache import FeatureCache, weights_fingerprint
-from model.folder import check_complete, loading
+from model.folder import check_complete, check_finite, loading
 
 NULL_WORD = "<null>"
 _WORD = re.compile(
@@ -111,6 +111,7 @@ class Qwen3:
         with loading(folder):
             model, found = AutoModel.from_pretrained(folder, local_files_only=True, dtype="auto", output_loading_info=True)
         check_complete(found["missing_keys"], folder)
+        check_finite(model.named_parameters(), folder)
         self.model = model.eval().requires_grad_(False).to(device)
         del self.model.layers[-1]  # the features are what enters it
         self.model.config.num_hidden_layers = len(self.model.layers)

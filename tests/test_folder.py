@@ -1,6 +1,7 @@
 """Folders of models that are broken: one line that names the file, never weights drawn at random."""
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -54,6 +55,16 @@ def without(key: str) -> Callable[[dict[str, torch.Tensor]], dict[str, torch.Ten
     return lambda found: {name: x for name, x in found.items() if name != key}
 
 
+def spoilt(key: str, number: float) -> Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]:
+    """Return what puts one number at the end of a tensor."""
+
+    def spoil(found: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        found[key].view(-1)[-1] = number
+        return found
+
+    return spoil
+
+
 def in_shards(folder: Path) -> list[Path]:
     """Cut the transformer's weights into shards with an index, and return them."""
     found = load_file(folder / WEIGHTS)
@@ -94,6 +105,17 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "the text encoder lacks a weight": (
         weights("text_encoder/model.safetensors", without("layers.0.mlp.up_proj.weight")),
         r"text_encoder lacks 1 weights, first layers\.0\.mlp\.up_proj\.weight",
+    ),
+    "a weight is NaN": (
+        weights(WEIGHTS, spoilt("x_pad_token", math.nan)), r"transformer: x_pad_token holds NaN or infinity, 1 of 48 numbers",
+    ),
+    "the VAE is infinite": (
+        weights("vae/diffusion_pytorch_model.safetensors", spoilt("decoder.conv_in.bias", -math.inf)),
+        r"vae: decoder\.conv_in\.bias holds NaN",
+    ),
+    "the text encoder is NaN": (
+        weights("text_encoder/model.safetensors", spoilt("layers.0.mlp.up_proj.weight", math.nan)),
+        r"text_encoder: layers\.0\.mlp\.up_proj\.weight holds NaN",
     ),
     "the tokenizer is empty": (
         lambda folder: [path.unlink() for path in (folder / "tokenizer").iterdir()], "tokenizer cannot be loaded",

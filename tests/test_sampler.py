@@ -1,15 +1,17 @@
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from tiny_run import LEARNING, MODEL
 from tiny_shards import squares, write_tiny_shards
 from torch import Tensor, nn
 
-from curation.errors import ConfigError
+from curation.errors import ConfigError, ModelError
 from model.attention import Attention
 from model.config import Z_IMAGE
 from model.contact_sheet import contact_sheet
@@ -78,6 +80,21 @@ def test_samples_follow_their_prompts(checkpoint: Path):
     assert means[0, 0] > means[0, 2] + 40
     assert means[1, 2] > means[1, 0] + 40
     assert means[2, 2] > means[2, 0] + 40
+
+
+def test_weights_that_are_not_finite_are_named_and_not_sampled(checkpoint: Path, tmp_path: Path):
+    copy = Path(shutil.copytree(checkpoint, tmp_path / "copy"))
+    stored = load_file(copy / "ema.safetensors")
+    stored["layers.0.ffn_norm1.weight"][3] = float("nan")
+    save_file(stored, copy / "ema.safetensors")
+    with pytest.raises(ModelError, match=r"copy: layers\.0\.ffn_norm1\.weight holds NaN or infinity, 1 of 32 numbers"):
+        Sampler.open(copy)
+    Sampler.open(copy, ema=False)
+
+
+def test_a_latent_that_overflows_is_an_error_with_its_prompt_and_no_black_picture(checkpoint: Path):
+    with pytest.raises(ModelError, match="the latent sampled for 'one red square' is not finite"):
+        Sampler.open(checkpoint).generate(["one red square"], width_px=16, height_px=16, num_steps=2, guidance=1e38)
 
 
 def test_an_image_does_not_depend_on_the_batch_size(checkpoint: Path):
