@@ -65,6 +65,7 @@ def run(
     from jobs.config import read_config
     from jobs.pipeline import between, needed_for, pipeline
     from jobs.runner import Limits, run_stages
+    from model.specs import check_folders
 
     if plan_only and images is not None:  # nothing is read or written, so neither place need be known
         source, out = source or (None if config else "images"), out or (None if config else "runs/planned")
@@ -82,6 +83,10 @@ def run(
     if images is not None or cluster is not None or as_json:
         raise ConfigError("--images, --cluster and --json belong to --plan; without it they have no effect")
     plan = needed_for(pipeline(settings), only) if only else between(pipeline(settings), target, start=from_, until=until)
+
+    if settings.train is not None:
+        named = settings.train
+        check_folders(autoencoder=named.autoencoder, text=named.text, siglip=named.siglip, init=named.init)
 
     def begin() -> None:
         if not target.num_parts("images"):  # a new run that is killed can say what it was

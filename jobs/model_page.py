@@ -185,7 +185,7 @@ def _options() -> list[str]:
         "|---|---|---|",
         "| q, k, v and w1, w3 as one product each; the checkpoint keeps its keys | `model.fused.fuse(model)`, "
         "`Sampler.open(fused=)`, `sample_in_turn(fused=)` | on when sampling on a CPU, off on a GPU and in training |",
-        "| kernel of attention: `sdpa`, `varlen`, `flash2`, `flash3` (the last three bf16 on CUDA; a missing package is an error) "
+        "| kernel of attention: `sdpa`, `varlen`, `flash2`, `flash3` (all but `sdpa` bf16 on CUDA; a lost package is an error) "
         "| `train.attention`, `sample --attention` | `sdpa` |",
         "| bf16 weights, the embedding of t in float32 | `DiT.lower()`, `load_released(dtype=)` | as stored |",
         "| RoPE as complex numbers in eager mode, as real ones under torch.compile | by itself | |",

@@ -18,6 +18,7 @@ from jobs.known_columns import check_grouping, check_rules
 from jobs.link import LINK_TABLES, TAXONOMY_TABLES, knowledge_parameters
 from jobs.runner import Planned
 from jobs.stage import Stage
+from model.specs import check_fit
 
 STAGES: tuple[Stage, ...] = (
     Stage("ingest", "images", (), "jobs.ingest:work", "read, hash and verify every image of the source",
@@ -152,6 +153,12 @@ def pipeline(config: Config) -> list[Planned]:
     for section in ("sample", "losses", "evaluate"):
         if config.train is None and getattr(config, section) is not None:
             raise ConfigError(f"section {section} has no effect without section train: there is no model to ask")
+    if config.train is not None:
+        settings = config.train
+        check_fit(
+            autoencoder=settings.autoencoder, in_channels=settings.model.in_channels,
+            text=settings.text, cap_feat_dim=settings.model.cap_feat_dim,
+        )  # fmt: skip
     if config.select.rules is not None:
         check_rules(config.select.rules, method=config.dedup.method)
     if config.balance.mode == "communities":

@@ -143,16 +143,6 @@ def downsample_of(block_out_channels: Sequence[int]) -> int:
     return int(2 ** (len(block_out_channels) - 1))
 
 
-def parse_autoencoder(spec: str) -> tuple[str, str]:
-    """Return ('pca', 'downsample:channels') or ('flux', folder); raises ConfigError for anything else."""
-    kind, _, rest = spec.partition(":")
-    if kind == "pca" and len(rest.split(":")) == 2 and all(part.isdigit() for part in rest.split(":")):
-        return kind, rest
-    if kind == "flux" and rest:
-        return kind, rest
-    raise ConfigError(f"autoencoder is {spec!r}; write pca:<downsample>:<channels> or flux:<folder>")
-
-
 def to_signed(pixels: Tensor) -> Tensor:
     """Return uint8 pixels (B, H, W, 3) as float images (B, 3, H, W) in [-1, 1]."""
     return pixels.movedim(-1, 1).float() / 127.5 - 1

@@ -26,9 +26,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from curation.errors import ModelError
-from model.autoencoder import Autoencoder, FluxVAE, PCAAutoencoder, parse_autoencoder
+from model.autoencoder import Autoencoder, FluxVAE, PCAAutoencoder
 from model.config import TrainConfig, from_dict, to_dict
 from model.dit import DiT
+from model.specs import parse_autoencoder
 
 
 @dataclass(frozen=True)

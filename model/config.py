@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from curation.errors import ConfigError
+from model.specs import check_device, check_weights, parse_autoencoder, parse_text
 
 T = TypeVar("T")
 
@@ -136,6 +137,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         """Check ranges; raises ConfigError with the value and the allowed range."""
+        check_weights(self.level_weights, self.language_weights)
         _positive("data", batch_multiple=self.batch_multiple, prefetch=self.prefetch)
         if self.pairs and not 0 < self.pair_share < 1:
             raise ConfigError(f"data.pair_share is {self.pair_share}; it must be between 0 and 1")
@@ -314,6 +316,9 @@ class TrainConfig:
         for name in ("constant_share", "final_lr_share", "ema_decay"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be in [0, 1]")
+        parse_autoencoder(self.autoencoder)
+        parse_text(self.text)
+        check_device(self.device)
         if self.attention not in ("sdpa", "varlen", "flash2", "flash3"):
             raise ConfigError(f"attention is {self.attention!r}; it must be sdpa, varlen, flash2 or flash3")
         if self.attention != "sdpa" and self.precision != "bf16":

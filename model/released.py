@@ -18,12 +18,13 @@ import torch
 from torch import Tensor
 
 from curation.errors import ModelError
-from model.autoencoder import Autoencoder, FluxVAE, downsample_of, parse_autoencoder
+from model.autoencoder import Autoencoder, FluxVAE, downsample_of
 from model.checkpoint import check_fit, load_model, read_config, write_json
 from model.config import Z_IMAGE, DiTConfig, to_dict
 from model.dit import DiT
 from model.flow import grid_shift
 from model.folder import check_finite, read_dit_config, read_settings
+from model.specs import parse_autoencoder
 from model.stored import StoredWeights
 from model.text import Qwen3, TextEncoder
 

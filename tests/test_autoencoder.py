@@ -7,7 +7,8 @@ from PIL import Image
 from skimage import data
 
 from curation.errors import ConfigError, ModelError
-from model.autoencoder import FluxVAE, PCAAutoencoder, parse_autoencoder, to_pixels, to_signed
+from model.autoencoder import FluxVAE, PCAAutoencoder, to_pixels, to_signed
+from model.specs import parse_autoencoder
 
 
 @pytest.fixture(scope="module")
