@@ -24,6 +24,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from curation import tiff
 from curation.colour import to_srgb
 from curation.errors import DecodeError, FailureCode
+from curation.quantisation import AVIF_STEP, UNQUANTISED, table_step, webp_step
 from curation.signatures import FORMATS, damage, missing_png_pixels, sniff, webp_size
 
 _OPENERS: dict[str, type[ImageFile.ImageFile]] = {
@@ -98,28 +99,53 @@ class ImageHeader:
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """Pixels uint8 (H, W, 3) in sRGB; width_px and height_px are the original's after EXIF orientation."""
+    """Pixels uint8 (H, W, 3) in sRGB; width_px and height_px are the original's after EXIF orientation.
+
+    middle: at most `middle_px` x `middle_px` of the picture as it was decoded, before any shrinking; None unless asked for.
+    stated_step: quantisation step that the file states, see curation/quantisation.py.
+    """
 
     pixels: np.ndarray
     width_px: int
     height_px: int
     format: str
     flags: tuple[str, ...]
+    middle: np.ndarray | None = None
+    stated_step: float = UNQUANTISED
 
 
-def decode(data: bytes, *, policy: DecodePolicy = DEFAULT_POLICY, max_side_px: int | None = None) -> DecodedImage:
+def decode(
+    data: bytes, *, policy: DecodePolicy = DEFAULT_POLICY, max_side_px: int | None = None, middle_px: int | None = None
+) -> DecodedImage:
     """Return the picture in `data` as upright 8-bit sRGB.
 
     max_side_px: shrink so that the long side is at most this (never enlarges); a JPEG is then decoded at 1/2, 1/4 or 1/8
         of its size where at least twice max_side_px is left, which is 2-4 times faster.
+    middle_px: also return the middle of the picture as it is before it is shrunk.
     Raises DecodeError.
     """
     image, header = _open(data, policy)
     picture, notes = _picture(image, header, len(data), None if max_side_px is None else 2 * max_side_px)
+    middle = None if middle_px is None else np.array(picture.crop(_middle(picture.size, middle_px)))
     if max_side_px is not None and max(picture.size) > max_side_px:
         picture.thumbnail((max_side_px, max_side_px), Image.Resampling.BICUBIC, reducing_gap=2.0)
     flags = (*header.flags, *notes)
-    return DecodedImage(np.array(picture), header.width_px, header.height_px, header.format, flags)
+    step = UNQUANTISED if middle_px is None else _stated_step(image, header.format, data)
+    return DecodedImage(np.array(picture), header.width_px, header.height_px, header.format, flags, middle, step)
+
+
+def _middle(size: tuple[int, int], side_px: int) -> tuple[int, int, int, int]:
+    """Return a box in the middle of a picture that begins at the corner of a block of 8 x 8 pixels."""
+    left, top = (max(0, (length - side_px) // 2) // 8 * 8 for length in size)
+    return left, top, min(size[0], left + side_px), min(size[1], top + side_px)
+
+
+def _stated_step(image: ImageFile.ImageFile, image_format: str, data: bytes) -> float:
+    if isinstance(image, JpegImageFile) and image.quantization:
+        return table_step(image.quantization[min(image.quantization)])
+    if image_format == "webp":
+        return webp_step(data)
+    return AVIF_STEP if image_format == "avif" else UNQUANTISED
 
 
 def verify(data: bytes, policy: DecodePolicy = DEFAULT_POLICY) -> ImageHeader:

@@ -9,24 +9,20 @@ released, so blur, noise and cast are measured by published formulae instead.
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 
 import cv2
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from curation import palette
+from curation import palette, spectrum, traces
 from curation.hashing import dihedral_hashes, pdq_hash
 from curation.palette import ColourShare
-from curation.picture import ANALYSED_SIDE_PX, COMPLEXITY_SIDE_PX, DETAIL_SIDE_PX, Picture, resized
+from curation.picture import ANALYSED_SIDE_PX, COMPLEXITY_SIDE_PX, DETAIL_SIDE_PX, MIDDLE_SIDE_PX, Picture, resized
 from curation.pixels import read_pixels
+from curation.quantisation import comb_step
 from curation.schema import conform, metrics_schema
 
-SPECTRUM_SIDE_PX = 512
-"""Side of the square in the middle of the picture whose spectrum is taken."""
-
-Value = int | float | bool | str | list[str] | list[ColourShare]
+Value = int | float | bool | str | bytes | list[str] | list[ColourShare]
 
 
 @dataclass(frozen=True)
@@ -122,32 +118,18 @@ def contrast(picture: Picture) -> float:
 
 
 def detail(picture: Picture) -> float:
-    """Return the share of the picture's resolution that holds detail: 1 for a sharp photograph, 1/2 when enlarged to twice.
+    """Return the share of the picture's resolution that holds detail: about .75 for a sharp photograph, half at twice the size.
 
-    The power spectrum of natural pictures falls with the square of the frequency (Field 1987,
-    https://doi.org/10.1364/JOSAA.4.002379); weighted by that square it is level up to where detail ends. Reported is the
-    frequency below which 90 % of the weighted power lies, over what a level spectrum would give. Measured on the middle
-    SPECTRUM_SIDE_PX of the analysed picture, so enlargement beyond ANALYSED_SIDE_PX does not show. 0 for a plain picture.
+    See curation/spectrum.py. Measured on the middle of the picture in its own pixels; a JPEG from four times ANALYSED_SIDE_PX on
+    is decoded at a smaller size, and enlargement beyond that does not show.
     """
-    side = min(SPECTRUM_SIDE_PX, *picture.grey.shape) // 2 * 2
-    if side < 16:
-        return 0.0
-    top, left = ((length - side) // 2 for length in picture.grey.shape)
-    middle = picture.grey[top : top + side, left : left + side].astype(np.float32)
-    radius, window = _spectrum_grid(side)
-    spectrum = cv2.dft((middle - middle.mean()) * window, flags=cv2.DFT_COMPLEX_OUTPUT)
-    power = cv2.magnitude(spectrum[..., 0], spectrum[..., 1]) ** 2
-    ring = np.bincount(radius, power.ravel(), minlength=side)[: side // 2] / np.bincount(radius, minlength=side)[: side // 2]
-    below = np.cumsum(ring * np.arange(side // 2) ** 2)
-    return float(min(1.0, np.searchsorted(below, 0.9 * below[-1]) / (0.9 * (side // 2)))) if below[-1] > 1e-3 else 0.0
+    return spectrum.detail(picture.spectrum)
 
 
-@lru_cache(maxsize=4)
-def _spectrum_grid(side: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return the frequency of every coefficient, in cycles over the picture, and a Hann window."""
-    axis = np.minimum(np.arange(side), side - np.arange(side)).astype(np.float64)
-    window = np.hanning(side).astype(np.float32)
-    return np.hypot(axis[:, None], axis).astype(np.int64).ravel(), window[:, None] * window
+def quantisation_step(picture: Picture) -> float:
+    """Return the larger of the quantisation steps that the file states and that its pixels show, see curation/quantisation.py."""
+    luma = picture.middle.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)  # unrounded, unlike `grey`
+    return max(picture.stated_step, comb_step(luma))
 
 
 def pixel_hash(picture: Picture) -> str:
@@ -188,6 +170,21 @@ METRICS: dict[str, Metric] = {
     "entropy": Metric(entropy, FLOAT, "bits", "Shannon entropy of the grey histogram"),
     "sharpness": Metric(sharpness, FLOAT, "levels^2", "variance of the Laplacian at a long side of 512 px"),
     "detail": Metric(detail, FLOAT, "share", "share of the resolution that holds detail; half after enlarging to twice"),
+    "grain": Metric(lambda p: spectrum.grain(p.spectrum), FLOAT, "dB", "finest over coarse power: noise and sharpening raise it"),
+    "quantisation_step": Metric(
+        quantisation_step,
+        FLOAT,
+        "levels",
+        "as the file states or its pixels show; 7: JPEG quality 75, 1: none",
+    ),
+    "tonal_gaps": Metric(
+        lambda p: traces.tonal_gaps(p.middle, p.middle_grey),
+        FLOAT,
+        "share",
+        "unevenness of levels: edited, or a palette",
+    ),
+    "clipped": Metric(lambda p: traces.clipped(p.rgb), FLOAT, "share", "pixels at 0 or 255, of the channel with most"),
+    "padding": Metric(lambda p: traces.padding(p.rgb), FLOAT, "share", "ground of exactly one colour that begins in a corner"),
     "noise": Metric(noise, FLOAT, "levels", "robust noise deviation (Immerkaer) at a long side of at most 512 px"),
     "colour_cast": Metric(lambda p: palette.colour_cast(p.thumbnail), FLOAT, "OKLab", "distance of the mean colour from grey"),
     "colourfulness": Metric(lambda p: palette.colourfulness(p.thumbnail), FLOAT, "levels", "Hasler and Suesstrunk 2003, M3"),
@@ -201,6 +198,7 @@ METRICS: dict[str, Metric] = {
     "dominant_colours": Metric(
         lambda p: palette.dominant_colours(p.thumbnail), COLOURS, "share", "k-means in OKLab, largest share first"
     ),
+    "layout": Metric(lambda p: traces.layout(p.small), pa.binary(), "RGB", "the picture squeezed to 8 x 8 pixels of uint8"),
     "pixel_hash": Metric(pixel_hash, pa.string(), "hex", "hash of size and analysed pixels; equal for the same pixels"),
     "pdq": Metric(_pdq_hash, pa.string(), "hex", "PDQ perceptual hash, 256 bits"),
     "pdq_quality": Metric(lambda p: p.pdq[1], pa.int32(), "0-100", "structure PDQ found; below 50 the hash is unreliable"),
@@ -222,7 +220,7 @@ def profile(*, images: pa.Table) -> pa.Table:
     Pictures are decoded to a long side of at most ANALYSED_SIDE_PX (JPEG shrinks while loading); sizes and borders are those
     of the image itself.
     """
-    decoded = read_pixels(images, max_side_px=ANALYSED_SIDE_PX)
+    decoded = read_pixels(images, max_side_px=ANALYSED_SIDE_PX, middle_px=MIDDLE_SIDE_PX)
     columns = (images.column(name).to_pylist() for name in ("id", "length", "error"))
     rows = []
     for image, identity, length, error in zip(decoded, *columns, strict=True):
@@ -231,7 +229,8 @@ def profile(*, images: pa.Table) -> pa.Table:
             try:
                 if image is None:
                     raise ValueError("cannot be decoded")
-                row |= measure(Picture(image.pixels, image.width_px, image.height_px, length))
+                sizes = (image.width_px, image.height_px, length)
+                row |= measure(Picture(image.pixels, *sizes, image.middle, image.stated_step))
             except Exception as failure:  # one bad image must not lose the part
                 row["error"] = f"{type(failure).__name__}: {failure}"[:200]
         rows.append(row)

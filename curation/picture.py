@@ -12,7 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from curation import spectrum
 from curation.hashing import Floats, pdq_coefficients
+from curation.quantisation import UNQUANTISED
 
 Pixels = NDArray[np.uint8]
 
@@ -22,6 +24,8 @@ DETAIL_SIDE_PX = 512
 """Long side of the picture for sharpness, and at most of the one for noise and PDQ."""
 COMPLEXITY_SIDE_PX = 256
 """Long side of the picture that is encoded again as JPEG, and at most of the one for the grey flag."""
+MIDDLE_SIDE_PX = 512
+"""Sides at most of the part whose single pixels are looked at, cut out of the middle before any shrinking."""
 THUMBNAIL_SIDE_PX = 64
 """Long side at most of the picture for colours."""
 
@@ -48,6 +52,28 @@ class Picture:
     """Height of the image itself, after EXIF orientation."""
     size_bytes: int
     """Length of the encoded file."""
+    full: Pixels | None = None
+    """The middle of the picture before shrinking, sides at most MIDDLE_SIDE_PX; None: that of `rgb` is all there is."""
+    stated_step: float = UNQUANTISED
+    """Quantisation step that the file states, see curation/quantisation.py."""
+
+    @cached_property
+    def middle(self) -> Pixels:
+        """The middle of the picture, (h, w, 3), of the image's own pixels where they are known."""
+        if self.full is not None:
+            return self.full
+        top, left = (max(0, (length - MIDDLE_SIDE_PX) // 2) for length in self.rgb.shape[:2])
+        return np.ascontiguousarray(self.rgb[top : top + MIDDLE_SIDE_PX, left : left + MIDDLE_SIDE_PX])
+
+    @cached_property
+    def middle_grey(self) -> Pixels:
+        """BT.601 luma of `middle`, (h, w)."""
+        return cast(Pixels, cv2.cvtColor(self.middle, cv2.COLOR_RGB2GRAY))
+
+    @cached_property
+    def spectrum(self) -> NDArray[np.float64]:
+        """Power of `middle_grey` by frequency, see curation/spectrum.py."""
+        return spectrum.rings(self.middle_grey)
 
     @cached_property
     def grey(self) -> Pixels:

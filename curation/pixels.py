@@ -28,19 +28,22 @@ def read_encoded(images: pa.Table) -> Iterator[bytes | None]:
         yield encoded
 
 
-def read_pixels(images: pa.Table, *, max_side_px: int | None = None, num_threads: int = 1) -> Iterator[DecodedImage | None]:
+def read_pixels(
+    images: pa.Table, *, max_side_px: int | None = None, middle_px: int | None = None, num_threads: int = 1
+) -> Iterator[DecodedImage | None]:
     """Yield each row of IMAGES decoded, in order; None where `error` is set or decoding fails now.
 
-    max_side_px: as in `decode`. num_threads: decode this many rows at once (Pillow releases the GIL); memory grows with it.
+    max_side_px, middle_px: as in `decode`. num_threads: decode this many rows at once (Pillow releases the GIL); memory grows
+        with it.
     """
     if num_threads <= 1:
         for encoded, policy in _rows(images):
-            yield _decode(encoded, policy, max_side_px)
+            yield _decode(encoded, policy, max_side_px, middle_px)
         return
     rows = _rows(images)
     with ThreadPoolExecutor(num_threads) as pool:
         while batch := list(islice(rows, 2 * num_threads)):
-            yield from pool.map(lambda row: _decode(row[0], row[1], max_side_px), batch)
+            yield from pool.map(lambda row: _decode(row[0], row[1], max_side_px, middle_px), batch)
 
 
 def path_to_uri(path: str) -> str:
@@ -57,11 +60,13 @@ def uri_to_path(uri: str) -> str:
     return os.fsdecode(unquote_to_bytes(uri.removeprefix("file://"))) if uri.startswith("file://") else uri
 
 
-def _decode(encoded: bytes | None, policy: DecodePolicy, max_side_px: int | None) -> DecodedImage | None:
+def _decode(
+    encoded: bytes | None, policy: DecodePolicy, max_side_px: int | None, middle_px: int | None = None
+) -> DecodedImage | None:
     if encoded is None:
         return None
     try:
-        return decode(encoded, policy=policy, max_side_px=max_side_px)
+        return decode(encoded, policy=policy, max_side_px=max_side_px, middle_px=middle_px)
     except DecodeError:
         return None
 

@@ -55,10 +55,10 @@ def attributes(run: Run, part: int, columns: Mapping[str, list[str]]) -> pa.Tabl
     return pa.table(named)
 
 
-def order(members: pa.Table, *, keeper: Sequence[str], source_priority: Sequence[str]) -> Rows:
-    """Return the place of every member in the order of preference."""
+def order(members: pa.Table, *, keeper: Sequence[str], source_priority: Sequence[str], groups: Rows) -> Rows:
+    """Return the place of every member in the order of preference; groups: equal numbers for those that may be copies."""
     tables = {table: _of(members, table) for table in ("metrics", "scores")}
-    return preference(images=members, keeper=keeper, source_priority=source_priority, some=True, **tables)
+    return preference(images=members, keeper=keeper, source_priority=source_priority, groups=groups, some=True, **tables)
 
 
 def _of(members: pa.Table, table: str) -> pa.Table | None:

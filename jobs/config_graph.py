@@ -203,14 +203,23 @@ class DuplicateConfig(Section):
     """Which image of a group stays."""
 
     keeper: list[
-        Literal["resolution", "pixels", "bits", "sharpness", "borders", "caption", "source", "watermark", "aesthetics"]
+        Literal[
+            "resolution", "tones", "compression", "borders", "enlargement", "consensus", "caption", "clipping", "grain", "detail",
+            "pixels", "quantisation", "bytes", "bits", "sharpness", "source", "watermark", "aesthetics",
+        ]
     ] = Field(
-        ["resolution", "caption", "borders", "bits", "sharpness"],
-        description="criteria in order: resolution (pixels inside uniform borders that hold detail, in steps of two), pixels, "
-        "caption (the source has one), bits (encoded bits per pixel), sharpness, borders (no frame rather than one), "
-        "source (place of the group in source_priority), watermark (scores.watermark, the less the better), "
-        "aesthetics (scores.aesthetics); the id is the last tie-break",
-    )
+        [
+            "tones", "compression", "borders", "resolution", "enlargement", "consensus", "caption", "clipping", "grain", "detail",
+            "pixels", "quantisation", "bytes",
+        ],
+        description="criteria in order, each up to a tolerance: tones (no gaps among the levels, as an edit or a palette leaves "
+        "them), compression (JPEG or WebP below about quality 70, also if saved again since), borders (no ground of one colour "
+        "around it), resolution (sides that hold detail), enlargement (no pixels without detail), consensus (in the midst of the "
+        "copies), caption (the source has one), clipping (few pixels at the ends of the scale), grain (neither noise nor "
+        "sharpening), detail (as resolution, finer), pixels, quantisation (as compression, finer), bytes (the smaller file); or "
+        "bits (encoded bits per pixel), sharpness, source (place of the group in source_priority), watermark (scores.watermark, "
+        "the less the better), aesthetics (scores.aesthetics); the id is the last tie-break",
+    )  # fmt: skip
     rekey_base: bool = Field(False, description="with `base`: choose keepers anew among old and new images; else old ones stay")
     source_priority: list[str] = Field([], description="sub-collections whose images stay before others', most trusted first")
 

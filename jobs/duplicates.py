@@ -140,12 +140,13 @@ def _of_bin(
     at = members["row"].to_numpy()
     partitions = run.read_part("partitions", number, ["row", "community"]).sort_by("row")
     exact, verdicts = _exact(members), _local(links, at)
-    rank = bins.order(members, keeper=keeper, source_priority=source_priority)
+    community = partitions["community"].to_numpy()
+    rank = bins.order(members, keeper=keeper, source_priority=source_priority, groups=community)
     before = None if known is None else _before(known, at[: np.searchsorted(at, base_rows(run))])
     if before is not None:  # its images are the first members, as they are the first rows of the run
         rank = old_first(rank, base_rows=len(before))
         verdicts = open_verdicts(verdicts, base=before, exact=exact)
-    communities = pa.table({"community": bins.places(at, partitions["community"].to_numpy())})
+    communities = pa.table({"community": bins.places(at, community)})
     kept = by_verdicts(ids=members["id"], exact=exact, rank=rank, verdicts=verdicts, communities=communities)
     if before is not None:
         kept = settle(kept, base=before)

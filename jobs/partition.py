@@ -52,7 +52,8 @@ def work(
     rows, component, representative = (column[look] for column in members)
     nodes, place = np.unique(representative, return_inverse=True)
     named = named.filter(pa.array(look))
-    ids, rank = _ids(named), bins.order(named, keeper=keeper, source_priority=source_priority)
+    ids = _ids(named)
+    rank = bins.order(named, keeper=keeper, source_priority=source_priority, groups=component)
     links = bins.load(run, "links", part)
     smallest, best = _first(np.argsort(ids, kind="stable"), place), _first(np.argsort(rank), place)
     found = partition(

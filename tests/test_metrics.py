@@ -221,7 +221,7 @@ def test_an_enlarged_copy_has_no_more_detail_than_its_original() -> None:
         detail(Picture(pixels, pixels.shape[1], pixels.shape[0], 1))
         for pixels in (original, *(cv2.resize(original, None, fx=2, fy=2, interpolation=how) for how in (1, 2, 4)))
     ]
-    assert shares[0] > 0.9
+    assert shares[0] > 0.7
     assert all(0.35 < share < 0.6 for share in shares[1:])
 
 
