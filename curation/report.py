@@ -24,6 +24,7 @@ from curation.concept_exhibit import concepts
 from curation.decisions import decisions
 from curation.loss_exhibit import loss_exhibit
 from curation.mark_exhibit import marks_of, watermark_rows
+from curation.pair_loss_exhibit import pair_loss_exhibit
 from curation.poster import poster
 from curation.tables import Run
 
@@ -34,12 +35,14 @@ def render(
     copies: Mapping[str, Any] | None = None,
     neighbourhood: str | None = None,
     losses: pa.Table | None = None,
+    pair_losses: pa.Table | None = None,
 ) -> str:
     """Return the report of a run as one HTML page, from whatever tables are complete.
 
     copies: what is to be shown of deduplication, as `graph.showcase.copies` returns it; that section is left out without it.
     neighbourhood: a picture of one concept among its neighbours, as `graph.concept_picture` draws it in SVG.
     losses: SAMPLE_LOSS of a model that was trained outside of the run; by default that of the run.
+    pair_losses: PAIR_LOSS of a model that was asked about the run's pair shards; that section is left out without it.
     """
     counted, stages = ledger.balance(run), list(ledger.stage_rows(run))
     page: dict[str, Any] = {
@@ -64,6 +67,7 @@ def render(
         "shards": ledger.shard_rows(run),
         "training": learning.training_curves(run.root / "checkpoints" / "log.jsonl"),
         "losses": loss_exhibit(run, losses=losses),
+        "pair_losses": None if pair_losses is None else pair_loss_exhibit(run, pair_losses),
         "grid": learning.grid_picture(run.root / "samples" / "grid.png"),
         "evaluation": learning.evaluation_table(run.root / "evaluation" / "evaluation.json"),
     }

@@ -289,18 +289,21 @@ def pairs(
 def report(
     folder: RunFolder,
     losses: Annotated[
-        Path | None, typer.Option(help="file by `imageloom losses` of the run's shards: shown instead of the run's own losses")
+        list[Path] | None,
+        typer.Option(
+            help="file by `imageloom losses` of the run's shards, shown instead of its own losses, or of its pair shards"
+        ),
     ] = None,
 ) -> None:
     """Write RUN/report.html again from the tables as they are, also in the middle of a run."""
     from jobs.report import page
 
-    target, found = _existing(folder), None
-    if losses is not None:
+    target, found = _existing(folder), dict[str, Any]()
+    if losses:
         from jobs.losses import read_losses
 
         found = read_losses(losses)
-    target.store.put("report.html", page(target, losses=found).encode())
+    target.store.put("report.html", page(target, **found).encode())
     print(target.root / "report.html")
 
 

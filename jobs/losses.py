@@ -74,15 +74,22 @@ def show(means: pa.Table, out: Path, *, as_json: bool) -> None:
     print(out)
 
 
-def read_losses(path: Path) -> pa.Table:
-    """Return the SAMPLE_LOSS rows of a file; raises ConfigError when it is none."""
-    try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise ConfigError(f"{path} cannot be read: {error}; give a file that `imageloom losses` wrote") from error
-    if "pair" in table.column_names:
-        raise ConfigError(f"{path} holds losses of edit pairs; the report shows those of images")
-    return table
+def read_losses(paths: Sequence[Path]) -> dict[str, pa.Table]:
+    """Return what files hold, as `jobs.report.page` takes it: `losses` of images, `pair_losses` of edit pairs.
+
+    Raises ConfigError for a file that is neither, and for two of one kind.
+    """
+    found = dict[str, pa.Table]()
+    for path in paths:
+        try:
+            table = pq.read_table(path)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise ConfigError(f"{path} cannot be read: {error}; give a file that `imageloom losses` wrote") from error
+        kind = "pair_losses" if "pair" in table.column_names else "losses"
+        if kind in found:
+            raise ConfigError(f"{path} holds {kind.replace('_', ' ')} again; one file for images and one for edit pairs is shown")
+        found[kind] = table
+    return found
 
 
 def _by_shard(index: pa.Table) -> Iterator[pa.Table]:

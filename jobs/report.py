@@ -15,11 +15,11 @@ def plan(run: Run, **_: object) -> list[Item]:
     return [{"parts": [0]}]
 
 
-def page(run: Run, *, losses: pa.Table | None = None) -> str:
-    """Return the page, with what the graph has to show of copies; losses: see `curation.report.render`."""
+def page(run: Run, *, losses: pa.Table | None = None, pair_losses: pa.Table | None = None) -> str:
+    """Return the page, with what the graph has to show of copies; losses, pair_losses: see `curation.report.render`."""
     centre = central(run)
     picture = None if centre is None else taxonomy_picture(run.read("taxonomy"), centre)
-    return render(run, copies=copies(run), neighbourhood=picture, losses=losses)
+    return render(run, copies=copies(run), neighbourhood=picture, losses=losses, pair_losses=pair_losses)
 
 
 def work(run: Run, item: Item) -> list[Output]:

@@ -100,7 +100,7 @@ def test_losses_of_another_training_are_joined_by_id_and_those_of_other_collecti
     moved = pa.concat_tables([foreign, elsewhere])
     assert rows_in(run, moved).equals(own)
     pq.write_table(moved, tmp_path / "losses.parquet")
-    assert loss_exhibit(run, losses=read_losses(tmp_path / "losses.parquet")) == loss_exhibit(run)
+    assert loss_exhibit(run, **read_losses([tmp_path / "losses.parquet"])) == loss_exhibit(run)
     with pytest.raises(ConfigError, match="none of 2 losses is of an image in"):
         rows_in(run, foreign)
 

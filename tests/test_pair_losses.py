@@ -119,8 +119,10 @@ def test_the_verb_measures_images_and_pairs_and_refuses_models_that_know_no_refe
         assert pq.read_schema(out).names == schema.names
         assert "0.50" in capfd.readouterr().out
     assert not list(tmp_path.glob(".*"))
-    with pytest.raises(ConfigError, match="losses of edit pairs"):
-        read_losses(tmp_path / "pairs.parquet")
+    both = [tmp_path / "pairs.parquet", tmp_path / "shards.parquet"]
+    assert {name: table.schema for name, table in read_losses(both).items()} == {"pair_losses": PAIR_LOSS, "losses": SAMPLE_LOSS}
+    with pytest.raises(ConfigError, match=r"pairs\.parquet holds pair losses again"):
+        read_losses([both[0], both[0]])
     settings = dataclasses.replace(LEARNING, model=MODEL, num_steps=1, checkpoint_every=1)
     train(settings, shards=folder / "shards", out=tmp_path / "plain")
     assert call(monkeypatch, "losses", str(tmp_path / "plain"), str(folder / "pairs"), "--out", str(tmp_path / "no.parquet")) == 2

@@ -22,14 +22,21 @@ def write_tiny_pairs(
     source_px: width and height of the sources; by default those of the targets, side_px each. bases: images that they are made
     of in turn, base-0 and so on; 0: drawn from nothing.
     """
-    pictures: dict[int, bytes] = {}
-    rows = [_row(number, pictures, side_px, source_px or (side_px, side_px)) for number in range(count)]
+    rows, pictures = tiny_pairs(count, side_px=side_px, source_px=source_px)
     rows = [row | {"base": f"base-{number % bases}" if bases else None} for number, row in enumerate(rows)]
     folder.mkdir()
     pairs = Table.from_pylist(rows, schema=EDIT_PAIRS)
     index = write_pair_shard(folder / "shard-000000.tar", pairs, lambda picture: pictures[picture["offset"]])
     pq.write_table(index, folder / "shard-000000.parquet")
     return folder
+
+
+def tiny_pairs(
+    count: int, *, side_px: int = 16, source_px: tuple[int, int] | None = None
+) -> tuple[list[dict[str, object]], dict[int, bytes]]:
+    """Return rows of EDIT_PAIRS and the bytes of their pictures by place."""
+    pictures: dict[int, bytes] = {}
+    return [_row(number, pictures, side_px, source_px or (side_px, side_px)) for number in range(count)], pictures
 
 
 def _row(number: int, pictures: dict[int, bytes], side_px: int, source_px: tuple[int, int]) -> dict[str, object]:
