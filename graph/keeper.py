@@ -32,8 +32,12 @@ class Criterion:
 
 COARSE_STEP = 8.0
 """Quantisation step, JPEG quality 70, up to which compression is hardly seen."""
-FINE_STEP = 3.0
-"""Step, JPEG quality 88, up to which it is not seen at all, and no trace of it is found in the pixels."""
+TRACED_STEP = 3.0
+"""Step, JPEG quality 88, from which the pixels still show it when they are saved again."""
+UNTRACED_STEP = 2.1
+"""What a file without loss and without such traces is taken for: as good as a JPEG of quality 92, of which it may be made."""
+GRAIN_DB = 25.0
+"""Rise of the grain, in dB, that goes with every doubling of the detail between a picture and a blurred one."""
 MAX_TONAL_GAPS = 0.2
 LAYOUT = (8, 8, 3)
 
@@ -162,8 +166,21 @@ def _detail(tables: Tables) -> Numbers:
     return np.asarray(np.log2(np.where(detail > 0, detail, 1)))
 
 
-def _compression(floor: float) -> Callable[[Tables], Numbers]:
-    return lambda tables: np.asarray(-np.log2(np.maximum(_column(tables, "metrics", "quantisation_step"), floor)))
+def _compression(tables: Tables) -> Numbers:
+    return np.asarray(-np.log2(np.maximum(_column(tables, "metrics", "quantisation_step"), COARSE_STEP)))
+
+
+def _quantisation(tables: Tables) -> Numbers:
+    images = tables["images"]
+    assert images is not None
+    step = np.maximum(_column(tables, "metrics", "quantisation_step"), 1)
+    stated = pc.fill_null(pc.equal(images["format"], "jpeg"), False).to_numpy()
+    return np.asarray(-np.log2(np.where(stated | (step >= TRACED_STEP), step, UNTRACED_STEP)))
+
+
+def _grain(tables: Tables) -> Numbers:
+    """Return minus the grain that the detail does not explain: noise and sharpening add more of it than detail."""
+    return GRAIN_DB * _resolution(tables) - _column(tables, "metrics", "grain")
 
 
 def _tones(tables: Tables) -> Numbers:
@@ -205,17 +222,18 @@ def _rounded(table: str, column: str, sign: int = 1) -> Callable[[Tables], Numbe
 
 CRITERIA: dict[str, Criterion] = {
     "tones": Criterion(_tones),
-    "compression": Criterion(_compression(COARSE_STEP), 0.3),
+    "compression": Criterion(_compression, 0.3),
     "borders": Criterion(_rounded("metrics", "padding", -1), 0.04),
-    "resolution": Criterion(_resolution, 0.3),
+    "resolution": Criterion(_resolution, 0.5),
     "enlargement": Criterion(_detail, 0.3),
-    "consensus": Criterion(_nothing, 0.003),
+    "grain": Criterion(_grain, 2.5),
+    "consensus": Criterion(_nothing, 0.002),
     "caption": Criterion(_caption),
     "clipping": Criterion(_rounded("metrics", "clipped", -1), 0.015),
-    "grain": Criterion(_rounded("metrics", "grain", -1), 3.0),
+    "noise": Criterion(_rounded("metrics", "grain", -1), 3.0),
     "detail": Criterion(_resolution, 0.12),
     "pixels": Criterion(_sides, 0.01),
-    "quantisation": Criterion(_compression(FINE_STEP), 0.6),
+    "quantisation": Criterion(_quantisation, 0.6),
     "bytes": Criterion(lambda tables: -_column(tables, "images", "length")),
     "bits": Criterion(_bits),
     "sharpness": Criterion(_rounded("metrics", "sharpness")),
@@ -230,13 +248,14 @@ compression    log2 of the quantisation step above COARSE_STEP
 borders        share of the picture that is no ground of one colour around it
 resolution     log2 of the sides without such ground that hold detail
 enlargement    log2 of the share of the sides that holds detail: pixels without any are an enlargement's
+grain          finest over coarse power in dB less what the resolution explains, the less the better: noise, sharpening
 consensus      closeness to the other copies; the picture that edits were made of lies amid them. Of two copies it says nothing
 caption        the source has one
 clipping       share of pixels that are not at the ends of the scale
-grain          finest over coarse power in dB, the less the better: of equal detail, more is noise or sharpening
+noise          finest over coarse power in dB, the less the better
 detail         as resolution, with less tolerance
 pixels         log2 of the sides without ground
-quantisation   log2 of the quantisation step above FINE_STEP
+quantisation   log2 of the quantisation step, UNTRACED_STEP where neither file nor pixels tell
 bytes          the smaller file: where nothing else differs, more bytes say that it was saved again
 bits           encoded bits per pixel
 sharpness      variance of the Laplacian
@@ -246,13 +265,13 @@ aesthetics     as the judge scores it
 """
 
 DEFAULT = (
-    "tones", "compression", "borders", "resolution", "enlargement", "consensus", "caption", "clipping", "grain", "detail",
+    "tones", "compression", "borders", "resolution", "enlargement", "grain", "consensus", "caption", "clipping", "noise",
     "pixels", "quantisation", "bytes",
 )  # fmt: skip
 """The order that kept most originals among their copies, see benchmarks/results/keeper.md."""
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "images": ("id", "uri", "group", "caption", "width", "height", "length"),
+    "images": ("id", "uri", "group", "caption", "format", "width", "height", "length"),
     "metrics": ("detail", "sharpness", "grain", "quantisation_step", "tonal_gaps", "clipped", "padding", "layout"),
     "scores": ("watermark", "aesthetics"),
 }
@@ -268,7 +287,8 @@ _NEEDS: dict[str, tuple[tuple[str, str], ...]] = {
     "detail": (("metrics", "detail"),),
     "consensus": (("metrics", "layout"),),
     "clipping": (("metrics", "clipped"),),
-    "grain": (("metrics", "grain"),),
+    "grain": (("metrics", "grain"), ("metrics", "detail")),
+    "noise": (("metrics", "grain"),),
     "sharpness": (("metrics", "sharpness"),),
     "watermark": (("scores", "watermark"),),
     "aesthetics": (("scores", "aesthetics"),),

@@ -77,6 +77,11 @@ class JoinConfig(Section):
         "auto: bf16 where the CPU multiplies it natively",
     )
     memory_mb: int = Field(512, ge=16, description="memory of one worker's vectors, whatever the number of images")
+    device: str = Field(
+        "auto",
+        description="exact and ivf: auto (a GPU if the worker has one), cpu, cuda, cuda:<n>; see ray.gpus: {lists: 1, join: 1}. "
+        "A GPU adds in another order: cosines may differ in the last bits",
+    )
     factory: str = Field("Flat", description="faiss: index by FAISS factory string, e.g. IVF1024,Flat or HNSW32")
     k: int = Field(100, ge=1, description="faiss: neighbours per image; pairs beyond them are missed")
 
@@ -204,20 +209,20 @@ class DuplicateConfig(Section):
 
     keeper: list[
         Literal[
-            "resolution", "tones", "compression", "borders", "enlargement", "consensus", "caption", "clipping", "grain", "detail",
-            "pixels", "quantisation", "bytes", "bits", "sharpness", "source", "watermark", "aesthetics",
+            "resolution", "tones", "compression", "borders", "enlargement", "grain", "consensus", "caption", "clipping", "noise",
+            "detail", "pixels", "quantisation", "bytes", "bits", "sharpness", "source", "watermark", "aesthetics",
         ]
     ] = Field(
         [
-            "tones", "compression", "borders", "resolution", "enlargement", "consensus", "caption", "clipping", "grain", "detail",
+            "tones", "compression", "borders", "resolution", "enlargement", "grain", "consensus", "caption", "clipping", "noise",
             "pixels", "quantisation", "bytes",
         ],
         description="criteria in order, each up to a tolerance: tones (no gaps among the levels, as an edit or a palette leaves "
         "them), compression (JPEG or WebP below about quality 70, also if saved again since), borders (no ground of one colour "
-        "around it), resolution (sides that hold detail), enlargement (no pixels without detail), consensus (in the midst of the "
-        "copies), caption (the source has one), clipping (few pixels at the ends of the scale), grain (neither noise nor "
-        "sharpening), detail (as resolution, finer), pixels, quantisation (as compression, finer), bytes (the smaller file); or "
-        "bits (encoded bits per pixel), sharpness, source (place of the group in source_priority), watermark (scores.watermark, "
+        "around it), resolution (sides that hold detail), enlargement (no pixels without detail), grain (neither noise nor "
+        "sharpening), consensus (in the midst of the copies), caption (the source has one), clipping (few pixels at the ends of "
+        "the scale), noise, pixels, quantisation (as compression, finer), bytes (the smaller file); or detail (as resolution, "
+        "finer), bits (encoded bits per pixel), sharpness, source (place of the group in source_priority), watermark (scores.watermark, "
         "the less the better), aesthetics (scores.aesthetics); the id is the last tie-break",
     )  # fmt: skip
     rekey_base: bool = Field(False, description="with `base`: choose keepers anew among old and new images; else old ones stay")
