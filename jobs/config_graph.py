@@ -222,8 +222,8 @@ class DuplicateConfig(Section):
         "around it), resolution (sides that hold detail), enlargement (no pixels without detail), grain (neither noise nor "
         "sharpening), consensus (in the midst of the copies), caption (the source has one), clipping (few pixels at the ends of "
         "the scale), noise, pixels, quantisation (as compression, finer), bytes (the smaller file); or detail (as resolution, "
-        "finer), bits (encoded bits per pixel), sharpness, source (place of the group in source_priority), watermark (scores.watermark, "
-        "the less the better), aesthetics (scores.aesthetics); the id is the last tie-break",
+        "finer), bits (encoded bits per pixel), sharpness, source (place of the group in source_priority), watermark "
+        "(scores.watermark, the less the better), aesthetics (scores.aesthetics); the id is the last tie-break",
     )  # fmt: skip
     rekey_base: bool = Field(False, description="with `base`: choose keepers anew among old and new images; else old ones stay")
     source_priority: list[str] = Field([], description="sub-collections whose images stay before others', most trusted first")
