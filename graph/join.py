@@ -7,7 +7,7 @@ wheel has them, and the reference to compare with; unlike the others it misses p
 same from parts on disk (jobs/quantise.py, lists.py, join.py, edges.py).
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,7 @@ from graph.faiss_index import faiss_pairs
 from graph.lists import Group, assigned, group_rows
 from graph.quantiser import SAMPLE_PER_LIST, default_lists, sample_rows, train
 from graph.scan import Dtype
+from graph.scan_gpu import chosen_device
 from graph.selfjoin import Pairs, edge_rows, join_blocks, join_lists
 from graph.vectors import Rows, unit, usable
 
@@ -48,13 +49,16 @@ def join(
     factory: str = "Flat",
     k: int = 100,
     seed: int = 0,
+    device: str = "cpu",
 ) -> pa.Table:
     """Return EDGES: every pair of rows with a cosine of at least `min_similarity` that the engine finds, sorted.
 
     vectors: (N, d) float16 or float32, of any length; rows that are zero or not finite have no edges. ids: names by which the
     k-means sample is drawn, so that it does not depend on the order of rows; default: the row numbers. nlist, nprobe, margin,
-    descend, two_level: see graph/quantiser.py. factory, k: FAISS index and neighbours per row, for engine faiss.
+    descend, two_level: see graph/quantiser.py. factory, k: FAISS index and neighbours per row, for engine faiss. device: cpu,
+    cuda, cuda:<n>, or auto for a GPU where torch sees one; a GPU adds in another order, so cosines may differ in the last bits.
     """
+    device = chosen_device(device)
     rows = np.flatnonzero(usable(vectors)).astype(np.int64)
     kind = chosen_engine(engine, len(rows))
     if not len(rows):
@@ -62,14 +66,21 @@ def join(
     if kind == "faiss":
         return edge_rows([faiss_pairs(vectors=vectors[rows], rows=rows, min_similarity=min_similarity, factory=factory, k=k)])
     if kind == "exact":
-        return edge_rows(_exact(single_list(vectors[rows], rows), min_similarity, dtype))
+        return edge_rows(_exact(single_list(vectors[rows], rows), min_similarity, dtype, device))
     names = [f"{row:x}" for row in rows] if ids is None else [ids[row] for row in rows]
     lists = nlist or default_lists(len(rows))
-    sample = rows[sample_rows(names, SAMPLE_PER_LIST * lists)]
-    quantiser = train(unit(vectors[sample]), num_lists=lists, two_level=two_level, seed=seed)
+    sample = unit(vectors[rows[sample_rows(names, SAMPLE_PER_LIST * lists)]])
+    if device == "cpu":
+        quantiser = train(sample, num_lists=lists, two_level=two_level, seed=seed)
+    else:
+        from graph.quantiser_gpu import train_on
+
+        quantiser = train_on(sample, num_lists=lists, seed=seed, device=device)
     usable_ones = vectors if len(rows) == len(vectors) else vectors[rows]
-    group = assigned(vectors=usable_ones, rows=rows, quantiser=quantiser, nprobe=nprobe, margin=margin, descend=descend)
-    return edge_rows([join_lists([group], first=0, last=quantiser.num_lists, min_similarity=min_similarity, dtype=dtype)])
+    how: dict[str, Any] = {"margin": margin, "descend": descend, "device": device}
+    group = assigned(vectors=usable_ones, rows=rows, quantiser=quantiser, nprobe=nprobe, **how)
+    how = {"dtype": dtype} if device == "cpu" else {"device": device, "held_rows": len(group.rows) + len(group.guests)}
+    return edge_rows([join_lists([group], first=0, last=quantiser.num_lists, min_similarity=min_similarity, **how)])
 
 
 def single_list(vectors: NDArray[np.floating], rows: Rows) -> Group:
@@ -77,7 +88,9 @@ def single_list(vectors: NDArray[np.floating], rows: Rows) -> Group:
     return group_rows(vectors=vectors, rows=rows, probes=np.zeros((len(rows), 1), np.int32), num_lists=1)
 
 
-def _exact(group: Group, min_similarity: float, dtype: Dtype) -> list[Pairs]:
+def _exact(group: Group, min_similarity: float, dtype: Dtype, device: str) -> list[Pairs]:
+    if device != "cpu":
+        return [join_lists([group], first=0, last=1, min_similarity=min_similarity, device=device, held_rows=len(group.rows))]
     blocks = -(-len(group.rows) // BLOCK_ROWS)
     return [
         join_blocks([group], first=a, second=b, block_rows=BLOCK_ROWS, min_similarity=min_similarity, dtype=dtype)

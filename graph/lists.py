@@ -64,16 +64,22 @@ def assigned(
     margin: float = 2.0,
     descend: int = 6,
     mean: Floats | None = None,
+    device: str = "cpu",
 ) -> Group:
     """Return a group of rows in the order of the quantiser's lists; vectors that are equal bit for bit probe the same lists.
 
-    mean: what is subtracted before the nearest lists are looked for; the vectors are stored as they are.
+    mean: what is subtracted before the nearest lists are looked for; the vectors are stored as they are. device: cpu, or the GPU
+    where they meet every centroid, see graph/quantiser_gpu.py.
     """
     hashed = keys(vectors)
     _, first, place = np.unique(hashed, return_index=True, return_inverse=True)
     asked = vectors if len(first) == len(hashed) else vectors[first]
     probed = np.empty((len(asked), nprobe), np.int32)
-    for at in range(0, len(asked), ASSIGNED_ROWS):
+    if device != "cpu":
+        from graph.quantiser_gpu import probes_on
+
+        probed = probes_on(asked, quantiser, nprobe=nprobe, margin=margin, device=device, mean=mean)
+    for at in range(0, len(asked) if device == "cpu" else 0, ASSIGNED_ROWS):
         some = slice(at, at + ASSIGNED_ROWS)
         probed[some] = probes(_asked(asked[some], mean), quantiser, nprobe=nprobe, margin=margin, descend=descend)
     if len(first) < len(hashed):

@@ -11,6 +11,7 @@ thousand edges and not fifty million. Of nearly equal ones (recompressed placeho
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +21,9 @@ from graph.block import Block, OnDisk, blocks
 from graph.lists import Group, Members, at_home, distinct, unit_vectors
 from graph.scan import Dtype, Scanner, uncrowded
 from graph.vectors import Floats, Rows
+
+if TYPE_CHECKING:
+    from graph.scan_gpu import TileScanner
 
 BASE_ROWS = 4096
 """Rows of a list that are compared at a time; a longer list is compared in several sweeps."""
@@ -51,11 +55,25 @@ def join_lists(
     base_rows: int = BASE_ROWS,
     held_rows: int = HELD_ROWS,
     new_from: int = 0,
+    device: str = "cpu",
 ) -> Pairs:
     """Return the pairs that lists `first` to before `last` report: sorted, row_a < row_b, cosine at least min_similarity.
 
-    new_from: only pairs with a row from here on are looked for; those among the rows before are known.
+    new_from: only pairs with a row from here on are looked for; those among the rows before are known. device: cpu, or the GPU
+    that multiplies, see graph/selfjoin_gpu.py.
     """
+    if device != "cpu":
+        from graph.selfjoin_gpu import join_lists_on
+
+        return join_lists_on(
+            groups,
+            first=first,
+            last=last,
+            min_similarity=min_similarity,
+            device=device,
+            held_rows=held_rows,
+            new_from=new_from,
+        )
     scanner = Scanner(threshold=min_similarity, dtype=dtype, tile_rows=min(TILE_ROWS, base_rows))
     found = []
     for begin, end in [(first, last)] if not new_from else _touched(groups, first, last, new_from):
@@ -81,14 +99,21 @@ def _touched(groups: Sequence[Group], first: int, last: int, new_from: int) -> l
 
 
 def join_blocks(
-    groups: Sequence[Group], *, first: int, second: int, block_rows: int, min_similarity: float, dtype: Dtype = "auto"
+    groups: Sequence[Group],
+    *,
+    first: int,
+    second: int,
+    block_rows: int,
+    min_similarity: float,
+    dtype: Dtype = "auto",
+    device: str = "cpu",
 ) -> Pairs:
     """Return the pairs of rows between blocks `first` <= `second` of `block_rows` rows, of groups that have a single list."""
     everyone = at_home(groups, 0)
     kept, copies, originals = distinct(everyone)
     a = everyone.take(kept[first * block_rows : (first + 1) * block_rows])
     b = everyone.take(kept[second * block_rows : (second + 1) * block_rows])
-    scanner = Scanner(threshold=min_similarity, dtype=dtype, tile_rows=min(1024, block_rows))
+    scanner = _scanner(min_similarity, dtype, min(1024, block_rows), device)
     found = [_all_pairs(groups, a, b, scanner) if first != second else _triangle(groups, a, scanner)]
     if first == second and len(a):
         here = np.isin(everyone.rows[originals], a.rows)
@@ -97,14 +122,21 @@ def join_blocks(
 
 
 def join_added(
-    groups: Sequence[Group], *, block: int, block_rows: int, new_from: int, min_similarity: float, dtype: Dtype = "auto"
+    groups: Sequence[Group],
+    *,
+    block: int,
+    block_rows: int,
+    new_from: int,
+    min_similarity: float,
+    dtype: Dtype = "auto",
+    device: str = "cpu",
 ) -> Pairs:
     """Return the pairs of one block of the rows from `new_from` on with all rows before it and its own, of a single list."""
     everyone = at_home(groups, 0)
     kept, copies, originals = distinct(everyone)
     begin = int(np.searchsorted(everyone.rows[kept], new_from)) + block * block_rows
     mine = everyone.take(kept[begin : begin + block_rows])
-    scanner = Scanner(threshold=min_similarity, dtype=dtype, tile_rows=min(1024, block_rows))
+    scanner = _scanner(min_similarity, dtype, min(1024, block_rows), device)
     found = [_triangle(groups, mine, scanner)] if len(mine) else []
     for at in range(0, begin if len(mine) else 0, block_rows):
         found.append(_all_pairs(groups, everyone.take(kept[at : min(at + block_rows, begin)]), mine, scanner))
@@ -174,14 +206,22 @@ def _reported_here(guests: Members, query: Rows, base: Members, other: Rows, num
     return np.asarray(np.flatnonzero(~met_there | (home > number)))
 
 
-def _all_pairs(groups: Sequence[Group], a: Members, b: Members, scanner: Scanner) -> Pairs:
+def _scanner(threshold: float, dtype: Dtype, tile_rows: int, device: str) -> "Scanner | TileScanner":
+    if device == "cpu":
+        return Scanner(threshold=threshold, dtype=dtype, tile_rows=tile_rows)
+    from graph.scan_gpu import TileScanner
+
+    return TileScanner(threshold, device)
+
+
+def _all_pairs(groups: Sequence[Group], a: Members, b: Members, scanner: "Scanner | TileScanner") -> Pairs:
     if not len(a) or not len(b):
         return _none()
     query, other, cosine = scanner.pairs(unit_vectors(groups, b), unit_vectors(groups, a))
     return Pairs(b.rows[query], a.rows[other], cosine)
 
 
-def _triangle(groups: Sequence[Group], members: Members, scanner: Scanner) -> Pairs:
+def _triangle(groups: Sequence[Group], members: Members, scanner: "Scanner | TileScanner") -> Pairs:
     vectors = unit_vectors(groups, members)
     query, other, cosine = scanner.pairs(vectors, vectors, triangle=True)
     return Pairs(members.rows[query], members.rows[other], cosine)

@@ -14,6 +14,7 @@ from graph.join import Engine, chosen_engine
 from graph.lists import Group, at_home, balanced, load, unit_vectors
 from graph.pairs import COUNTED_ROWS, count_pairs, save_pairs
 from graph.scan import Dtype
+from graph.scan_gpu import chosen_device
 from graph.selfjoin import Pairs, join_added, join_blocks, join_lists, unique_pairs
 from graph.vectors import Rows
 from jobs.adopt import adopted, base_rows
@@ -72,12 +73,13 @@ class Joiner:
         min_similarity: float,
         dtype: Dtype,
         memory_mb: int,
-        factory: str,
-        k: int,
+        device: str = "cpu",
+        factory: str = "Flat",
+        k: int = 100,
         counted_rows: int = COUNTED_ROWS,
         **_: object,
     ) -> None:
-        self.counted_rows = counted_rows
+        self.counted_rows, self.device = counted_rows, chosen_device(device) if engine != "faiss" else "cpu"
         self.min_similarity, self.dtype, self.memory_mb, self.factory, self.k = min_similarity, dtype, memory_mb, factory, k
         self._groups: list[Group] | None = None
         self._searched: Any = None
@@ -95,7 +97,7 @@ class Joiner:
         ]
 
     def _pairs(self, run: Run, item: Item, groups: list[Group]) -> Pairs:
-        how: dict[str, Any] = {"min_similarity": self.min_similarity, "dtype": self.dtype}
+        how: dict[str, Any] = {"min_similarity": self.min_similarity, "dtype": self.dtype, "device": self.device}
         if "lists" in item:
             first, last = item["lists"]
             how |= {"base_rows": min(_block_rows(run, self.memory_mb), MOST_ROWS), "new_from": item.get("new_from", 0)}

@@ -2,6 +2,7 @@
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,7 @@ from curation.tables import Run
 from graph.join import single_list
 from graph.lists import assigned, save, summary
 from graph.quantiser import Quantiser, mean_of, quantiser_of
+from graph.scan_gpu import chosen_device
 from graph.vectors import Floats, Rows, stored_vectors, usable
 from jobs.adopt import adopted
 from jobs.stage import Item, Output
@@ -43,8 +45,8 @@ def plan(run: Run, *, memory_mb: int, divided: bool = False, **_: object) -> lis
 class Assigner:
     """Writes the rows of one group in the order of their lists; holds the centroids."""
 
-    def __init__(self, *, nprobe: int, margin: float, descend: int, **_: object) -> None:
-        self.nprobe, self.margin, self.descend = nprobe, margin, descend
+    def __init__(self, *, nprobe: int, margin: float, descend: int, device: str = "cpu", **_: object) -> None:
+        self.nprobe, self.margin, self.descend, self.device = nprobe, margin, descend, chosen_device(device)
         self._centroids: tuple[Quantiser, Floats | None] | None = None
 
     def __call__(self, run: Run, item: Item) -> list[Output]:
@@ -58,7 +60,7 @@ class Assigner:
             self._centroids = quantiser_of(table), mean_of(table)
         quantiser, mean = self._centroids
         if quantiser.num_lists > 1:
-            how = {"nprobe": self.nprobe, "descend": self.descend}
+            how: dict[str, Any] = {"nprobe": self.nprobe, "descend": self.descend, "device": self.device}
             group = assigned(vectors=vectors, rows=rows, quantiser=quantiser, margin=self.margin, mean=mean, **how)
         else:
             group = single_list(vectors, rows)

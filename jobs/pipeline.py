@@ -216,8 +216,8 @@ def _fit_asked(config: Config) -> bool:
 
 _JOIN_KEYS = {
     "quantise": {"engine", "nlist", "two_level"},
-    "lists": {"nprobe", "margin", "descend", "memory_mb"},
-    "join": {"engine", "min_similarity", "dtype", "memory_mb", "factory", "k"},
+    "lists": {"nprobe", "margin", "descend", "memory_mb", "device"},
+    "join": {"engine", "min_similarity", "dtype", "device", "memory_mb", "factory", "k"},
 }
 """Keys of `join` by the stage whose result depends on them, so that another threshold does not sort the vectors anew."""
 
