@@ -25,6 +25,9 @@ class EvaluateConfig(Section):
     )
     prompts: dict[str, list[str]] = Field({}, description="class name: prompts to sample, used in turn; default: its phrases")
     num_samples: int = Field(200, ge=1, description="images sampled, spread evenly over the classes")
+    num_edits: int = Field(
+        64, ge=0, description="edits judged beside them when the model was trained on pairs, of held-out pairs if any"
+    )
     num_steps: int = Field(8, ge=1, description="Euler steps")
     guidance: float = Field(3.0, ge=1, description="w in u + w (c - u), unconditional u and conditional c; 1 is off")
     seed: int = Field(0, description="seed of the first image")

@@ -20,6 +20,7 @@ def work(
     classes: Mapping[str, str | Sequence[str]],
     prompts: Mapping[str, Sequence[str]],
     num_samples: int,
+    num_edits: int,
     num_steps: int,
     guidance: float,
     seed: int,
@@ -34,6 +35,7 @@ def work(
             name: prompts.get(name) or ([phrases] if isinstance(phrases, str) else phrases) for name, phrases in classes.items()
         },
         num_samples=num_samples,
+        num_edits=num_edits,
         num_steps=num_steps,
         guidance=guidance,
         seed=seed,

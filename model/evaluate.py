@@ -20,6 +20,7 @@ from curation.errors import ConfigError
 from model.autoencoder import to_signed
 from model.checkpoint import read_config
 from model.contact_sheet import contact_sheet
+from model.evaluate_edits import evaluate_edits
 from model.fidelity import frechet_distance, precision, recall
 from model.judge import FEATURE_DIM, Judge, judged, train_judge
 from model.plan import Shape, training_shape
@@ -78,6 +79,7 @@ def evaluate(
     classes: Mapping[str, str | Sequence[str]],
     prompts: Mapping[str, Sequence[str]],
     num_samples: int = 200,
+    num_edits: int = 64,
     num_steps: int = 8,
     guidance: float = 3.0,
     seed: int = 0,
@@ -88,7 +90,8 @@ def evaluate(
 
     classes: class name -> the phrase, or phrases, that mark it in the source caption.
     prompts: class name -> prompts to sample, used in turn.
-    num_samples: samples in all, spread evenly over the classes.
+    num_samples: samples in all, spread evenly over the classes. num_edits: edits beside them, of a checkpoint that was trained on
+        pairs (model/evaluate_edits.py); their measures are in the same file.
     Raises ConfigError if a class has no prompt or too few real images.
     """
     if missing := [name for name in classes if not prompts.get(name)]:
@@ -112,6 +115,7 @@ def evaluate(
         "checkpoint": Path(checkpoint).name, "num_samples": num_samples, "num_steps": num_steps, "guidance": guidance,
         "seed": seed, "num_classes": len(names), "num_real": len(real.labels), "num_held_out": int(real.held_out.sum()),
     } | measure(judge, real, to_signed(torch.from_numpy(samples)), labels, names, seed=seed)  # fmt: skip
+    result |= evaluate_edits(checkpoint, num_edits=num_edits, num_steps=num_steps, guidance=guidance, seed=seed, out=out)
     out.mkdir(parents=True, exist_ok=True)
     (out / "evaluation.json").write_text(json.dumps(result, indent=1) + "\n")
     shown = min(num_samples, 4 * len(names))

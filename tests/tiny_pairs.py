@@ -12,17 +12,18 @@ from curation.pair_shards import write_pair_shard
 from curation.schema import EDIT_PAIRS
 
 COLOURS = {"red": (200, 40, 40), "blue": (40, 40, 200)}
+GREY = (120, 120, 120)
 
 
 def write_tiny_pairs(
-    folder: Path, count: int, *, side_px: int = 16, source_px: tuple[int, int] | None = None, bases: int = 0
+    folder: Path, count: int, *, side_px: int = 16, source_px: tuple[int, int] | None = None, bases: int = 0, grey: bool = False
 ) -> Path:
     """Write `count` edits of red squares into blue ones and back; returns the folder of the shard.
 
     source_px: width and height of the sources; by default those of the targets, side_px each. bases: images that they are made
-    of in turn, base-0 and so on; 0: drawn from nothing.
+    of in turn, base-0 and so on; 0: drawn from nothing. grey: the sources are grey, so that only instructions tell the targets.
     """
-    rows, pictures = tiny_pairs(count, side_px=side_px, source_px=source_px)
+    rows, pictures = tiny_pairs(count, side_px=side_px, source_px=source_px, grey=grey)
     rows = [row | {"base": f"base-{number % bases}" if bases else None} for number, row in enumerate(rows)]
     folder.mkdir()
     pairs = Table.from_pylist(rows, schema=EDIT_PAIRS)
@@ -32,19 +33,19 @@ def write_tiny_pairs(
 
 
 def tiny_pairs(
-    count: int, *, side_px: int = 16, source_px: tuple[int, int] | None = None
+    count: int, *, side_px: int = 16, source_px: tuple[int, int] | None = None, grey: bool = False
 ) -> tuple[list[dict[str, object]], dict[int, bytes]]:
     """Return rows of EDIT_PAIRS and the bytes of their pictures by place."""
     pictures: dict[int, bytes] = {}
-    return [_row(number, pictures, side_px, source_px or (side_px, side_px)) for number in range(count)], pictures
+    return [_row(number, pictures, side_px, source_px or (side_px, side_px), grey) for number in range(count)], pictures
 
 
-def _row(number: int, pictures: dict[int, bytes], side_px: int, source_px: tuple[int, int]) -> dict[str, object]:
+def _row(number: int, pictures: dict[int, bytes], side_px: int, source_px: tuple[int, int], grey: bool) -> dict[str, object]:
     before, after = ("red", "blue") if number % 2 else ("blue", "red")
     generator = np.random.default_rng(number)
 
     def picture(place: int, colour: str, size: tuple[int, int]) -> dict[str, object]:
-        pixels = np.array(COLOURS[colour]) + generator.normal(0, 12, (size[1], size[0], 3))
+        pixels = np.array(COLOURS.get(colour, GREY)) + generator.normal(0, 12, (size[1], size[0], 3))
         pictures[place] = encode(np.clip(pixels, 0, 255).astype(np.uint8), "png")
         return {"row": None, "file": "made", "offset": place, "length": len(pictures[place]), "width": size[0], "height": size[1]}
 
@@ -64,7 +65,7 @@ def _row(number: int, pictures: dict[int, bytes], side_px: int, source_px: tuple
         "caption_target_en": f"a {after} square",
         "caption_target_zh": "方块",
         "region": None,
-        "source_picture": picture(2 * number, before, source_px),
+        "source_picture": picture(2 * number, "grey" if grey else before, source_px),
         "target_picture": picture(2 * number + 1, after, (side_px, side_px)),
         "mask_picture": None,
         "evidence": [],
