@@ -35,7 +35,7 @@ from graph.vectors import unit
 
 RESULTS = Path(__file__).parent / "results" / "join_gpu.json"
 SEED, DIMENSION, FLOOR = 77, 512, 0.70
-NPROBE, MARGIN, NEIGHBOURS = 5, 0.15, 100
+NPROBE, MARGIN, NEIGHBOURS = 5, 0.10, 100
 MOST_EXACT = 1_000_000
 K_PROBES = 8
 """Lists in which the 100 nearest of a vector are looked for, of sqrt(N)."""

@@ -60,6 +60,10 @@ MILLION = ROOT / "benchmarks" / "results" / "million.json"
 """What benchmarks/million.py measured."""
 
 
+GPU = ROOT / "benchmarks" / "results" / "join_gpu.json"
+"""What benchmarks/join_gpu.py measured on one GPU."""
+
+
 def measured() -> list[dict[str, Any]]:
     """Return one row per number of vectors and method that RECORD holds, medians over seeds; none without it."""
     if not RECORD.exists():
@@ -209,8 +213,8 @@ def _paper() -> list[str]:
         _text(
             f"""Z-Image (arXiv 2511.22699, section 2.2) reports about {PAPER_HOURS:g} hours for a billion items on
             {PAPER_GPUS} H800, index construction and 100-NN queries; embedding and communities are not said
-            to be inside, and neither dimension nor embedder is named. We have run nothing at that size and
-            nothing on a GPU. The arithmetic says:"""
+            to be inside, and neither dimension nor embedder is named. We have run nothing at that size;
+            {_on_gpu()} The arithmetic says:"""
         ),
         "| | a billion items |",
         "|---|---|",
@@ -291,7 +295,7 @@ def _own() -> list[str]:
 
 
 def _measured() -> list[str]:
-    lines = ["## What is measured here\n", *_joins(), *_whole_route()]
+    lines = ["## What is measured here\n", *_joins(), *_gpus(), *_whole_route()]
     return (
         lines if len(lines) > 1 else [*lines, "Nothing yet: neither benchmarks/knn.py nor benchmarks/million.py has been run.\n"]
     )
@@ -313,6 +317,50 @@ def _joins() -> list[str]:
         *(_measurement(row) for row in measured()),
         "",
     ]
+
+
+def gpu_rows() -> list[dict[str, Any]]:
+    """Return what GPU holds of our own join and nearest neighbours, the largest of each; none without it."""
+    if not GPU.exists():
+        return []
+    rows = json.loads(GPU.read_text(encoding="utf-8"))["rows"]
+    recall = {row["vectors"]: row["recall"] for row in rows if row["piece"] == "ivf recall" and "recall" in row}
+    largest: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        if row["piece"] in ("ivf", "100 nearest") and "seconds" in row:
+            kept = {"recall": recall.get(row["vectors"])} | row
+            largest[row["piece"]] = max(largest.get(row["piece"], kept), kept, key=lambda some: some["vectors"])
+    return list(largest.values())
+
+
+def _on_gpu() -> str:
+    most = max((row["vectors"] for row in gpu_rows()), default=0)
+    return f"on a GPU we have run {most:,} vectors, see below." if most else "nothing either on a GPU."
+
+
+def _gpus() -> list[str]:
+    """Return what one GPU took, and how FAISS gets there."""
+    lines = [
+        _text(
+            """**One GPU.** `join.device` with `ray.gpus: {lists: 1, join: 1}` lets the stages `lists` and `join` multiply on a
+            GPU; that needs torch and nothing else. FAISS searches on a GPU when its wheel can: `pip uninstall faiss-cpu`
+            first, for both are the module `faiss`; then `pip install faiss-gpu` (CUDA 12), or, for CAGRA, `pip install
+            --no-deps faiss-gpu-cuvs libcuvs-cu13==26.6.* libraft-cu13==26.6.* librmm-cu13==26.6.* rapids-logger` beside a
+            torch built for CUDA 13 (`--no-deps`, for that wheel asks for a newer cuBLAS than torch allows)."""
+        )
+    ]
+    if not gpu_rows():
+        return [*lines, ""]
+    device = json.loads(GPU.read_text(encoding="utf-8"))["device"]
+    lines[0] += f"Measured on one {device} ([benchmarks/results/gpu.md](../benchmarks/results/gpu.md)), in memory, no files:\n"
+    lines += ["| | vectors | seconds | us per vector | of the paper's budget | recall |", "|---|---|---|---|---|---|"]
+    budget = 1e6 * PAPER_HOURS * 3600 * PAPER_GPUS / PAPER_ITEMS
+    for row in gpu_rows():
+        each = 1e6 * row["seconds"] / row["vectors"]
+        found = "" if row.get("recall") is None else f"{row['recall']:.4f}"
+        name = "all pairs of at least .70 by lists" if row["piece"] == "ivf" else "100 nearest by lists"
+        lines.append(f"| {name} | {row['vectors']:,} | {row['seconds']:.1f} | {each:.2f} | {each / budget:.1%} | {found} |")
+    return [*lines, ""]
 
 
 def _whole_route() -> list[str]:
