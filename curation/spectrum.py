@@ -7,9 +7,9 @@ weight: what is left at the highest frequencies is taken off everywhere first, s
 
 from functools import lru_cache
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.fft import rfft2
 
 Floats = NDArray[np.float64]
 
@@ -32,8 +32,8 @@ def rings(grey: NDArray[np.uint8]) -> Floats:
     top, left = (grey.shape[0] - height) // 2, (grey.shape[1] - width) // 2
     middle = grey[top : top + height, left : left + width].astype(np.float32)
     ring, number, window = _grid(height, width)
-    spectrum = cv2.dft((middle - middle.mean()) * window, flags=cv2.DFT_COMPLEX_OUTPUT)
-    power = spectrum[..., 0] ** 2 + spectrum[..., 1] ** 2
+    spectrum = rfft2((middle - middle.mean()) * window)  # the other half mirrors it
+    power = spectrum.real**2 + spectrum.imag**2
     return np.asarray(np.bincount(ring, power.ravel(), minlength=RINGS + 1)[:RINGS] / number)
 
 
@@ -56,7 +56,7 @@ def grain(power: Floats) -> float:
 @lru_cache(maxsize=4)
 def _grid(height: int, width: int) -> tuple[NDArray[np.int64], Floats, NDArray[np.float32]]:
     """Return the ring of every coefficient, how many there are of each times the window's energy, and the window."""
-    radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width))
+    radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width))
     ring = np.minimum((2 * RINGS * radius).astype(np.int64), RINGS).ravel()
     window = (np.hanning(height)[:, None] * np.hanning(width)).astype(np.float32)
     number = np.maximum(np.bincount(ring, minlength=RINGS + 1)[:RINGS], 1) * float((window**2).sum())

@@ -45,7 +45,7 @@ def _gaps(count: NDArray[np.float64]) -> float:
 
 def clipped(rgb: Pixels) -> float:
     """Return the share of pixels at 0 or 255, of the channel with most of them."""
-    return max(float((count[0] + count[255]) / count.sum()) for count in _counts(rgb))
+    return max(float((count[0] + count[255]) / count.sum()) for count in _counts(rgb[::2]))  # every second row is enough
 
 
 def _counts(rgb: Pixels) -> list[NDArray[np.float64]]:
