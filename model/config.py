@@ -5,6 +5,7 @@ the released Z-Image code: t = 0 is pure noise, t = 1 is data.
 """
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -12,6 +13,12 @@ from curation.errors import ConfigError
 from model.specs import check_device, check_weights, parse_autoencoder, parse_text
 
 T = TypeVar("T")
+
+
+def _positive(section: str, **numbers: float) -> None:
+    for name, value in numbers.items():
+        if not 0 < value < math.inf:
+            raise ConfigError(f"{section}.{name} is {value}; it must be finite and greater than 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +70,20 @@ class DiTConfig:
     """Omni only: positions of text segments after the first as in the released code; false: each where its padding leaves it."""
 
     def __post_init__(self) -> None:
-        """Check what must fit together; raises ConfigError with both numbers."""
+        """Check ranges and what must fit together; raises ConfigError with the numbers."""
+        counts = ("dim", "n_heads", "n_kv_heads", "n_layers", "in_channels", "cap_feat_dim", "pad_to", "rope_theta", "t_scale")
+        _positive("model", **{name: getattr(self, name) for name in counts})
+        if self.siglip_feat_dim is not None:
+            _positive("model", siglip_feat_dim=self.siglip_feat_dim)
+        if self.n_refiner_layers < 0 or not 0 <= self.norm_eps < math.inf:
+            raise ConfigError(
+                f"model.n_refiner_layers is {self.n_refiner_layers} and norm_eps {self.norm_eps}; both must be 0 or more"
+            )
+        sizes, frames = self.all_patch_size, self.all_f_patch_size
+        if not sizes or min(sizes) < 1 or len(sizes) != len(frames) or frames[0] != 1:
+            raise ConfigError(
+                f"all_patch_size is {list(sizes)} and all_f_patch_size {list(frames)}; as many of each, the first frame size 1"
+            )
         if self.dim % self.n_heads:
             raise ConfigError(f"dim {self.dim} is not a multiple of n_heads {self.n_heads}")
         if self.head_dim != sum(self.axes_dims):
@@ -72,8 +92,6 @@ class DiTConfig:
             )
         if any(axis % 2 for axis in self.axes_dims):
             raise ConfigError(f"axes_dims {list(self.axes_dims)} must be even: RoPE turns pairs of numbers")
-        if self.pad_to < 1:
-            raise ConfigError(f"pad_to is {self.pad_to}; it must be at least 1")
 
     @property
     def head_dim(self) -> int:
@@ -138,7 +156,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         """Check ranges; raises ConfigError with the value and the allowed range."""
         check_weights(self.level_weights, self.language_weights)
-        _positive("data", batch_multiple=self.batch_multiple, prefetch=self.prefetch)
+        _positive("data", resolution_px=self.resolution_px, batch_multiple=self.batch_multiple, prefetch=self.prefetch)
         if self.pairs and not 0 < self.pair_share < 1:
             raise ConfigError(f"data.pair_share is {self.pair_share}; it must be between 0 and 1")
         if not 0 <= self.instruction_share <= 1:
@@ -311,8 +329,8 @@ class TrainConfig:
             "time_std",
         )
         for name in positive:
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be greater than 0")
+            if not 0 < getattr(self, name) < math.inf:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be finite and greater than 0")
         for name in ("constant_share", "final_lr_share", "ema_decay"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be in [0, 1]")
@@ -380,12 +398,6 @@ def _plain(value: Any) -> Any:
 
 def _frozen(value: Any) -> Any:
     return tuple(_frozen(inner) for inner in value) if isinstance(value, list) else value
-
-
-def _positive(section: str, **numbers: float) -> None:
-    for name, value in numbers.items():
-        if not value > 0:
-            raise ConfigError(f"{section}.{name} is {value}; it must be greater than 0")
 
 
 def _times(section: str, times: tuple[float, ...]) -> None:

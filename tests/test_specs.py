@@ -62,3 +62,22 @@ def test_folders_that_are_not_there_are_named(name: str, tmp_path: Path):
     wrong = there | {name: {"autoencoder": f"flux:{lost}", "text": f"qwen3:{lost}"}.get(name, lost)}
     with pytest.raises(ConfigError, match=f"train.{name} names {lost}, which does not exist"):
         check_folders(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"model": MODEL | {"n_heads": 0}}, "model.n_heads is 0; it must be finite and greater than 0"),
+        ({"model": MODEL | {"rope_theta": -1}}, "model.rope_theta is -1"),
+        ({"model": MODEL | {"norm_eps": -1}}, "norm_eps -1.0; both must be 0 or more"),
+        ({"model": MODEL | {"all_patch_size": []}}, r"all_patch_size is \[\]"),
+        ({"model": MODEL | {"all_patch_size": [0]}}, r"all_patch_size is \[0\]"),
+        ({"model": MODEL | {"all_f_patch_size": [2]}}, "the first frame size 1"),
+        ({"model": MODEL | {"siglip_feat_dim": -3}}, "model.siglip_feat_dim is -3"),
+        ({"data": {"resolution_px": 0}}, "data.resolution_px is 0"),
+        ({"learning_rate": float("inf")}, "learning_rate is inf; it must be finite"),
+    ],
+)
+def test_numbers_out_of_range_are_refused_with_their_name(settings: dict[str, object], message: str):
+    with pytest.raises(ConfigError, match=message):
+        parse_config({"source": "s", "out": "o", "train": FITS | settings}, origin="run.yaml")
