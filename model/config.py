@@ -15,6 +15,16 @@ from model.specs import check_device, check_weights, parse_autoencoder, parse_te
 T = TypeVar("T")
 
 
+MOST_THREADS = 1024
+"""More than any machine has cores for; with far more the process cannot start them."""
+
+
+def _at_least_zero(prefix: str, **numbers: float) -> None:
+    for name, value in numbers.items():
+        if not 0 <= value < math.inf:
+            raise ConfigError(f"{prefix}{name} is {value}; it must be 0 or more, and finite")
+
+
 def _positive(section: str, **numbers: float) -> None:
     for name, value in numbers.items():
         if not 0 < value < math.inf:
@@ -159,10 +169,11 @@ class DataConfig:
         _positive("data", resolution_px=self.resolution_px, batch_multiple=self.batch_multiple, prefetch=self.prefetch)
         if self.pairs and not 0 < self.pair_share < 1:
             raise ConfigError(f"data.pair_share is {self.pair_share}; it must be between 0 and 1")
-        if not 0 <= self.instruction_share <= 1:
-            raise ConfigError(f"data.instruction_share is {self.instruction_share}; it must be in [0, 1]")
-        if self.token_budget < 0:
-            raise ConfigError(f"data.token_budget is {self.token_budget}; it must be 0 or more")
+        for name in ("instruction_share", "caption_dropout"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"data.{name} is {getattr(self, name)}; it must be in [0, 1]")
+        names = ("token_budget", "cache_bytes", "latent_cache_bytes")
+        _at_least_zero("data.", **{name: getattr(self, name) for name in names})
         if self.on_error not in ("stop", "skip"):
             raise ConfigError(f"data.on_error is {self.on_error!r}; it must be stop or skip")
 
@@ -331,6 +342,12 @@ class TrainConfig:
         for name in positive:
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be finite and greater than 0")
+        names = ("warmup_steps", "keep_checkpoints", "weight_decay")
+        _at_least_zero("", **{name: getattr(self, name) for name in names})
+        if not all(0 <= beta < 1 for beta in self.betas) or not math.isfinite(self.time_mean):
+            raise ConfigError(f"betas are {list(self.betas)}, in [0, 1), and time_mean is {self.time_mean}, a finite number")
+        if self.num_threads > MOST_THREADS:
+            raise ConfigError(f"num_threads is {self.num_threads}; it must be at most {MOST_THREADS}")
         for name in ("constant_share", "final_lr_share", "ema_decay"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be in [0, 1]")

@@ -75,6 +75,12 @@ def test_folders_that_are_not_there_are_named(name: str, tmp_path: Path):
         ({"model": MODEL | {"all_f_patch_size": [2]}}, "the first frame size 1"),
         ({"model": MODEL | {"siglip_feat_dim": -3}}, "model.siglip_feat_dim is -3"),
         ({"data": {"resolution_px": 0}}, "data.resolution_px is 0"),
+        ({"data": {"caption_dropout": 2}}, r"data.caption_dropout is 2.0; it must be in \[0, 1\]"),
+        ({"data": {"cache_bytes": -1}}, "data.cache_bytes is -1; it must be 0 or more"),
+        ({"betas": [1, 1]}, r"betas are \[1.0, 1.0\], in \[0, 1\)"),
+        ({"weight_decay": float("nan")}, "weight_decay is nan; it must be 0 or more"),
+        ({"warmup_steps": -1}, "warmup_steps is -1"),
+        ({"num_threads": 10**6}, "num_threads is 1000000; it must be at most 1024"),
         ({"learning_rate": float("inf")}, "learning_rate is inf; it must be finite"),
     ],
 )
