@@ -158,7 +158,7 @@ def test_rows_without_a_direction_have_no_edges(vectors: np.ndarray, engine):
 @pytest.mark.parametrize("engine", ["exact", "ivf"])
 def test_equal_vectors_are_a_star_around_the_smallest_row(vectors: np.ndarray, engine):
     many = np.concatenate([vectors[:500], np.repeat(vectors[7:8], 20_000, axis=0)])
-    edges = join(vectors=many, engine=engine, nlist=10, nprobe=10)
+    edges = join(vectors=many, engine=engine, nlist=10, nprobe=10, margin=2.0)
     single = {pair for pair in pairs_of(join(vectors=vectors[:500], engine="exact"))}
     star = {(7, row) for row in range(500, 20_500)}
     assert set(pairs_of(edges)) == single | star
