@@ -38,7 +38,8 @@ UNTRACED_STEP = 2.1
 """What a file without loss and without such traces is taken for: as good as a JPEG of quality 92, of which it may be made."""
 GRAIN_DB = 25.0
 """Rise of the grain, in dB, that goes with every doubling of the detail between a picture and a blurred one."""
-MAX_TONAL_GAPS = 0.2
+MAX_TONAL_GAPS = 0.5
+"""From here on a palette: a stretched scan has up to .4 itself, and its copies as JPEG fill the gaps."""
 LAYOUT = (8, 8, 3)
 
 
@@ -223,17 +224,17 @@ def _rounded(table: str, column: str, sign: int = 1) -> Callable[[Tables], Numbe
 CRITERIA: dict[str, Criterion] = {
     "tones": Criterion(_tones),
     "compression": Criterion(_compression, 0.3),
-    "borders": Criterion(_rounded("metrics", "padding", -1), 0.04),
     "resolution": Criterion(_resolution, 0.5),
     "enlargement": Criterion(_detail, 0.3),
-    "grain": Criterion(_grain, 2.5),
     "consensus": Criterion(_nothing, 0.002),
     "caption": Criterion(_caption),
+    "detail": Criterion(_resolution, 0.25),
+    "borders": Criterion(_rounded("metrics", "padding", -1), 0.04),
+    "grain": Criterion(_grain, 5.0),
     "clipping": Criterion(_rounded("metrics", "clipped", -1), 0.015),
     "noise": Criterion(_rounded("metrics", "grain", -1), 3.0),
-    "detail": Criterion(_resolution, 0.12),
-    "pixels": Criterion(_sides, 0.01),
-    "quantisation": Criterion(_quantisation, 0.6),
+    "pixels": Criterion(lambda tables: _column(tables, "images", "width") * _column(tables, "images", "height")),
+    "quantisation": Criterion(_quantisation, 0.25),
     "bytes": Criterion(lambda tables: -_column(tables, "images", "length")),
     "bits": Criterion(_bits),
     "sharpness": Criterion(_rounded("metrics", "sharpness")),
@@ -243,7 +244,7 @@ CRITERIA: dict[str, Criterion] = {
 }
 """What a keeper can be chosen by, the more the better, with what is measured and the tolerance:
 
-tones          no gaps among the levels, as an edit or a palette leaves them
+tones          no gaps among the levels as a palette leaves them
 compression    log2 of the quantisation step above COARSE_STEP
 borders        share of the picture that is no ground of one colour around it
 resolution     log2 of the sides without such ground that hold detail
@@ -251,10 +252,10 @@ enlargement    log2 of the share of the sides that holds detail: pixels without 
 grain          finest over coarse power in dB less what the resolution explains, the less the better: noise, sharpening
 consensus      closeness to the other copies; the picture that edits were made of lies amid them. Of two copies it says nothing
 caption        the source has one
+detail         as resolution, with less tolerance
 clipping       share of pixels that are not at the ends of the scale
 noise          finest over coarse power in dB, the less the better
-detail         as resolution, with less tolerance
-pixels         log2 of the sides without ground
+pixels         width times height
 quantisation   log2 of the quantisation step, UNTRACED_STEP where neither file nor pixels tell
 bytes          the smaller file: where nothing else differs, more bytes say that it was saved again
 bits           encoded bits per pixel
@@ -265,8 +266,8 @@ aesthetics     as the judge scores it
 """
 
 DEFAULT = (
-    "tones", "compression", "borders", "resolution", "enlargement", "grain", "consensus", "caption", "clipping", "noise",
-    "pixels", "quantisation", "bytes",
+    "tones", "compression", "resolution", "enlargement", "consensus", "caption", "detail", "borders", "grain", "clipping",
+    "noise", "pixels", "quantisation", "bytes",
 )  # fmt: skip
 """The order that kept most originals among their copies, see benchmarks/results/keeper.md."""
 

@@ -144,7 +144,7 @@ class VerifyConfig(Section):
         60, ge=8, description="keypoint matches that such a pair needs; a third of them where the thumbnails correlate at .8"
     )
     max_recoloured: float = Field(
-        0.25, ge=0, le=1, description="share of strong colours that may be of another hue in a copy; 1: hue says nothing"
+        0.25, ge=0, le=1, description="share of colours that may be of another hue in a copy; 1: hue says nothing"
     )
     min_filled: float = Field(
         0.4, ge=0, le=1, description="share that a few flat colours fill, from which a pair is drawn: charts, icons, flags, text"
@@ -154,6 +154,12 @@ class VerifyConfig(Section):
     )
     min_keypoints_graphic: int = Field(
         60, ge=0, description="a drawing with fewer keypoints is a copy only upright and at its own size: arrows point somewhere"
+    )
+    min_exchanged: float = Field(
+        2.0,
+        ge=0.5,
+        description="grey levels by which a window must differ both ways, with ink of one style in both pictures, from which a "
+        "numeral, word or mark counts as exchanged and the pair as different; 255: never",
     )
 
 
@@ -214,15 +220,15 @@ class DuplicateConfig(Section):
         ]
     ] = Field(
         [
-            "tones", "compression", "borders", "resolution", "enlargement", "grain", "consensus", "caption", "clipping", "noise",
-            "pixels", "quantisation", "bytes",
+            "tones", "compression", "resolution", "enlargement", "consensus", "caption", "detail", "borders", "grain", "clipping",
+            "noise", "pixels", "quantisation", "bytes",
         ],
-        description="criteria in order, each up to a tolerance: tones (no gaps among the levels, as an edit or a palette leaves "
-        "them), compression (JPEG or WebP below about quality 70, also if saved again since), borders (no ground of one colour "
-        "around it), resolution (sides that hold detail), enlargement (no pixels without detail), grain (neither noise nor "
-        "sharpening), consensus (in the midst of the copies), caption (the source has one), clipping (few pixels at the ends of "
-        "the scale), noise, pixels, quantisation (as compression, finer), bytes (the smaller file); or detail (as resolution, "
-        "finer), bits (encoded bits per pixel), sharpness, source (place of the group in source_priority), watermark "
+        description="criteria in order, each up to a tolerance: tones (no palette), compression (JPEG or WebP below quality 70, "
+        "also if saved again since), resolution (sides that hold detail), enlargement (no pixels without detail), consensus "
+        "(in the midst of the copies), caption (the source has one), detail (as resolution, finer), borders (no ground of one "
+        "colour around it), grain (less noise or sharpening than the detail explains), clipping (few pixels at the ends of the "
+        "scale), noise, pixels, quantisation (as compression, finer), bytes (the smaller file); or bits (encoded bits per "
+        "pixel), sharpness, source (place of the group in source_priority), watermark "
         "(scores.watermark, the less the better), aesthetics (scores.aesthetics); the id is the last tie-break",
     )  # fmt: skip
     rekey_base: bool = Field(False, description="with `base`: choose keepers anew among old and new images; else old ones stay")
