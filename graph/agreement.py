@@ -72,7 +72,11 @@ def agree(
     The finer picture is warped onto the coarser one, so nothing is invented by enlarging. Correlation is taken in windows of
     11 px after a blur of 1 px; a gain or an offset of brightness leaves it unchanged.
     """
-    over = overlaid(a, b, matrix, frame_a=frame_a, frame_b=frame_b)
+    return agreement(overlaid(a, b, matrix, frame_a=frame_a, frame_b=frame_b), min_correlation=min_correlation)
+
+
+def agreement(over: Overlay | None, *, min_correlation: float = 0.6) -> Agreement:
+    """Return how two grey pictures on one raster agree; `agree` for those who have no raster yet."""
     if over is None:
         return NOTHING
     seen = over.seen[::STRIDE_PX, ::STRIDE_PX]

@@ -94,11 +94,16 @@ def _whole(known: Evidence, relation: str, limits: Limits) -> str:
 
 
 def _drawn_otherwise(known: Evidence, limits: Limits) -> str:
-    """Return why pictures that fit are not copies: other colours, other lines, another place; empty when that did not decide."""
+    """Return why pictures that fit are not copies: another mark, colour, line or place; empty when that did not decide."""
     most_recoloured, most_away = limits.get("max_recoloured", 1.0), limits.get("max_deviation", float("inf"))
+    if known.get("exchanged", 0.0) >= limits.get("min_exchanged", float("inf")):
+        return (
+            "a numeral, a word or a mark was exchanged for another of its style: there windows differ by "
+            f"{known['exchanged']:.3g} grey levels both ways (from {limits['min_exchanged']:.3g} on that counts)"
+        )
     if known.get("recoloured", 0.0) > most_recoloured:
         share = _percent(known["recoloured"])
-        return f"{share} of their strong colours are of other hues (at most {_percent(most_recoloured)} may be)"
+        return f"{share} of their colours are of other hues (at most {_percent(most_recoloured)} may be)"
     if known.get("deviation", 0.0) > most_away:
         return (
             f"these drawings differ in colours or lines, by {known['deviation']:.3g} levels where they differ most "

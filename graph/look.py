@@ -3,11 +3,14 @@
 Enters: two views. Leaves: a verdict with what was measured. Policy: graph/verify.py.
 """
 
+import numpy as np
+
 from graph import thumbnails
-from graph.agreement import Agreement, agree
+from graph.agreement import Agreement, Overlay, agreement, overlaid
 from graph.alignment import (
     Fit,
     Frame,
+    Map,
     consensus,
     corners,
     coverage,
@@ -20,8 +23,9 @@ from graph.alignment import (
     snapped,
     whole,
 )
+from graph.exchanged import exchanged
 from graph.keypoints import Description
-from graph.redrawn import drawn_alike, drawn_alike_under
+from graph.redrawn import drawn_alike, drawn_alike_under, has_few_details, unless_recoloured
 from graph.verdicts import Evidence, Limits, Verdict
 from graph.views import View
 
@@ -35,13 +39,39 @@ SURE_INLIERS = 60
 def as_wholes(a: View, b: View, state: int, needed: float, limits: Limits, measured: Evidence) -> Verdict | None:
     """Compare whole pictures in one orientation; None when that does not show a copy."""
     drawn = min(max(view.content.smooth, view.content.plain) for view in (a, b))
-    turned = thumbnails.turn(a.row.picture, state)
-    found = agree(turned, b.row.picture, whole(turned, b.row.picture))
+    over = _on_wholes(a, b, state)
+    found = agreement(over)
     if found.textured < 0.02 or not _agrees(found, drawn, needed, 0, float(measured["thumbnail_correlation"]), limits):
         return None
     evidence = measured | _reported(found) | {"method": "whole", "mirrored": state >= 4, "drawn": round(drawn, 4)}
     verdict = drawn_alike(a, b, state, limits, Verdict("copy", found.share, evidence))
-    return verdict if verdict.relation == "copy" else None
+    if verdict.relation != "copy":
+        return None
+    return _unless_exchanged(verdict, exchange_of_wholes(a, b, state, limits, over))
+
+
+def exchange_of_wholes(a: View, b: View, state: int, limits: Limits, over: Overlay | None = None) -> float:
+    """Return how strongly a mark was exchanged between whole pictures in one orientation; 0 when none was.
+
+    over: both pictures on one raster, when it is known.
+    """
+
+    def colours() -> Overlay | None:
+        turned = thumbnails.turn(a.colours, state)
+        return overlaid(turned, b.colours, whole(turned, b.colours))
+
+    return exchanged(over or _on_wholes(a, b, state), colours=colours, min_strength=limits.min_exchanged)
+
+
+def _on_wholes(a: View, b: View, state: int) -> Overlay | None:
+    turned = thumbnails.turn(a.row.picture, state)
+    return overlaid(turned, b.row.picture, whole(turned, b.row.picture))
+
+
+def _unless_exchanged(found: Verdict, strength: float) -> Verdict:
+    if not strength:
+        return found
+    return Verdict("different", found.confidence, found.evidence | {"exchanged": round(strength, 2)})
 
 
 def by_keypoints(a: View, b: View, limits: Limits, measured: Evidence) -> Verdict:
@@ -72,7 +102,8 @@ def _aligned(a: View, b: View, other: Description, frame: Frame, fitted: Fit, li
     if fitted.inliers < min(SURE_INLIERS, MIN_FITTING * fitted.matches):
         return Verdict("different", 1 - fitted.inliers / fitted.matches, measured | supported | {"scattered": True})
     matrix = snapped(homogeneous(fitted.matrix), b.scale / a.scale, a.frame, frame)
-    found = agree(a.row.picture, other.picture, matrix, frame_a=a.frame, frame_b=frame)
+    over = overlaid(a.row.picture, other.picture, matrix, frame_a=a.frame, frame_b=frame)
+    found = agreement(over)
     seen_a = a.content.inside(corners(frame, inverse(matrix)))
     seen_b = b.content.inside(corners(a.frame, matrix), mirrored=other is b.mirrored)
     drawn = min(max(seen_a.smooth, a.content.plain), max(seen_b.smooth, b.content.plain))
@@ -92,7 +123,27 @@ def _aligned(a: View, b: View, other: Description, frame: Frame, fitted: Fit, li
     cover = max(cover[0], seen_a.structure), max(cover[1], seen_b.structure)
     placed = in_place(matrix, a.row.picture, other.picture)
     verdict = _judge(drawn, fitted.inliers, found, cover, placed, evidence, limits)
-    return drawn_alike_under(a, b, frame, other is b.mirrored, matrix, limits, verdict)
+    mirrored = other is b.mirrored
+    verdict = drawn_alike_under(a, b, frame, mirrored, matrix, limits, verdict)
+    if verdict.relation != "copy":
+        return verdict
+
+    def colours() -> Overlay | None:
+        there = np.ascontiguousarray(b.colours[:, ::-1]) if mirrored else b.colours
+        return overlaid(a.colours, there, matrix, frame_a=a.frame, frame_b=frame)
+
+    strength = exchanged(over, colours=colours, min_strength=limits.min_exchanged)
+    verdict = _unless_exchanged(verdict, strength)
+    if verdict.relation != "copy":
+        return verdict
+    return unless_recoloured(verdict, *_hues(a, b, other, matrix), not has_few_details(a, b, limits), limits)
+
+
+def _hues(a: View, b: View, other: Description, matrix: Map) -> tuple[float, float]:
+    """Return which share of colours turned between thumbnails under a map of the pictures, and which one turn explains."""
+    thumbnail = np.ascontiguousarray(b.thumbnail[:, ::-1]) if other is b.mirrored else b.thumbnail
+    up, down = (whole(v.thumbnail, v.row.picture) for v in (a, b))
+    return thumbnails.hues_under(a.thumbnail, thumbnail, inverse(down) @ matrix @ up)
 
 
 def _judge(

@@ -13,7 +13,6 @@ import numpy as np
 from graph.agreement import agree
 from graph.alignment import Frame, Map, boxed, coverage, in_place, inverse, whole
 from graph.graphics import deviation
-from graph.thumbnails import Comparison
 from graph.verdicts import Limits, Verdict
 from graph.views import View
 
@@ -46,7 +45,7 @@ def drawn_alike(a: View, b: View, state: int, limits: Limits, found: Verdict) ->
     """
     if not graphic(a, b, limits):
         return found
-    away = deviation(a.colours, b.colours, whole(a.colours, b.colours), rich=not _simple(a, b, limits))
+    away = deviation(a.colours, b.colours, whole(a.colours, b.colours), rich=not has_few_details(a, b, limits))
     verdict = _if_redrawn(away, limits, found)
     moved = state and verdict.relation != found.relation
     return replace(verdict, evidence=found.evidence | {"placed": False}) if moved else verdict
@@ -66,7 +65,7 @@ def _cut_out(a: View, b: View, matrix: Map, *, max_change: float = 0.03) -> bool
     return bool(cut) and max(coverage(frames[0], frames[1], matrix)) >= MIN_CUT_COVERAGE
 
 
-def _simple(a: View, b: View, limits: Limits) -> bool:
+def has_few_details(a: View, b: View, limits: Limits) -> bool:
     """Say whether a drawing has too few details to be known again when it is altered."""
     return min(len(view.row.points) for view in (a, b)) < limits.min_keypoints_graphic
 
@@ -95,7 +94,7 @@ def drawn_alike_under(a: View, b: View, frame: Frame, mirrored: bool, matrix: Ma
     """Return `found`, under a fitted map, unless both are graphics in other colours or lines, or too simple to be turned."""
     if found.relation == "different" or not graphic(a, b, limits):
         return found
-    simple = _simple(a, b, limits)
+    simple = has_few_details(a, b, limits)
     moved = mirrored or not (in_place(matrix, a.row.picture, b.row.picture) or _cut_out(a, b, matrix))
     if moved and (simple or _fits_unturned(a, b, frame, mirrored, matrix)):
         return Verdict("different", found.confidence, found.evidence | {"placed": False})
@@ -104,14 +103,13 @@ def drawn_alike_under(a: View, b: View, frame: Frame, mirrored: bool, matrix: Ma
     return _if_redrawn(away, limits, found)
 
 
-def unless_recoloured(found: Verdict, seen: Comparison, i: int, detailed: bool, limits: Limits) -> Verdict:
-    """Return a copy as it is unless its strong colours are others: no light or white balance turns red into blue.
+def unless_recoloured(found: Verdict, share: float, one_turn: float, detailed: bool, limits: Limits) -> Verdict:
+    """Return a copy as it is unless its colours are others: no light or white balance turns red into blue.
 
-    detailed: both have keypoints enough to be known again. Such a photograph is a copy too when one turn of all hues, its
-    ground's as well, explains its colours: a filter was laid over it.
+    share, one_turn: of thumbnails.Comparison, for the pair. detailed: both have keypoints enough to be known again. Such a
+    photograph is a copy too when one turn of all hues, its ground's as well, explains its colours: a filter was laid over it.
     """
-    share = float(seen.recoloured[i])
     photograph = detailed and float(found.evidence.get("drawn", 1.0)) < limits.min_drawn
-    if share <= limits.max_recoloured or (photograph and seen.one_turn[i] >= MIN_ONE_TURN):
+    if share <= limits.max_recoloured or (photograph and one_turn >= MIN_ONE_TURN):
         return found
     return Verdict("different", found.confidence, found.evidence | {"recoloured": round(share, 4)})

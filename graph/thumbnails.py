@@ -7,6 +7,7 @@ about ten microseconds a pair, so that tens of thousands of small pictures that 
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -21,6 +22,15 @@ GREY = np.array([0.299, 0.587, 0.114], np.float32)  # luma weights, ITU-R BT.601
 CHROMA = np.array([[0.5, -0.419, -0.081], [-0.169, -0.331, 0.5]], np.float32)  # Cr and Cb, ITU-R BT.601
 STRONG_CHROMA = 45.0
 """Distance from grey, 0 to 160, from which a colour has a hue that light and white balance do not turn around."""
+WEAK_CHROMA = 14.0
+"""The same where greys stayed grey, less the cast that they show: then no light turned anything."""
+NEUTRAL_CHROMA = 8.0
+"""Distance from grey of what is grey."""
+MIN_NEUTRAL = 0.1
+"""Share of greys that shows the cast."""
+MAX_CAST = 12.0
+MAX_CAST_SPREAD = 6.0
+"""A cast is one small shift of all greys; a tint that depends on their tone is a filter."""
 MAX_TURN = 0.7
 """Cosine of 45 degrees: hues further apart are different colours."""
 MIN_LIKENESS = 0.8
@@ -72,6 +82,8 @@ def compare(thumbnails: NDArray[np.uint8], left: Rows, right: Rows, *, block_pai
     colour = _standardised(thumbnails.reshape(len(thumbnails), -1).astype(np.float32)).reshape(len(thumbnails), -1, 3)
     chroma = thumbnails.reshape(len(thumbnails), -1, 3).astype(np.float32) @ CHROMA.T
     flat = _flat_share(grey)
+    edge = np.ones((SIDE, SIDE), bool)
+    edge[RING:-RING, RING:-RING] = False
     parts = []
     for begin in range(0, len(left), block_pairs):
         a, b = left[begin : begin + block_pairs], right[begin : begin + block_pairs]
@@ -83,7 +95,7 @@ def compare(thumbnails: NDArray[np.uint8], left: Rows, right: Rows, *, block_pai
         near = np.flatnonzero(grey_fit >= MIN_LIKENESS)
         colours_a, colours_b = np.take_along_axis(chroma[a[near]], places[near][..., None], 1), chroma[b[near]]
         recoloured[near] = _recoloured(colours_a, colours_b)
-        one_turn[near] = _one_turn(colours_a, colours_b)
+        one_turn[near] = _one_turn(colours_a, colours_b, edge.ravel())
         difference = np.abs(pixels.astype(np.int16) - thumbnails.reshape(len(thumbnails), -1, 3)[b]).mean((1, 2))
         parts.append(
             (
@@ -107,17 +119,42 @@ def _flat_share(grey: Floats) -> Floats:
     return np.asarray((np.ptp(corners, axis=0) <= FLAT_LEVELS).mean((1, 2)), np.float32)
 
 
+def hues_under(a: NDArray[np.uint8], b: NDArray[np.uint8], matrix: NDArray[np.float64]) -> tuple[float, float]:
+    """Return `recoloured` and `one_turn` of thumbnail a, mapped by `matrix` (px of thumbnails), and thumbnail b (32, 32, 3)."""
+    mapped = cv2.warpPerspective(a, matrix, (SIDE, SIDE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    seen = cv2.warpPerspective(np.full((SIDE, SIDE), 255, np.uint8), matrix, (SIDE, SIDE)) == 255
+    if not seen.any():
+        return 0.0, 0.0
+    one, other = ((picture.astype(np.float32) @ CHROMA.T)[seen][None] for picture in (mapped, b))
+    edge = seen & ~cv2.erode(seen.view(np.uint8), np.ones((2 * RING + 1,) * 2, np.uint8), borderValue=0).astype(bool)
+    return float(_recoloured(one, other)[0]), float(_one_turn(one, other, edge[seen])[0])
+
+
 def _recoloured(a: Floats, b: Floats) -> Floats:
-    """Return the share (P,) of the pixels of strong colour in a or b (P, K, 2) whose hue is another strong one."""
+    """Return the share (P,) of the coloured pixels of a or b (P, K, 2) that are of another hue in the other.
+
+    Strong colours count; where greys stayed grey, up to one cast, weak ones do as well.
+    """
+    greys = np.linalg.norm(a, axis=2) < NEUTRAL_CHROMA
+    count = np.maximum(greys.sum(1), 1)[:, None]
+    cast = ((b - a) * greys[..., None]).sum(1) / count
+    spread = np.sqrt((np.square(b - a - cast[:, None]).sum(2) * greys).sum(1) / count[:, 0])
+    stayed = (greys.mean(1) >= MIN_NEUTRAL) & (np.linalg.norm(cast, axis=1) <= MAX_CAST) & (spread <= MAX_CAST_SPREAD)
+    weak = np.where(stayed, _turned(a, b - cast[:, None], WEAK_CHROMA), 0)
+    return np.asarray(np.maximum(_turned(a, b, STRONG_CHROMA), weak), np.float32)
+
+
+def _turned(a: Floats, b: Floats, least: float) -> Floats:
+    """Return the share (P,) of the pixels of a or b whose chroma is `least` or more that have another such hue in the other."""
     strength_a, strength_b = (np.linalg.norm(chroma, axis=2) for chroma in (a, b))
-    strong_a, strong_b = strength_a >= STRONG_CHROMA, strength_b >= STRONG_CHROMA
+    strong_a, strong_b = strength_a >= least, strength_b >= least
     turned = strong_a & strong_b & ((a * b).sum(2) < MAX_TURN * strength_a * strength_b)
     either = (strong_a | strong_b).sum(1)
     share = turned.sum(1) / np.maximum(either, 1)
     return np.where(either >= MIN_STRONG * a.shape[1], share, 0).astype(np.float32)
 
 
-def _one_turn(a: Floats, b: Floats) -> Floats:
+def _one_turn(a: Floats, b: Floats, edge: NDArray[np.bool_]) -> Floats:
     """Return the share of the hues of b (P, K, 2) that are those of a turned, or mirrored and turned, by one angle: 0 to 1.
 
     A hue shift or swapped channels turn the colours of everything, a red shoe that was painted blue turns alone. On a white
@@ -127,9 +164,7 @@ def _one_turn(a: Floats, b: Floats) -> Floats:
     coloured = np.minimum(np.abs(one), np.abs(other)) >= MIN_TINTED
     one, other = (np.where(coloured, hue / np.maximum(np.abs(hue), 1e-6), 0) for hue in (one, other))
     together = np.maximum(np.abs((one.conj() * other).sum(1)), np.abs((one * other).sum(1)))
-    edge = np.ones((SIDE, SIDE), bool)
-    edge[RING:-RING, RING:-RING] = False
-    ground = coloured[:, edge.ravel()].mean(1)
+    ground = coloured[:, edge].mean(1)
     return np.where(ground >= 0.5, together / np.maximum(coloured.sum(1), 1), 0).astype(np.float32)
 
 

@@ -49,6 +49,7 @@ class Limits:
     min_filled: float
     max_deviation: float
     min_keypoints_graphic: int
+    min_exchanged: float
 
 
 def verdict_table(

@@ -11,7 +11,8 @@ Policy: a *copy* shows the same content, at least `min_copy_coverage` of either 
 overlay), by area or by structure, whichever is more, because a blurred border adds area and nothing to see. Where one picture
 shows all of another but much more besides (tile, heavy crop, collage, screenshot) it *contains* it, and that never joins groups;
 all else is *different*. Flat graphics must agree nearly everywhere, since posters of one layout differ only in their text, and
-in colour, since charts, flags and icons may differ in nothing else (graph/redrawn.py).
+in colour, since charts, flags and icons may differ in nothing else (graph/redrawn.py). Whatever they are, no numeral, word or
+mark may have been exchanged for another of its style (graph/exchanged.py).
 """
 
 import cv2
@@ -23,7 +24,7 @@ from curation import schema
 from curation.hashing import ORIENTATIONS
 from graph import thumbnails
 from graph.band import Band, band
-from graph.look import as_wholes, by_keypoints
+from graph.look import as_wholes, by_keypoints, exchange_of_wholes
 from graph.redrawn import drawn_alike, graphic, unless_recoloured
 from graph.verdicts import Evidence, Limits, Verdict, positions, verdict_table
 from graph.views import Views, near_order
@@ -63,6 +64,7 @@ def verify(
     min_filled: float = 0.4,
     max_deviation: float = 18.0,
     min_keypoints_graphic: int = 60,
+    min_exchanged: float = 2.0,
     max_views: int = 512,
 ) -> pa.Table:
     """Return VERDICTS, one row per row of `pairs`, same order.
@@ -79,9 +81,11 @@ def verify(
     min_overlap_coverage: the same where neither lies inside the other. min_contained_coverage: share of the smaller that a
     container shows. min_seen_side_px: side of the square of the area seen in both. max_views: pictures kept decoded at a time.
     min_inliers_overlaid, min_agreement_overlaid: what a photograph needs that lies on itself corner on corner, under whatever was
-    laid over it. max_recoloured: share of strong colours that may be of another hue. min_filled: share that a few flat colours
+    laid over it. max_recoloured: share of colours that may be of another hue. min_filled: share that a few flat colours
     fill, from which a pair is drawn; of drawings, aligned colours may differ by max_deviation, and with fewer than
-    min_keypoints_graphic keypoints they must lie as they are. Raises KeyError when a pair names a row that `keypoints` lacks.
+    min_keypoints_graphic keypoints they must lie as they are. min_exchanged: grey levels by
+    which a window must differ both ways, from which a mark counts as exchanged for another (graph/exchanged.py). Raises KeyError
+    when a pair names a row that `keypoints` lacks.
     """
     if not len(pairs):
         return schema.VERDICTS.empty_table()
@@ -107,6 +111,7 @@ def verify(
         min_filled,
         max_deviation,
         min_keypoints_graphic,
+        min_exchanged,
     )
     left, right = (
         positions(pairs[name].to_numpy(), rows, count=len(keypoints), table="keypoints") for name in ("row_a", "row_b")
@@ -153,7 +158,8 @@ def _verdict(views: Views, a: int, b: int, seen: thumbnails.Comparison, sure: Ba
     if max(counts) > 0 and seen.grey[i] >= (0.95 if plain else limits.min_whole_correlation):
         found = as_wholes(views[a], views[b], int(seen.state[i]), 0.9 if plain else limits.min_agreement + 0.08, limits, measured)
         if found is not None:
-            return unless_recoloured(found, seen, i, min(counts) >= limits.min_keypoints_graphic, limits)
+            detailed = min(counts) >= limits.min_keypoints_graphic
+            return unless_recoloured(found, float(seen.recoloured[i]), float(seen.one_turn[i]), detailed, limits)
     if not plain:
         return by_keypoints(views[a], views[b], limits, measured)
     found = _small(seen, i, limits, measured)
@@ -161,10 +167,12 @@ def _verdict(views: Views, a: int, b: int, seen: thumbnails.Comparison, sure: Ba
 
 
 def _doubted(views: Views, a: int, b: int, seen: thumbnails.Comparison, i: int, limits: Limits) -> bool:
-    """Say whether a pair of near hashes needs a look all the same: grey hashes know nothing of colours and little of drawings."""
+    """Say whether a pair of near hashes needs a look: they know nothing of colours and little of drawings and numerals."""
     if seen.recoloured[i] > limits.max_recoloured:
         return True
-    return bool(seen.flat[i] >= MIN_FLAT_THUMBNAIL) and graphic(views[a], views[b], limits)
+    if seen.flat[i] >= MIN_FLAT_THUMBNAIL and graphic(views[a], views[b], limits):
+        return True
+    return exchange_of_wholes(views[a], views[b], int(seen.state[i]), limits) > 0
 
 
 def _sure(sure: Band, i: int) -> Verdict:

@@ -18,6 +18,7 @@ from graph.alignment import Frame, mirror
 from graph.content import Content, content
 from graph.graphics import filled
 from graph.keypoints import Description, Pixels, Row
+from graph.thumbnails import SIDE
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class View:
 
     row: Description
     scale: float  # px of the picture per px of the file
+    thumbnail: Pixels  # (32, 32, 3), RGB
 
     @cached_property
     def mirrored(self) -> Description:
@@ -89,7 +91,9 @@ def near_order(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.
 def _view(row: Row) -> View:
     scale = row["scale"]
     assert isinstance(scale, float)
-    return View(keypoints_room.unpack(row), scale)
+    thumbnail = row["thumbnail"]
+    assert isinstance(thumbnail, bytes)
+    return View(keypoints_room.unpack(row), scale, np.frombuffer(thumbnail, np.uint8).reshape(SIDE, SIDE, 3))
 
 
 def _frame(picture: Pixels, max_spread: float = 6.0) -> Frame:
