@@ -16,6 +16,7 @@ from graph.evidence import describe as told
 from graph.graphics import filled
 from graph.keypoints import describe
 from graph.verify import verify
+from jobs.demo_text import latin_font
 
 RED, GREEN, BLUE, YELLOW = (225, 45, 45), (55, 185, 70), (60, 90, 230), (240, 205, 40)
 Colour = tuple[int, int, int]
@@ -195,3 +196,30 @@ def test_one_drawing_never_differs_from_itself_saved_in_another_format(tmp_path:
     gifs = [picture.quantize(32).convert("RGB") for picture in drawn]
     found = verdicts([*drawn, *gifs], [(n, n + len(drawn)) for n in range(len(drawn))], tmp_path)
     assert {verdict["relation"] for verdict in found} == {"copy"}
+
+
+def badge(light: Colour, dark: Colour) -> Image.Image:
+    down = np.linspace(0, 1, 400)[:, None, None]
+    shades = np.broadcast_to(np.array(light) * (1 - down) + np.array(dark) * down, (400, 400, 3)).astype(np.uint8)
+    mask = Image.new("L", (400, 400))
+    ImageDraw.Draw(mask).rounded_rectangle((30, 30, 370, 370), 70, fill=255)
+    picture = Image.composite(Image.fromarray(shades), Image.new("RGB", (400, 400), "white"), mask)
+    ImageDraw.Draw(picture).text((200, 200), "R", "white", latin_font(200), "mm")
+    return picture
+
+
+def test_a_shaded_badge_in_another_hue_is_another_one_in_a_crop_too(tmp_path):
+    red, blue = badge((240, 60, 60), (120, 0, 40)), badge((60, 120, 240), (0, 20, 120))
+    found = verdicts([red, blue, blue.crop((20, 20, 380, 380))], [(0, 1), (0, 2), (1, 2)], tmp_path)
+    assert [verdict["relation"] for verdict in found] == ["different", "different", "copy"]
+
+
+def test_weak_colours_on_a_grey_ground_turn_only_when_painted(tmp_path):
+    shades = np.array(Image.fromarray(data.chelsea()).convert("L").resize((384, 256)), np.float32)[..., None]
+    thing = np.zeros((256, 384, 1))
+    thing[40:216, 60:324] = 1
+    pale = [np.clip(0.6 * shades + 60 + thing * np.array(tint), 0, 255).astype(np.uint8) for tint in ((14, 2, -22), (-18, 4, 20))]
+    warmer = np.clip(pale[0] * np.array([1.06, 1.0, 0.95]), 0, 255).astype(np.uint8)
+    pictures = [Image.fromarray(pixels) for pixels in (*pale, warmer)]
+    found = verdicts(pictures, [(0, 1), (0, 2)], tmp_path)
+    assert [verdict["relation"] for verdict in found] == ["different", "copy"]
