@@ -29,6 +29,7 @@ from curation.errors import ModelError
 from model.autoencoder import Autoencoder, FluxVAE, PCAAutoencoder
 from model.config import TrainConfig, from_dict, to_dict
 from model.dit import DiT
+from model.ranks import check_there
 from model.specs import parse_autoencoder
 
 
@@ -163,8 +164,10 @@ def load_autoencoder(config: TrainConfig, checkpoint: Path) -> Autoencoder:
 def load_model(checkpoint: Path, *, ema: bool = True, device: str = "cpu") -> DiT:
     """Return the model of a checkpoint in evaluation mode, with averaged weights unless `ema` is false.
 
-    Adapters are merged into their base. Raises StaleInput if that is no longer what it was.
+    Adapters are merged into their base. Raises StaleInput if that is no longer what it was, ConfigError for a device that is not
+    there.
     """
+    check_there(device)
     from model.initial import whole_model  # it reads checkpoints itself: the base of adapters may be one
 
     return whole_model(checkpoint, ema=ema, device=device).eval().requires_grad_(False)

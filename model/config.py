@@ -346,6 +346,8 @@ class TrainConfig:
         _at_least_zero("", **{name: getattr(self, name) for name in names})
         if not all(0 <= beta < 1 for beta in self.betas) or not math.isfinite(self.time_mean):
             raise ConfigError(f"betas are {list(self.betas)}, in [0, 1), and time_mean is {self.time_mean}, a finite number")
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError(f"seed is {self.seed}; it must be in [0, 2^63)")
         if self.num_threads > MOST_THREADS:
             raise ConfigError(f"num_threads is {self.num_threads}; it must be at most {MOST_THREADS}")
         for name in ("constant_share", "final_lr_share", "ema_decay"):

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from curation.errors import ConfigError
+
 
 def interpolate(data: Tensor, noise: Tensor, t: Tensor | float) -> Tensor:
     """Return x_t = t * data + (1 - t) * noise; `t` broadcasts."""
@@ -59,6 +61,8 @@ def sigmas(num_steps: int, *, shift: float) -> np.ndarray:
     """
     if num_steps < 1:
         raise ValueError(f"num_steps is {num_steps}; it must be at least 1")
+    if not 0 < shift < np.inf:
+        raise ConfigError(f"shift is {shift}; it must be finite and greater than 0")
     s = np.linspace(1, 1 / num_steps, num_steps)
     return np.append(shift * s / (1 + (shift - 1) * s), 0.0)
 

@@ -18,7 +18,7 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 
-from curation.errors import ImageloomError, StageFailed
+from curation.errors import ConfigError, ImageloomError, StageFailed
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -80,7 +80,11 @@ def backend_of(device: str) -> str:
 
 @contextmanager
 def joined(device: str) -> Iterator[Ranks]:
-    """Join the other processes that the environment names, or a group that exists already, and say which one this is."""
+    """Join the other processes that the environment names, or a group that exists already, and say which one this is.
+
+    Raises ConfigError for a device that is not there.
+    """
+    check_there(device)
     if dist.is_initialized():
         yield present()
     elif int(os.environ.get("WORLD_SIZE", "1")) == 1:
@@ -104,6 +108,13 @@ def present() -> Ranks:
         local_rank=int(os.environ.get("LOCAL_RANK", "0")),
         local_size=int(os.environ.get("LOCAL_WORLD_SIZE", str(size))),
     )
+
+
+def check_there(device: str) -> None:
+    """Raise ConfigError for a GPU that this machine does not have."""
+    wanted, found = torch.device(device), torch.cuda.device_count()
+    if wanted.type == "cuda" and (wanted.index or 0) >= found:
+        raise ConfigError(f"device is {device}; PyTorch sees {found} GPUs here. Take cpu, or a machine that has it")
 
 
 def device_of(device: str, ranks: Ranks) -> str:

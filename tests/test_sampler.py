@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -90,6 +91,16 @@ def test_weights_that_are_not_finite_are_named_and_not_sampled(checkpoint: Path,
     with pytest.raises(ModelError, match=r"copy: layers\.0\.ffn_norm1\.weight holds NaN or infinity, 1 of 32 numbers"):
         Sampler.open(copy)
     Sampler.open(copy, ema=False)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_checkpoint_of_a_gpu_is_an_error_that_names_the_device_where_there_is_none(checkpoint: Path):
+    with pytest.raises(ConfigError, match=r"device is cuda:1; PyTorch sees 0 GPUs here\. Take cpu"):
+        Sampler.open(checkpoint, device="cuda:1")
+    with pytest.raises(ConfigError, match="device is cuda; PyTorch sees 0 GPUs here"):
+        train(dataclasses.replace(LEARNING, device="cuda"), shards=checkpoint, out=checkpoint.parent / "gpu")
+    with pytest.raises(ConfigError, match="shift is inf; it must be finite"):
+        Sampler.open(checkpoint).generate(["a"], width_px=16, height_px=16, shift=float("inf"))
 
 
 def test_a_latent_that_overflows_is_an_error_with_its_prompt_and_no_black_picture(checkpoint: Path):

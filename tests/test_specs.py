@@ -81,6 +81,7 @@ def test_folders_that_are_not_there_are_named(name: str, tmp_path: Path):
         ({"weight_decay": float("nan")}, "weight_decay is nan; it must be 0 or more"),
         ({"warmup_steps": -1}, "warmup_steps is -1"),
         ({"num_threads": 10**6}, "num_threads is 1000000; it must be at most 1024"),
+        ({"seed": -1}, r"seed is -1; it must be in \[0, 2\^63\)"),
         ({"learning_rate": float("inf")}, "learning_rate is inf; it must be finite"),
     ],
 )
