@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graph.quantiser import ITERATIONS, TWO_LEVEL_LISTS, Numbers, Quantiser
-from graph.scan_gpu import _affordable, on_device, unit_rows
+from graph.scan_gpu import _affordable, on_device, sum_in_float32, unit_rows
 from graph.vectors import Floats, keys
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ ROWS = 1 << 17
 GROUP = 64
 """Centroids of which the largest product stands for all when the nearest are looked for."""
 SPARE = 3
-"""More centroids than wanted that float16 products propose, so that float32 decides which are nearest."""
+"""More centroids than wanted that float16 products propose, so that float32 decides which are nearest. Where more of them than
+this are as near as float16 can tell, inside a crowd of nearly equal vectors, one is left out that is nearer by that rounding."""
 
 
 def train_on(sample: Floats, *, num_lists: int, device: str, seed: int = 0) -> Quantiser:
@@ -79,10 +80,13 @@ def probes_on(
     device: str,
     margin: float = 2.0,
     mean: Floats | None = None,
+    dtype: str = "",
 ) -> Numbers:
     """Return the lists of every vector, nearest first, int32 (N, nprobe); -1 fills what is not probed.
 
-    vectors: (N, d) of any length. margin: see `graph.quantiser.probes`. mean: subtracted from the unit vectors before.
+    vectors: (N, d) of any length. margin: see `graph.quantiser.probes`. mean: subtracted from the unit vectors before. dtype: of
+    the products that propose lists, float16 on a GPU and float32 on a CPU unless another is wanted; a list proposed by float16
+    has a cosine at most twice `graph.scan_gpu.SLACK` below that of the list which should be in its place.
     """
     import torch
 
@@ -92,17 +96,18 @@ def probes_on(
     found = np.full((len(vectors), nprobe), -1, np.int32)
     for at in range(0, len(vectors), ROWS):
         rows = unit_rows(on_device(vectors[at : at + ROWS], device))
-        cosine, lists = _nearest(rows if middle is None else unit_rows(rows - middle), centroids, wanted)
+        cosine, lists = _nearest(rows if middle is None else unit_rows(rows - middle), centroids, wanted, dtype)
         near = torch.where(cosine >= cosine[:, :1] - margin, lists, -1)
         found[at : at + ROWS, :wanted] = near.int().cpu().numpy()
     return found
 
 
-def _nearest(rows: "Tensor", centroids: "Tensor", wanted: int) -> tuple["Tensor", "Tensor"]:
+def _nearest(rows: "Tensor", centroids: "Tensor", wanted: int, dtype: str = "") -> tuple["Tensor", "Tensor"]:
     """Return the cosines and the numbers of the `wanted` nearest centroids of some rows, nearest first, ties by number."""
     import torch
 
-    kind = torch.float16 if rows.is_cuda else torch.float32
+    sum_in_float32()
+    kind: torch.dtype = getattr(torch, dtype or ("float16" if rows.is_cuda else "float32"))
     most = min(wanted + SPARE, len(centroids))
     padded = torch.zeros(-(-len(centroids) // GROUP) * GROUP, rows.shape[1], dtype=kind, device=rows.device)
     padded[: len(centroids)] = centroids

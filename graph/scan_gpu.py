@@ -106,10 +106,7 @@ class TileScanner:
     def __post_init__(self) -> None:
         self.dtype = self.dtype or ("float32" if self.device == "cpu" else "float16")
         self.cells = self.cells or _affordable(self.device)
-        if self.device != "cpu":
-            import torch
-
-            torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False  # or SLACK would have to be larger
+        sum_in_float32()
 
     def rows(self, stored: "Tensor", position: "Tensor") -> "Tensor":
         """Return the rows at some positions, of length one, in the format that is multiplied: what `scan` calls slots.
@@ -216,6 +213,13 @@ def uncrowded_of(group: "Tensor", second: "Tensor", near: "Tensor", taken: "Tens
     keep = torch.ones(len(group), dtype=torch.bool, device=group.device)
     keep[number[~fits]] = False
     return torch.nonzero(keep).flatten(), torch.bincount(of[fits], minlength=len(taken))
+
+
+def sum_in_float32() -> None:
+    """Let no product of float16 on a GPU be summed in float16: SLACK would have to be larger."""
+    import torch
+
+    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
 
 
 def unit_rows(stored: "Tensor") -> "Tensor":
