@@ -19,6 +19,7 @@ from model.contact_sheet import contact_sheet
 from model.edit import Editor
 from model.held_out import held_out_place, is_held_out
 from model.pair_reader import PairReader
+from model.ranks import usable
 from model.shard_reader import Caption, UnreadableSample, drawn_caption
 
 SHOWN = 8
@@ -48,7 +49,7 @@ def evaluate_edits(
     config = read_config(checkpoint)
     if not config.data.pairs or num_edits == 0:
         return {}
-    editor = Editor.open(checkpoint, device=config.device)
+    editor = Editor.open(checkpoint, device=usable(config.device))
     autoencoder = editor.parts.autoencoder
     edits = list(_edits(config, num_edits, unit_px=autoencoder.downsample * config.model.patch_px, seed=seed))
     if not edits:

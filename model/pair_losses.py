@@ -20,6 +20,7 @@ from model.checkpoint import load_autoencoder, load_model, read_config, read_pro
 from model.feature_cache import FeatureCache
 from model.held_out import held_out_place, is_held_out
 from model.pair_reader import PairReader
+from model.ranks import usable
 from model.sample_losses import losses_of_both
 from model.samples import DROPPED, EditSamples, Latents, Sample, Uniforms, encoded_texts
 from model.shard_reader import UnreadableSample
@@ -36,7 +37,8 @@ class PairLossMeter:
 
         share: of the pairs, by a hash of their names.
         """
-        self.config, self.step = read_config(checkpoint), read_progress(checkpoint).step
+        config, self.step = read_config(checkpoint), read_progress(checkpoint).step
+        self.config = replace(config, device=usable(config.device))
         if not self.config.data.pairs:
             raise ConfigError(f"{checkpoint} was not trained on edit pairs (data.pairs): it cannot follow a reference")
         self.model = load_model(checkpoint, device=self.config.device)

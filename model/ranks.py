@@ -117,6 +117,16 @@ def check_there(device: str) -> None:
         raise ConfigError(f"device is {device}; PyTorch sees {found} GPUs here. Take cpu, or a machine that has it")
 
 
+def usable(device: str) -> str:
+    """Return the device of a checkpoint if this machine has it, else cpu: what was trained on a GPU can be asked anywhere."""
+    try:
+        check_there(device)
+    except ConfigError as error:
+        logger.warning("%s; the CPU is used", error)
+        return "cpu"
+    return device
+
+
 def device_of(device: str, ranks: Ranks) -> str:
     """Return the device of this process: a GPU without a number is the one of its place on the machine."""
     return f"cuda:{ranks.local_rank}" if device == "cuda" and ranks.size > 1 else device

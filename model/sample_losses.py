@@ -24,6 +24,7 @@ from model.config import TrainConfig
 from model.dit import DiT
 from model.held_out import held_out_place, is_held_out
 from model.objective import sample_losses
+from model.ranks import usable
 from model.shard_reader import Caption, ShardReader, UnreadableSample
 from model.text import TextCache, text_encoder
 from model.train_batch import TrainBatch, measured_batch
@@ -50,7 +51,8 @@ class LossMeter:
         captions: per image, of those that training draws, chosen by hashes with training's weights. share: of the images, by a
         hash of the id.
         """
-        self.config, self.step = read_config(checkpoint), read_progress(checkpoint).step
+        config, self.step = read_config(checkpoint), read_progress(checkpoint).step
+        self.config = replace(config, device=usable(config.device))
         self.model = load_model(checkpoint, device=self.config.device)
         self.autoencoder = load_autoencoder(self.config, checkpoint)
         self.text = TextCache(text_encoder(self.config.text, device=self.config.device))

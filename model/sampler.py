@@ -9,6 +9,7 @@ arXiv 2108.01073): the noisier part of the grid is cut off and the rest begins a
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from model.dit import DiT
 from model.draws import draws
 from model.flow import guide, interpolate, times
 from model.fused import fuse, pays_on
+from model.ranks import usable
 from model.released import Pipeline, is_pipeline, load_pipeline
 from model.text import TextCache, text_encoder
 
@@ -101,8 +103,8 @@ class Sampler:
     ) -> "Sampler":
         """Return the sampler of a checkpoint of this project, or of a pipeline folder in diffusers' layout.
 
-        ema: a checkpoint's averaged weights. device: default the checkpoint's own, cpu for a pipeline. attention: sdpa, varlen,
-            flash2 or flash3. fused: one product for layers that share their input (model/fused.py); None: on a CPU alone.
+        ema: a checkpoint's averaged weights. device: default the checkpoint's own if it is here, or cpu. attention: sdpa,
+            varlen, flash2 or flash3. fused: one product for layers that share their input (model/fused.py); None: on a CPU alone.
         Raises ModelError when the folder is neither or does not fit together, or the attention's package is missing.
         """
         sampler = cls._pipeline(folder, device or "cpu") if is_pipeline(folder) else cls._checkpoint(folder, ema, device)
@@ -118,7 +120,8 @@ class Sampler:
     @classmethod
     def _checkpoint(cls, folder: Path, ema: bool, device: str | None) -> "Sampler":
         config = read_config(folder)
-        device = device or config.device
+        device = device or usable(config.device)
+        config = replace(config, device=device)
         parts = Pipeline(
             model=load_model(folder, ema=ema, device=device),
             autoencoder=load_autoencoder(config, folder),

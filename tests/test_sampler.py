@@ -13,13 +13,16 @@ from tiny_shards import squares, write_tiny_shards
 from torch import Tensor, nn
 
 from curation.errors import ConfigError, ModelError
+from curation.schema import SHARDS
 from model.attention import Attention
 from model.config import Z_IMAGE
 from model.contact_sheet import contact_sheet
 from model.dit import DiT
 from model.flow import times
 from model.fused import FusedAttention
+from model.sample_losses import LossMeter
 from model.sampler import Sampler, cut, denoise, latent_size, sample
+from model.shard_reader import read_index
 from model.train import train
 
 
@@ -94,7 +97,14 @@ def test_weights_that_are_not_finite_are_named_and_not_sampled(checkpoint: Path,
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
-def test_a_checkpoint_of_a_gpu_is_an_error_that_names_the_device_where_there_is_none(checkpoint: Path):
+def test_a_gpu_that_is_not_here_is_named_and_a_checkpoint_of_one_is_asked_on_the_cpu(checkpoint: Path, tmp_path: Path):
+    copy = Path(shutil.copytree(checkpoint, tmp_path / "copy"))
+    stored = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(stored | {"device": "cuda"}))
+    assert Sampler.open(copy).device == "cpu"
+    index = read_index(checkpoint.parent.parent / "shards", SHARDS).slice(0, 2)
+    meter = LossMeter(copy, times=(0.5,), captions=1, share=1.0, batch_size=2, seed=0)
+    assert meter(checkpoint.parent.parent / "shards", index)["error"].null_count == 2
     with pytest.raises(ConfigError, match=r"device is cuda:1; PyTorch sees 0 GPUs here\. Take cpu"):
         Sampler.open(checkpoint, device="cuda:1")
     with pytest.raises(ConfigError, match="device is cuda; PyTorch sees 0 GPUs here"):
