@@ -21,6 +21,7 @@ from jobs.dry_run import size
 from jobs.edges import PAIRS_PER_PART
 from jobs.join import COMPARISONS, MOST_TASKS
 from jobs.lists import BYTES_PER_NUMBER
+from jobs.scale_gpu import exact_rate, gpu_part, run_on_gpu, text
 
 ROOT = Path(__file__).parent.parent
 
@@ -58,10 +59,6 @@ RECORD = ROOT / "benchmarks" / "results" / "knn.json"
 
 MILLION = ROOT / "benchmarks" / "results" / "million.json"
 """What benchmarks/million.py measured."""
-
-
-GPU = ROOT / "benchmarks" / "results" / "join_gpu.json"
-"""What benchmarks/join_gpu.py measured on one GPU."""
 
 
 def measured() -> list[dict[str, Any]]:
@@ -154,7 +151,7 @@ def scale_page() -> str:
 def _opening() -> list[str]:
     return [
         "# Scale\n",
-        _text(
+        text(
             """Written by `python -m jobs.document` from `jobs/scale_page.py`. What deduplication by
             `dedup.method: similarity` takes from a hundred thousand images to a billion: quantiser, lists,
             join, edges, components. **The table is arithmetic, not a measurement**; what was measured follows
@@ -162,11 +159,6 @@ def _opening() -> list[str]:
         ),
         "    imageloom run my-run.yaml --plan --images 1e9 --cluster nodes=8,cores=64,memory_gb=512\n",
     ]
-
-
-def _text(words: str) -> str:
-    """Return a paragraph in lines of at most 120 characters, with the empty line that ends it."""
-    return textwrap.fill(" ".join(words.split()), 120, break_long_words=False, break_on_hyphens=False) + "\n"
 
 
 def _points(*points: str) -> list[str]:
@@ -188,7 +180,7 @@ def _table() -> list[str]:
         "|---|" + "---|" * len(SIZES),
         *body,
         "",
-        _text(
+        text(
             f"""Assumed: {DIMENSION} dimensions; `join` at its defaults (at most {settings.nprobe} lists per vector,
             descend {settings.descend}, {settings.memory_mb} MB per worker); unequal lists raise the products by
             {estimate.IMBALANCE:g}; {estimate.EDGES_PER_IMAGE:g} edges per image; {rate() / 1e9:.0f} GFLOP/s per core in float32,
@@ -210,11 +202,11 @@ def _paper() -> list[str]:
     minutes = billion["read"] / 2e9 / PAPER_GPUS / 60
     return [
         "## Next to the paper\n",
-        _text(
+        text(
             f"""Z-Image (arXiv 2511.22699, section 2.2) reports about {PAPER_HOURS:g} hours for a billion items on
             {PAPER_GPUS} H800, index construction and 100-NN queries; embedding and communities are not said
             to be inside, and neither dimension nor embedder is named. We have run nothing at that size;
-            {_on_gpu()} The arithmetic says:"""
+            {run_on_gpu()} The arithmetic says:"""
         ),
         "| | a billion items |",
         "|---|---|",
@@ -222,12 +214,13 @@ def _paper() -> list[str]:
         f"| what that budget could compute at {H800_FLOPS / 1e12:.0f} TFLOP/s attained (assumed) | {_power(budget)} FLOP |",
         f"| every pair once at {DIMENSION} dimensions | {_power(billion['brute'])} FLOP = "
         f"{cost.hours(billion['brute'], per_second=H800_FLOPS * PAPER_GPUS):.0f} hours on {PAPER_GPUS} such GPUs |",
+        *_exact_on_gpu(billion["brute"]),
         f"| our three steps | {_power(work)} FLOP = {100 * work / billion['brute']:.3f} % of that |",
         f"| our three steps on CPU cores | {billion['core_hours']:.0f} core hours, {us_per_item:.0f} us of one core per item, "
         "storage not counted |",
         f"| reading LISTS once per probe at 2 GB/s per node, {PAPER_GPUS} nodes (assumed) | {minutes:.0f} minutes |",
         "",
-        _text(
+        text(
             f"""So the paper's time is no limit of arithmetic: lists leave out all but a small share of the
             products, and what remains is reading. The two results differ, though. Theirs is each item's 100
             nearest; ours is every pair above a threshold that the lists bring together, which keeps groups of
@@ -237,6 +230,13 @@ def _paper() -> list[str]:
             miss is measured up to {most:,} vectors only."""
         ),
     ]
+
+
+def _exact_on_gpu(brute: float) -> list[str]:
+    rate = exact_rate()
+    words = "the same at {:.0f} TFLOP/s, which our exact join attained on one GPU, see below"
+    said = words.format((rate or 0) / 1e12)
+    return [f"| {said} | {cost.hours(brute, per_second=rate * PAPER_GPUS):.0f} hours on {PAPER_GPUS} |"] if rate else []
 
 
 def _limits() -> list[str]:
@@ -284,21 +284,20 @@ def _whole() -> str:
 def _own() -> list[str]:
     return [
         "## What `--plan` measures and what it computes\n",
-        _text(
+        text(
             """A stage whose work is a multiple of the number of images is *measured*: CPU seconds and bytes per
             image come from the commit records of the run folder where there are any, else from
             `benchmarks/results/costs.json`. The stages of the similarity graph are *computed* from products
-            and the rates above. A stage that nobody has measured is named and left out of the totals. Nothing
-            is known of GPUs until a run of yours with `ray.gpus` has measured them."""
+            and the rates above. A stage that nobody has measured is named and left out of the totals. It takes
+            no figure of a GPU from this page: a measured stage needs a run of yours with `ray.gpus`, and `lists` and
+            `join` are computed as on CPU cores even where they get a GPU."""
         ).rstrip(),
     ]
 
 
 def _measured() -> list[str]:
-    lines = ["## What is measured here\n", *_joins(), *_gpus(), *_whole_route()]
-    return (
-        lines if len(lines) > 1 else [*lines, "Nothing yet: neither benchmarks/knn.py nor benchmarks/million.py has been run.\n"]
-    )
+    lines = [*_joins(), *_whole_route()] or ["Nothing yet: neither benchmarks/knn.py nor benchmarks/million.py has been run.\n"]
+    return ["## What is measured here\n", *lines, *gpu_part(PAPER_HOURS * PAPER_GPUS, f"{PAPER_GPUS} H800")]
 
 
 def _joins() -> list[str]:
@@ -306,7 +305,7 @@ def _joins() -> list[str]:
         return []
     about = json.loads(RECORD.read_text(encoding="utf-8"))
     return [
-        _text(
+        text(
             f"""**Joins.** Pairs of at least .70 among planted vectors of {DIMENSION} dimensions, one thread, {about["cpu"]};
             medians over seeds ([benchmarks/results/knn.md](../benchmarks/results/knn.md)). *Computed*
             is what the formulae above say of the same number of vectors at the same rate; it leaves out reading, sorting and
@@ -319,50 +318,6 @@ def _joins() -> list[str]:
     ]
 
 
-def gpu_rows() -> list[dict[str, Any]]:
-    """Return what GPU holds of our own join and nearest neighbours, the largest of each; none without it."""
-    if not GPU.exists():
-        return []
-    rows = json.loads(GPU.read_text(encoding="utf-8"))["rows"]
-    recall = {row["vectors"]: row["recall"] for row in rows if row["piece"] == "ivf recall" and "recall" in row}
-    largest: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        if row["piece"] in ("ivf", "100 nearest") and "seconds" in row:
-            kept = {"recall": recall.get(row["vectors"])} | row
-            largest[row["piece"]] = max(largest.get(row["piece"], kept), kept, key=lambda some: some["vectors"])
-    return list(largest.values())
-
-
-def _on_gpu() -> str:
-    most = max((row["vectors"] for row in gpu_rows()), default=0)
-    return f"on a GPU we have run {most:,} vectors, see below." if most else "nothing either on a GPU."
-
-
-def _gpus() -> list[str]:
-    """Return what one GPU took, and how FAISS gets there."""
-    lines = [
-        _text(
-            """**One GPU.** `join.device` with `ray.gpus: {lists: 1, join: 1}` lets the stages `lists` and `join` multiply on a
-            GPU; that needs torch and nothing else. FAISS searches on a GPU when its wheel can: `pip uninstall faiss-cpu`
-            first, for both are the module `faiss`; then `pip install faiss-gpu` (CUDA 12), or, for CAGRA, `pip install
-            --no-deps faiss-gpu-cuvs libcuvs-cu13==26.6.* libraft-cu13==26.6.* librmm-cu13==26.6.* rapids-logger` beside a
-            torch built for CUDA 13 (`--no-deps`, for that wheel asks for a newer cuBLAS than torch allows)."""
-        )
-    ]
-    if not gpu_rows():
-        return [*lines, ""]
-    device = json.loads(GPU.read_text(encoding="utf-8"))["device"]
-    lines[0] += f"Measured on one {device} ([benchmarks/results/gpu.md](../benchmarks/results/gpu.md)), in memory, no files:\n"
-    lines += ["| | vectors | seconds | us per vector | of the paper's budget | recall |", "|---|---|---|---|---|---|"]
-    budget = 1e6 * PAPER_HOURS * 3600 * PAPER_GPUS / PAPER_ITEMS
-    for row in gpu_rows():
-        each = 1e6 * row["seconds"] / row["vectors"]
-        found = "" if row.get("recall") is None else f"{row['recall']:.4f}"
-        name = "all pairs of at least .70 by lists" if row["piece"] == "ivf" else "100 nearest by lists"
-        lines.append(f"| {name} | {row['vectors']:,} | {row['seconds']:.1f} | {each:.2f} | {each / budget:.1%} | {found} |")
-    return [*lines, ""]
-
-
 def _whole_route() -> list[str]:
     """Return what benchmarks/million.py measured of the whole route through the runner."""
     if not MILLION.exists():
@@ -370,7 +325,7 @@ def _whole_route() -> list[str]:
     about = json.loads(MILLION.read_text(encoding="utf-8"))
     rows = sorted(about["results"], key=lambda row: (row["count"], row["memory_mb"]))
     lines = [
-        _text(
+        text(
             f"""**The whole route**, from EMBEDDINGS to DUPLICATES through the runner: Ray, commits, checksums, Parquet;
             {rows[0]["cores"]} cores, {about["cpu"]}
             ([benchmarks/results/million.md](../benchmarks/results/million.md)). *Computed* is training, assigning and joining
