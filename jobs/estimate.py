@@ -290,7 +290,7 @@ def _stage(stage: Stage, asked: Question, graph: Graph, computed: Cost | None, w
     tasks = tasks_of(stage, asked.config, asked.scale, graph)
     share = asked.config.ray.gpus.get(stage.name, 0.0)
     measured = asked.known.get(stage.name)
-    basis = "computed" if computed else measured.source if measured else "not measured"
+    basis = ("computed as on CPU cores" if share else "computed") if computed else measured.source if measured else "not measured"
     found = computed or _measured(measured, images, share, min(images / tasks, held_rows(stage.name, asked.config)))
     if found.seconds is None and measured is not None:
         basis = f"not measured on a GPU ({basis} used none)"

@@ -92,6 +92,8 @@ def test_computed_stages_are_operations_over_a_rate() -> None:
     join = next(row for row in rows if row.stage == "join")
     assert join.cpu_hours * 3600 == pytest.approx(graph.flops / RATES.join)
     assert join.basis == "computed"
+    with_gpu = asked(10**6, {}, dedup={"method": "similarity"}, ray={"gpus": {"join": 1}})
+    assert rows_of(with_gpu)["join"].basis == "computed as on CPU cores"
     knn = rows_of(asked(1000, {}))["knn"]
     assert knn.cpu_hours * 3600 == pytest.approx(1000 * 1000 * 2 * 64 / RATES.fp32)
 
