@@ -57,7 +57,8 @@ def _grid(grey: Floats) -> int:
         return 0
     step = np.abs(np.diff(grey[::3], axis=1)).mean(axis=0)  # every third row: the columns' mean needs no more
     excess = step[1:-1] - (step[:-2] + step[2:]) / 2  # excess[i]: between columns i + 1 and i + 2
-    return int(np.argmax([np.median(excess[(np.arange(len(excess)) + 2) % 8 == at]) for at in range(8)]))
+    whole = excess[6 : 6 + (len(excess) - 6) // 8 * 8].reshape(-1, 8)  # from column 8 on, by column of a block
+    return int(np.argmax(np.median(whole, axis=0)))
 
 
 def _comb(grey: Floats) -> float:

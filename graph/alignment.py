@@ -32,14 +32,16 @@ class Fit:
     inliers: int
 
 
+_MIRRORED_BINS = np.arange(128).reshape(4, 4, 8)[::-1][:, :, (8 - np.arange(8)) % 8].ravel()
+"""Where every number of a SIFT descriptor is found in that of the mirrored picture."""
+
+
 def mirror(description: Description) -> Description:
     """Return the description that the left-right mirrored picture would have."""
     points = description.points.copy()
     points[:, 0] = description.shape[1] - 1 - points[:, 0]
     points[:, 3] = (180.0 - points[:, 3]) % 360.0
-    bins = description.descriptors.reshape(-1, 4, 4, 8)
-    turned = bins[:, ::-1, :, (8 - np.arange(8)) % 8]
-    return Description(points, np.ascontiguousarray(turned).reshape(-1, 128), description.encoded, not description.mirrored)
+    return Description(points, description.descriptors[:, _MIRRORED_BINS], description.encoded, not description.mirrored)
 
 
 def match(a: Description, b: Description, *, max_ratio: float = 0.85) -> NDArray[np.int64]:
@@ -159,7 +161,7 @@ def corners(frame: Frame, matrix: Map | None = None) -> NDArray[np.float32]:
     left, top, right, bottom = frame
     points = np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float64)
     if matrix is not None:
-        mapped = np.c_[points, np.ones(4)] @ matrix.T
+        mapped = points @ matrix[:, :2].T + matrix[:, 2]
         points = mapped[:, :2] / mapped[:, 2:]
     return points.astype(np.float32)
 
