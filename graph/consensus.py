@@ -7,7 +7,6 @@ same have one vote together: ten posts of one edit do not outvote the picture it
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.distance import cdist
 
 Rows = NDArray[np.int64]
 Numbers = NDArray[np.float64]
@@ -41,6 +40,8 @@ def distance(*, layouts: Pixels, aspects: Numbers, groups: Rows, order: Rows) ->
 
 
 def _in_group(layouts: Pixels, aspects: Numbers) -> Numbers:
+    from scipy.spatial.distance import cdist  # half a second that a run without layouts need not spend
+
     voters = np.unique(np.linspace(0, len(layouts) - 1, min(VOTERS, len(layouts))).round().astype(np.int64))
     apart = np.full((len(layouts), len(voters)), np.inf)
     flat = layouts.reshape(len(layouts), -1).astype(np.float64)

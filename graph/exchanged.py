@@ -81,10 +81,10 @@ def exchanged(over: Overlay | None, *, colours: Callable[[], Overlay | None], mi
     """
     if over is None or np.count_nonzero(over.seen) < 400:
         return 0.0
-    pair = _pair(over.a, over.b, over.seen)
-    strongest = float(pair.strength.max(initial=0))
-    if strongest < min_strength:
+    pair = _pair(over.a, over.b, over.seen, min_strength)
+    if pair is None:
         return 0.0
+    strongest = float(pair.strength.max(initial=0))
     places = _strongest(pair.strength, max(min_strength, MIN_SHARE_OF_STRONGEST * strongest))
     found = [place for place in map(partial(_in_one_style, pair), _unusual(pair, places)) if place is not None]
     found = [place for place in found if not _shifted(pair, place)]
@@ -95,12 +95,17 @@ def exchanged(over: Overlay | None, *, colours: Callable[[], Overlay | None], mi
     return max(place.strength for place in alike) if len(alike) >= MIN_SHARE_OF_PLACES * len(places) else 0.0
 
 
-def _pair(a: Pixels, b: Pixels, seen: Mask) -> _Pair:
+def _pair(a: Pixels, b: Pixels, seen: Mask, min_strength: float) -> _Pair | None:
+    """Return two pictures in one tone; None where no window differs by `min_strength` both ways, as in most pairs."""
     one, other = (cv2.GaussianBlur(picture, (5, 5), 0.8) for picture in (a, b))
     one = _toned(one, other, seen)
-    brighter, darker = _outside(one, other, seen), _outside(other, one, seen)
-    strength = np.asarray(cv2.min(_in_windows(brighter), _in_windows(darker)), np.float32)
-    return _Pair(one, np.asarray(other, np.uint8), seen, brighter, darker, strength)
+    brighter = _outside(one, other, seen)
+    up = _in_windows(brighter)
+    if up.max(initial=0) < min_strength:
+        return None
+    darker = _outside(other, one, seen)
+    strength = np.asarray(cv2.min(up, _in_windows(darker)), np.float32)
+    return _Pair(one, np.asarray(other, np.uint8), seen, brighter, darker, strength) if strength.max() >= min_strength else None
 
 
 def _alike(place: _Place, a: Pixels, b: Pixels) -> bool:
@@ -217,10 +222,10 @@ def _in_one_style(pair: _Pair, place: tuple[int, int, float]) -> _Place | None:
     if min(np.count_nonzero(only_a), np.count_nonzero(only_b)) < 4:
         return None
     levels = (a[only_a], b[only_b], b[only_a], a[only_b])  # both bright sides, both dark ones
-    bright_a, bright_b, dark_a, dark_b = (float(np.median(values)) for values in levels)
+    bright_a, bright_b, dark_a, dark_b = map(_middle, levels)
     depth = min(bright_a - dark_a, bright_b - dark_b)
-    apart, spread = max(abs(bright_a - bright_b), abs(dark_a - dark_b)), max(map(_spread, levels))
-    if depth < MIN_DEPTH or apart > MAX_APART * depth or spread > MAX_SPREAD * depth:
+    apart = max(abs(bright_a - bright_b), abs(dark_a - dark_b))
+    if depth < MIN_DEPTH or apart > MAX_APART * depth or max(map(_spread, levels)) > MAX_SPREAD * depth:
         return None
     tones = (bright_a + bright_b) / 2, (dark_a + dark_b) / 2
     if sum(_near(picture, tones) for picture in (a, b)) / 2 < MIN_TWO_TONED:
@@ -228,8 +233,14 @@ def _in_one_style(pair: _Pair, place: tuple[int, int, float]) -> _Place | None:
     return _Place(strength, x, y, rows, columns, only_a, only_b)
 
 
+def _middle(values: NDArray[np.float32]) -> float:
+    """Return the median; of few values much faster than np.median."""
+    ordered = np.sort(values)
+    return float(ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+
+
 def _spread(values: NDArray[np.float32]) -> float:
-    return float(np.median(np.abs(values - np.median(values))))
+    return _middle(np.abs(values - np.float32(_middle(values))))
 
 
 def _near(picture: Floats, tones: tuple[float, float]) -> float:
