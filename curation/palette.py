@@ -70,8 +70,7 @@ def dominant_colours(
     cells, counts = _cells(rgb)
     centres = cells[_seeds(cells, counts, max_colours)]
     for _ in range(8):
-        nearest = _nearest(cells, centres)
-        centres = np.stack([_mean(cells, counts * (nearest == k), centre) for k, centre in enumerate(centres)])
+        centres = _means(cells, counts, _nearest(cells, centres), centres)
     shares = np.bincount(_nearest(cells, centres), weights=counts, minlength=len(centres)) / counts.sum()
     centres, shares = _merge(centres, shares, merge_distance)
     named = zip(to_srgb_bytes(centres), shares, strict=True)
@@ -127,9 +126,12 @@ def _nearest(cells: Floats, centres: Floats) -> NDArray[np.intp]:
     return np.asarray(gap.argmin(axis=1), np.intp)
 
 
-def _mean(cells: Floats, weights: NDArray[np.float64], otherwise: Floats) -> Floats:
-    total = weights.sum()
-    return np.asarray(weights @ cells / total, np.float32) if total else otherwise
+def _means(cells: Floats, counts: NDArray[np.float64], nearest: NDArray[np.intp], otherwise: Floats) -> Floats:
+    """Return the mean of the cells nearest to each centre, by pixels; the centre itself where there are none."""
+    number = np.bincount(nearest, weights=counts, minlength=len(otherwise))
+    sums = [np.bincount(nearest, weights=counts * axis, minlength=len(otherwise)) for axis in cells.T]
+    means = np.stack(sums, axis=1) / np.where(number > 0, number, 1)[:, None]
+    return np.where(number[:, None] > 0, means, otherwise).astype(np.float32)
 
 
 def _merge(centres: Floats, shares: NDArray[np.float64], distance: float) -> tuple[Floats, NDArray[np.float64]]:
@@ -139,7 +141,8 @@ def _merge(centres: Floats, shares: NDArray[np.float64], distance: float) -> tup
         first, second = sorted(divmod(int(gaps.argmin()), len(centres)))
         if gaps[first, second] >= distance:
             break
-        centres[first] = _mean(centres[[first, second]], shares[[first, second]], centres[first])
+        both = np.zeros(2, np.intp)
+        centres[first] = _means(centres[[first, second]], shares[[first, second]], both, centres[[first]])[0]
         shares[first] += shares[second]
         centres, shares = np.delete(centres, second, axis=0), np.delete(shares, second)
     return centres, shares

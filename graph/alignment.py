@@ -51,12 +51,13 @@ def match(a: Description, b: Description, *, max_ratio: float = 0.85) -> NDArray
     closeness = a.vectors @ b.vectors.T
     rows = np.arange(len(closeness))
     best = closeness.argmax(1)
-    mutual = closeness.argmax(0)[best] == rows
     first = closeness[rows, best]
     closeness[rows, best] = -1
     second = closeness.max(1)
-    good = mutual & (1 - first < max_ratio**2 * (1 - second))  # squared distance of unit vectors is 2 - 2 cosine
-    return np.asarray(np.stack([rows[good], best[good]], 1), np.int64)
+    closeness[rows, best] = first
+    good = np.flatnonzero(1 - first < max_ratio**2 * (1 - second))  # squared distance of unit vectors is 2 - 2 cosine
+    good = good[closeness[:, best[good]].argmax(0) == good]
+    return np.asarray(np.stack([good, best[good]], 1), np.int64)
 
 
 def consensus(a: Description, b: Description, matches: NDArray[np.int64]) -> NDArray[np.int64]:
