@@ -18,7 +18,7 @@ from PIL import Image
 
 from benchmarks.altered_set import make_set
 from benchmarks.background import Recalls, recall_among
-from benchmarks.found import read_run, stage_seconds, vectors_of
+from benchmarks.found import hashing_seconds, read_run, stage_seconds, vectors_of
 from benchmarks.semdedup import sweep
 from benchmarks.tables import write_results
 from benchmarks.truth import Score, Survivors, Truth, closure, components, keepers_of, read_truth, score, survivors
@@ -42,6 +42,7 @@ class Row:
     cpu_seconds: float
     peak_bytes: int
     stages: dict[str, float]  # CPU seconds by stage; empty for peers
+    hashing_seconds: float = 0.0  # of decoding and hashing alone, which is a part of `profile`
 
 
 def compare(photos: Path, *, peers: Path | None, background: Path | None, seeds: Iterable[int], scratch: Path) -> None:
@@ -89,7 +90,7 @@ def _ours(truth: Truth, folder: Path, scratch: Path, seed: int) -> list[Row]:
             stages = {name: seconds for name, seconds in stages.items() if name not in ("keypoints", "confirm")}
         rows.append(
             Row(f"imageloom {method}", seed, "defaults", score(truth, found.grouped), survivors(truth, found.keepers),
-                sum(stages.values()), cost.peak_bytes, stages)
+                sum(stages.values()), cost.peak_bytes, stages, hashing_seconds(out))
         )  # fmt: skip
     base = sum(rows[0].stages.get(name, 0.0) for name in ("ingest", "embed"))
     vectors = vectors_of(scratch / f"run-{seed}-verified", truth.entries)

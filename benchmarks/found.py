@@ -5,10 +5,16 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.truth import Entry, Pair, closure
+from benchmarks.watch import cpu_seconds
+from curation.hashing import dihedral_hashes
+from curation.metrics import pixel_hash
+from curation.picture import ANALYSED_SIDE_PX, Picture
+from curation.pixels import read_pixels
 from curation.tables import Run
 from graph.knn import embedding_matrix
 
@@ -84,3 +90,17 @@ def stage_seconds(folder: Path) -> dict[str, float]:
     tables = [path.parent.name for path in folder.glob("*/_manifest.json")]
     manifests = [manifest for table in tables if (manifest := run.manifest(table))]
     return {str(m["stage"]): float(m["cpu_seconds"]) for m in manifests}
+
+
+def hashing_seconds(folder: Path, *, every: int = 8) -> float:
+    """Return the CPU seconds that decoding and hashing the files of a run take in this process: each `every`-th, times that."""
+    cv2.setNumThreads(1)
+    run = Run(folder)
+    images = run.read("images").take(np.arange(0, int(run.offsets("images")[-1]), every))
+    began = cpu_seconds()
+    for image in read_pixels(images, max_side_px=ANALYSED_SIDE_PX):
+        if image is not None:
+            picture = Picture(image.pixels, image.width_px, image.height_px, 0)
+            pixel_hash(picture)
+            dihedral_hashes(picture.pdq[0])
+    return (cpu_seconds() - began) * every
