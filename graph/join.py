@@ -42,7 +42,7 @@ def join(
     engine: Engine = "auto",
     nlist: int | None = None,
     nprobe: int = 4,
-    margin: float = 0.1,
+    margin: float = 0.13,
     descend: int = 6,
     two_level: bool | None = None,
     dtype: Dtype = "auto",

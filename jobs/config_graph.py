@@ -67,7 +67,7 @@ class JoinConfig(Section):
     nlist: int | None = Field(None, ge=1, description="ivf: number of lists; default: from the number of images")
     nprobe: int = Field(5, ge=1, description="ivf: most lists in which an image looks for its like; more finds more")
     margin: float = Field(
-        0.1, ge=0, le=2, description="ivf: lists whose centroid is less similar than the nearest one by more are not probed"
+        0.13, ge=0, le=2, description="ivf: lists whose centroid is less similar than the nearest one by more are not probed"
     )
     two_level: bool | None = Field(None, description="ivf: a quantiser of two levels; default: from 1,000 lists on")
     descend: int = Field(8, ge=1, description="ivf: most cells of a two-level quantiser whose lists are considered")
