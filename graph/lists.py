@@ -74,14 +74,15 @@ def assigned(
     hashed = keys(vectors)
     _, first, place = np.unique(hashed, return_index=True, return_inverse=True)
     asked = vectors if len(first) == len(hashed) else vectors[first]
-    probed = np.empty((len(asked), nprobe), np.int32)
-    if device != "cpu":
+    if device == "cpu":
+        probed = np.empty((len(asked), nprobe), np.int32)
+        for at in range(0, len(asked), ASSIGNED_ROWS):
+            some = slice(at, at + ASSIGNED_ROWS)
+            probed[some] = probes(_asked(asked[some], mean), quantiser, nprobe=nprobe, margin=margin, descend=descend)
+    else:
         from graph.quantiser_gpu import probes_on
 
         probed = probes_on(asked, quantiser, nprobe=nprobe, margin=margin, device=device, mean=mean)
-    for at in range(0, len(asked) if device == "cpu" else 0, ASSIGNED_ROWS):
-        some = slice(at, at + ASSIGNED_ROWS)
-        probed[some] = probes(_asked(asked[some], mean), quantiser, nprobe=nprobe, margin=margin, descend=descend)
     if len(first) < len(hashed):
         # Equal rows may differ in the last bit of a matrix product, which decides between two centroids equally near.
         probed = probed[place]
