@@ -82,9 +82,9 @@ def exchanged(over: Overlay | None, *, colours: Callable[[], Overlay | None], mi
     if over is None or np.count_nonzero(over.seen) < 400:
         return 0.0
     pair = _pair(over.a, over.b, over.seen, min_strength)
-    if pair is None:
+    strongest = 0.0 if pair is None else float(pair.strength.max(initial=0))
+    if pair is None or strongest < min_strength:
         return 0.0
-    strongest = float(pair.strength.max(initial=0))
     places = _strongest(pair.strength, max(min_strength, MIN_SHARE_OF_STRONGEST * strongest))
     found = [place for place in map(partial(_in_one_style, pair), _unusual(pair, places)) if place is not None]
     found = [place for place in found if not _shifted(pair, place)]
@@ -96,7 +96,7 @@ def exchanged(over: Overlay | None, *, colours: Callable[[], Overlay | None], mi
 
 
 def _pair(a: Pixels, b: Pixels, seen: Mask, min_strength: float) -> _Pair | None:
-    """Return two pictures in one tone; None where no window differs by `min_strength` both ways, as in most pairs."""
+    """Return two pictures in one tone; None where b is nowhere brighter by `min_strength`, as in most pairs."""
     one, other = (cv2.GaussianBlur(picture, (5, 5), 0.8) for picture in (a, b))
     one = _toned(one, other, seen)
     brighter = _outside(one, other, seen)
@@ -105,7 +105,7 @@ def _pair(a: Pixels, b: Pixels, seen: Mask, min_strength: float) -> _Pair | None
         return None
     darker = _outside(other, one, seen)
     strength = np.asarray(cv2.min(up, _in_windows(darker)), np.float32)
-    return _Pair(one, np.asarray(other, np.uint8), seen, brighter, darker, strength) if strength.max() >= min_strength else None
+    return _Pair(one, np.asarray(other, np.uint8), seen, brighter, darker, strength)
 
 
 def _alike(place: _Place, a: Pixels, b: Pixels) -> bool:
